@@ -1,0 +1,52 @@
+# Every target makes what it needs. `make demo` and `make test` work from a fresh clone with Python 3.12 and pip.
+
+PYTHON ?= python3.12
+VENV := .venv
+TT := $(VENV)/bin/tt
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo up down test lint format bench clean
+
+help:
+	@echo "make demo     fill all thirteen tables from the bundled bars"
+	@echo "make up       serve the UI at http://127.0.0.1:3000 (Ctrl-C stops it)"
+	@echo "make test     run the tests"
+	@echo "make install  just the environment, in .venv"
+	@echo "make lint     ruff, mypy and the import contracts"
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: setup.py pyproject.toml README.md
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV); the first time this takes some minutes and about 8 GB (torch and TensorFlow)."
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[test]"
+	@touch $@
+
+demo: install
+	$(TT) demo
+
+up: install
+	$(TT) up
+
+down: install
+	$(TT) down
+
+test: install
+	$(VENV)/bin/python -m pytest
+
+lint: install
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+format: install
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+bench: install
+	$(TT) bench io
+	$(TT) bench backfill
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis build *.egg-info

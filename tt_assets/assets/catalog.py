@@ -1,0 +1,53 @@
+"""What every table asset shows in the UI: description, columns with units, group, kinds, owners; all from `tables.py`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+from sqlalchemy import UniqueConstraint
+
+from tt_assets.tables import TABLES, key_columns
+
+OWNERS = ["team:portfolio-agents"]
+
+
+def column_schema(table: str) -> dg.TableSchema:
+    """The columns of `table` with their type, meaning, unit and constraints."""
+    keys = key_columns(TABLES[table])
+    columns = []
+    for column in TABLES[table].columns:
+        unit = column.info.get("unit")
+        columns.append(
+            dg.TableColumn(
+                column.name,
+                type=str(column.type),
+                description=f"{column.comment} Unit: {unit}." if unit else column.comment,
+                constraints=dg.TableColumnConstraints(
+                    nullable=bool(column.nullable),
+                    unique=column.primary_key,
+                    other=[f"part of the key ({', '.join(keys)})"] if column.name in keys else [],
+                ),
+            )
+        )
+    rules = [str(c.sqltext) for c in TABLES[table].constraints if hasattr(c, "sqltext")]
+    unique = [c for c in TABLES[table].constraints if isinstance(c, UniqueConstraint)]
+    return dg.TableSchema(
+        columns,
+        constraints=dg.TableConstraints(other=[*(f"UNIQUE ({', '.join(c.columns.keys())})" for c in unique), *rules]),
+    )
+
+
+def described(table: str) -> dict[str, Any]:
+    """Keyword arguments shared by `@dg.asset` and `dg.AssetOut` for the asset of `table`."""
+    declared = TABLES[table]
+    return {
+        "description": declared.comment,
+        "group_name": str(declared.info["layer"]),
+        "kinds": set(declared.info["kinds"]),
+        "owners": OWNERS,
+        "metadata": {
+            "dagster/table_name": table,
+            "dagster/column_schema": column_schema(table),
+        },
+    }

@@ -1,0 +1,74 @@
+"""`tt_policy`: one trained agent per walk-forward window, traded key and seed."""
+
+from __future__ import annotations
+
+import dagster as dg
+import pandas as pd
+
+from tt_assets import progress
+from tt_assets.assets.catalog import described
+from tt_assets.assets.grids import WINDOWS, settings
+from tt_assets.assets.spans import trading_config, training_panel
+from tt_assets.market.watchlist import Watchlist, read_watchlist
+from tt_assets.partitions import Window, windows_behind, windows_of
+from tt_assets.settings import Settings
+from tt_assets.storage.io_managers import Slices
+from tt_assets.storage.market_reader import MarketReader
+from tt_assets.tables import MARKET_TABLES
+
+POLICY_COLUMNS = ["window_start", "instrument", "seed", "weights", "config_json", "sha256"]
+
+
+@dg.asset(
+    **described("tt_policy"),
+    partitions_def=WINDOWS,
+    deps=[
+        dg.AssetDep(table, partition_mapping=windows_behind(-settings.train_windows, -1)) for table in MARKET_TABLES
+    ],
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    io_manager_key="slices",
+    pool="training",
+    code_version="1",
+)
+def tt_policy(context: dg.AssetExecutionContext, market: MarketReader) -> Slices:
+    """Agents trained on the quarters before their window."""
+    current = Settings()
+    return trained(windows_of(context.partition_keys), read_watchlist(current.watchlist), market, current, context.log)
+
+
+def trained(
+    windows: list[Window], watchlist: Watchlist, market: MarketReader, settings: Settings, log: dg.DagsterLogManager
+) -> Slices:
+    """Rows of `tt_policy` for `windows`, trained side by side; a window whose training fails is named with the reason.
+
+    Weights are reproducible bit for bit for the same bars, settings and seed, however many trainings run beside them.
+    """
+    from tt_assets.trading.batch import TrainingJob, train_many
+
+    config = trading_config(settings)
+    failed: dict[str, str] = {}
+    jobs: list[TrainingJob] = []
+    owners: list[Window] = []
+    for window in windows:
+        panel = training_panel(market, window, watchlist.members(window.traded), settings.train_windows)
+        for seed in range(settings.seeds):
+            jobs.append(TrainingJob(f"{window.key()} seed {seed}", panel, config, seed))
+            owners.append(window)
+
+    def report(done: int, total: int, name: str) -> None:
+        log.info(f"trained {done} of {total}: {name}")
+        progress.tell("tt_policy", done, total, name)
+
+    rows = []
+    for window, job, result in zip(owners, jobs, train_many(jobs, settings.train_workers, report), strict=True):
+        if result.policy is None:
+            failed[window.key()] = str(result.error)
+            if result.traceback:
+                log.error(f"{result.name}: {result.traceback}")
+            continue
+        policy = result.policy
+        rows.append(
+            (pd.Timestamp(window.start), window.traded, job.seed, policy.weights, policy.config_json, policy.sha256)
+        )
+    kept = [row for row in rows if f"{row[0]:%Y-%m-%d}|{row[1]}" not in failed]
+    return Slices(pd.DataFrame(kept, columns=POLICY_COLUMNS), failed=failed)

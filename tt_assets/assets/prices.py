@@ -1,0 +1,100 @@
+"""`tt_prices`: daily bars from the configured source, for any set of cells at once."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+
+from tt_assets.assets.catalog import described
+from tt_assets.assets.grids import MARKET, settings
+from tt_assets.assets.sources import OpenSource, PriceSourceResource
+from tt_assets.market.bars import BAR_COLUMNS, summarise
+from tt_assets.market.sources import BarRequest, Fetched, FetchResult, SessionOutcome
+from tt_assets.settings import PriceSourceName
+from tt_assets.storage.io_managers import Slices, selection_of
+from tt_assets.storage.slices import Selection
+
+SAID = {
+    SessionOutcome.BAR: "loaded",
+    SessionOutcome.NOT_LISTED_YET: "not listed yet",
+    SessionOutcome.MISSING: "no bar in the source: halted, or a gap",
+    SessionOutcome.AFTER_LAST: "after the instrument's last bar",
+}
+
+
+@dg.asset(
+    **described("tt_prices"),
+    partitions_def=MARKET,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    io_manager_key="slices",
+    pool="ibkr" if settings.price_source is PriceSourceName.IBKR else None,
+    code_version="1",
+)
+def tt_prices(context: dg.AssetExecutionContext, price_source: PriceSourceResource) -> Slices:
+    """Daily bars, one fetch per instrument for everything the run asks for."""
+    opened = price_source.open()
+    slices = bars_of(selection_of(MARKET, context.partition_keys), opened)
+    if warning := opened.warning():
+        context.log.warning(warning)
+    return slices
+
+
+def bars_of(selection: Selection, opened: OpenSource) -> Slices:
+    """The bars of the selected cells, one request per instrument.
+
+    A cell whose bar is bad, whose instrument cannot be fetched, or that lies beyond the source's end fails with the
+    reason. A cell without a bar for a good reason (not listed yet, halted, delisted) lands empty and says so.
+    """
+    requests = _requests(selection)
+    frames: list[pd.DataFrame] = []
+    failed: dict[str, str] = {}
+    outcomes: dict[str, str] = {}
+    for request, result in zip(requests, opened.source.fetch(requests), strict=True):
+        cells = np.flatnonzero(selection.instruments == request.instrument)
+        said = result.by_session()
+        for cell, words in _by_cell(selection, cells, said).items():
+            reason = _refusal(words, result, opened.ends)
+            if reason:
+                failed[selection.keys[cell]] = reason
+            else:
+                outcomes[selection.keys[cell]] = ", ".join(SAID[word] for word in words) or "no session"
+        if isinstance(result, Fetched):
+            frames.append(result.bars)
+    bars = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(BAR_COLUMNS))
+    return Slices(selection.without(failed).keep(bars), failed=failed, outcomes=outcomes)
+
+
+def _requests(selection: Selection) -> list[BarRequest]:
+    names, first = np.unique(selection.instruments, return_index=True)
+    bounds = zip(names, np.split(selection.starts, first[1:]), np.split(selection.ends, first[1:]), strict=True)
+    return [BarRequest(name, _day(starts.min()), _day(ends.max() - np.timedelta64(1, "D"))) for name, starts, ends in bounds]
+
+
+def _by_cell(selection: Selection, cells: np.ndarray, said: pd.Series) -> dict[int, list[SessionOutcome]]:
+    """The different outcomes of each cell's sessions, in the order they first occur."""
+    sessions = said.index.to_numpy()
+    begin = np.searchsorted(sessions, selection.starts[cells])
+    end = np.searchsorted(sessions, selection.ends[cells])
+    outcomes = said.to_numpy()
+    return {
+        int(cell): list(dict.fromkeys(outcomes[first:last]))
+        for cell, first, last in zip(cells, begin, end, strict=True)
+    }
+
+
+def _refusal(words: list[SessionOutcome], result: FetchResult, source_ends: date | None) -> str | None:
+    """Why a cell with these outcomes must not be written, or None."""
+    if not isinstance(result, Fetched):
+        return result.reason
+    if SessionOutcome.BAD in words:
+        return summarise(result.faults)
+    if SessionOutcome.AFTER_LAST in words and source_ends is not None and result.request.last > source_ends:
+        return f"the source ends on {source_ends}; add later bars to it, or end the request there."
+    return None
+
+
+def _day(moment: np.datetime64) -> date:
+    return pd.Timestamp(moment).date()

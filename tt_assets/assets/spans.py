@@ -1,0 +1,90 @@
+"""What a walk-forward window reads: its sessions, its instruments, and the panel they make."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import date, timedelta
+
+import pandas as pd
+
+from tt_assets.errors import UserError
+from tt_assets.horizon import horizon
+from tt_assets.market.calendar import next_session, sessions, shift_session
+from tt_assets.partitions import Window
+from tt_assets.settings import Settings
+from tt_assets.storage.market_reader import MarketReader
+from tt_assets.trading.config import TradingConfig
+from tt_assets.trading.panel import MarketPanel
+
+FEWEST_SESSIONS_IN_A_QUARTER = 58
+
+
+class NoBars(UserError):
+    """A window has no session with a bar of what it trades."""
+
+
+def trading_config(settings: Settings) -> TradingConfig:
+    """How agents trade, out of the platform's settings."""
+    return TradingConfig(
+        initial_cash=settings.initial_cash,
+        commission_bps=settings.commission_bps,
+        slippage_bps=settings.slippage_bps,
+        execution=settings.execution,
+        observation_window=settings.observation_window,
+        action_scheme=settings.action_scheme,
+        reward_scheme=settings.reward_scheme,
+        max_drawdown=settings.max_drawdown,
+        min_net_worth=settings.min_net_worth,
+        risk_target=settings.risk_target,
+        max_leverage=settings.max_leverage,
+        allow_shorts=settings.allow_shorts,
+        train_steps=settings.train_steps,
+    )
+
+
+def windows_of_lookback(config: TradingConfig) -> int:
+    """How many windows before its own an episode reads, so that nothing warms up inside it."""
+    return math.ceil(config.lookback_sessions / FEWEST_SESSIONS_IN_A_QUARTER)
+
+
+def training_panel(reader: MarketReader, window: Window, symbols: Sequence[str], train_windows: int) -> MarketPanel:
+    """Bars and channels of the training span: the `train_windows` quarters before the window, and nothing else.
+
+    The span is clipped by date at both ends, so no session of the window itself is ever read.
+    """
+    first, last = window.training_start(train_windows), window.start - timedelta(days=1)
+    return _panel(reader, symbols, sessions(first, last), start=None)
+
+
+def episode_panel(reader: MarketReader, window: Window, symbols: Sequence[str], config: TradingConfig) -> MarketPanel:
+    """Bars and channels of the window's sessions with the agent's look-back before them.
+
+    Sessions after the last bar of any of the symbols are left out: the open window ends where its bars end. Raises
+    `NoBars` where no session of the window has one.
+    """
+    opening = next_session(window.start, inclusive=True)
+    last = min(window.end - timedelta(days=1), horizon(Settings()).last_or_today())
+    span = sessions(shift_session(opening, -config.lookback_sessions), last)
+    prices = reader.read("tt_prices", symbols, span[0].date(), last) if len(span) else pd.DataFrame()
+    if prices.empty or prices["timestamp"].max() < pd.Timestamp(opening):
+        raise NoBars(
+            f"{window.key()}: tt_prices has no bar of {', '.join(symbols)} from {opening} to {last}; "
+            "materialize tt_prices for these sessions first."
+        )
+    return _panel(reader, symbols, span[span <= prices["timestamp"].max()], start=opening, prices=prices)
+
+
+def _panel(
+    reader: MarketReader,
+    symbols: Sequence[str],
+    span: pd.DatetimeIndex,
+    start: date | None,
+    prices: pd.DataFrame | None = None,
+) -> MarketPanel:
+    first, last = span[0].date(), span[-1].date()
+    if prices is None:
+        prices = reader.read("tt_prices", symbols, first, last)
+    features = reader.read("tt_features", symbols, first, last)
+    scores = reader.read("tt_signal_scores", symbols, first, last)
+    return MarketPanel.from_frames(prices, features, scores, symbols, span, start)

@@ -1,0 +1,136 @@
+"""`tt backfill` and `tt train`: history and agents in bulk, with progress."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date
+
+import dagster as dg
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from tt_assets import progress
+from tt_assets.commands.platform import INSTRUMENTS, TRADED, Platform
+from tt_assets.commands.runs import Outcome, bury_dead_runs, materialize
+from tt_assets.commands.selection import Span, date_keys
+from tt_assets.errors import UserError
+from tt_assets.partitions import quarter_of
+from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES
+
+
+def backfill(
+    platform: Platform, instance: dg.DagsterInstance, tables: Sequence[str], span: Span, instruments: Sequence[str]
+) -> Outcome:
+    """Materialize market `tables` for the sessions of `span` and `instruments`, one range run a chunk."""
+    from tt_assets.assets.grids import MARKET
+    from tt_assets.automation import MARKET_JOB
+
+    keys = _date_keys(MARKET, instance)
+    first, last = date_keys(span, platform.settings.date_grain)
+    dates = [key for key in keys if first <= key <= last]
+    order = list(instance.get_dynamic_partitions(INSTRUMENTS))
+    cells = {(day, name) for day in dates for name in instruments}
+    bury_dead_runs(instance)
+    with _bar(len(cells) * len(tables), tables) as on_event:
+        return materialize(
+            instance, MARKET_JOB, tables, cells, keys, order, whole_instruments=True, on_event=on_event
+        )
+
+
+def train(
+    platform: Platform,
+    instance: dg.DagsterInstance,
+    span: Span,
+    traded: Sequence[str],
+    tables: Sequence[str] = ("tt_policy", *EPISODE_TABLES),
+) -> Outcome:
+    """Materialize the agent `tables` for the windows that `span` touches: train, then roll."""
+    from tt_assets.assets.grids import WINDOWS
+    from tt_assets.automation import AGENTS_JOB
+
+    keys = _date_keys(WINDOWS, instance)
+    windows = [key for key in keys if quarter_of(span.first).isoformat() <= key <= span.last.isoformat()]
+    if not windows:
+        raise UserError(
+            f"No walk-forward window lies between {span.first} and {span.last}; the first is {keys[0] if keys else 'none'}"
+            f" (TT_TRAIN_WINDOWS={platform.settings.train_windows} quarters train it) and the last is "
+            f"{keys[-1] if keys else 'none'}."
+        )
+    order = list(instance.get_dynamic_partitions(TRADED))
+    cells = {(window, name) for window in windows for name in traded}
+    bury_dead_runs(instance)
+    with _bar(len(cells) * len(tables), tables) as on_event:
+        return materialize(
+            instance, AGENTS_JOB, tables, cells, keys, order, whole_instruments=False, on_event=on_event
+        )
+
+
+def request_tables(
+    platform: Platform, instance: dg.DagsterInstance, tables: Sequence[str], span: Span, names: Sequence[str] | None
+) -> Outcome:
+    """Whatever tables a person named: market tables first, then the agents of the windows in the span."""
+    outcome = Outcome()
+    market = [table for table in tables if table in MARKET_TABLES]
+    agents = [table for table in tables if table not in MARKET_TABLES]
+    if any(table in EPISODE_TABLES for table in agents):
+        # The nine are one materialization.
+        agents = [table for table in agents if table not in EPISODE_TABLES] + list(EPISODE_TABLES)
+    if market:
+        chosen = [name for name in platform.watchlist.symbols if names is None or name in names]
+        outcome.add(backfill(platform, instance, market, span, chosen))
+    if agents and not outcome.errors:
+        chosen = [name for name in platform.watchlist.traded if names is None or name in names]
+        outcome.add(train(platform, instance, span, chosen, agents))
+    return outcome
+
+
+def show_failures(outcome: Outcome, console: Console, most: int = 20) -> None:
+    """The list of what failed, grouped by reason."""
+    for table, reasons in outcome.failed.items():
+        grouped: dict[str, list[str]] = {}
+        for key, reason in reasons.items():
+            grouped.setdefault(reason, []).append(key)
+        console.print(f"[bold red]{table}[/]: {len(reasons)} partitions failed", highlight=False)
+        for reason, keys in list(grouped.items())[:most]:
+            named = f"{keys[0]} … {keys[-1]} ({len(keys)})" if len(keys) > 1 else keys[0]
+            console.print(f"  {named}: {reason}", highlight=False, markup=False)
+    for error in outcome.errors:
+        console.print(f"failed: {error}", style="red", highlight=False, markup=False)
+
+
+def window_starts(instance: dg.DagsterInstance) -> list[date]:
+    """First days of the walk-forward windows there are, ascending."""
+    from tt_assets.assets.grids import WINDOWS
+
+    return [date.fromisoformat(key) for key in _date_keys(WINDOWS, instance)]
+
+
+def _date_keys(grid: dg.MultiPartitionsDefinition, instance: dg.DagsterInstance) -> list[str]:
+    return list(grid.get_partitions_def_for_dimension("date").get_partition_keys(dynamic_partitions_store=instance))
+
+
+@contextmanager
+def _bar(total: int, tables: Sequence[str]) -> Iterator[object]:
+    """A progress bar over cells × tables, with the pieces of long steps (trainings, rolls) in its words."""
+    with Progress(
+        TextColumn("{task.description:<28}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    ) as bars:
+        task = bars.add_task(tables[0], total=total)
+
+        def on_event(event: dg.DagsterEvent) -> None:
+            if event.is_step_start:
+                bars.update(task, description=event.step_key or "")
+            elif event.is_step_materialization:
+                bars.advance(task)
+
+        def on_piece(stage: str, done: int, of: int, note: str) -> None:
+            bars.update(task, description=f"{stage} {done}/{of} {note}"[:28])
+
+        with progress.listening(on_piece):
+            yield on_event

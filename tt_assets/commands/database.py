@@ -1,0 +1,71 @@
+"""`tt db`: what the commands of the database do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from typing import Any
+
+from tt_assets.errors import UserError
+from tt_assets.settings import Settings
+from tt_assets.storage.database import Database
+
+
+def describe(settings: Settings) -> dict[str, Any]:
+    """Where the tables are, whether the server answers, its version and the schema's revision."""
+    from tt_assets.storage.schema import current, head
+
+    database = Database.from_settings(settings)
+    told: dict[str, Any] = {
+        "server": "external" if settings.database_url else "embedded",
+        "url": database.masked(),
+        "answers": False,
+        "version": None,
+        "revision": None,
+        "newest_revision": head(),
+    }
+    try:
+        with database.connect() as connection:
+            told["answers"] = True
+            told["version"] = connection.execute("SHOW server_version").fetchone()[0]  # type: ignore[index]
+        told["revision"] = current(database)
+    except UserError as error:
+        told["reason"] = str(error)
+    return told
+
+
+def stop_embedded(settings: Settings) -> bool:
+    """Stop the embedded server of this home; False where none runs or the database is external."""
+    if settings.database_url:
+        return False
+    from tt_assets.storage.embedded import EmbeddedServer
+
+    server = EmbeddedServer(settings.home, settings.pg_bin)
+    if not server.is_running():
+        return False
+    server.stop()
+    return True
+
+
+def psql(settings: Settings, arguments: Sequence[str]) -> int:
+    """Run psql on the tables; the password goes through the environment, never the command line."""
+    from psycopg.conninfo import conninfo_to_dict
+
+    program = _program(settings)
+    database = Database.from_settings(settings, start=True)
+    parts = {key: str(value) for key, value in conninfo_to_dict(database.adbc_uri()).items()}
+    names = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD", "dbname": "PGDATABASE"}
+    settings_ = {variable: parts[key] for key, variable in names.items() if key in parts}
+    return subprocess.run([program, *arguments], env={**os.environ, **settings_}, check=False).returncode
+
+
+def _program(settings: Settings) -> str:
+    from tt_assets.storage.binaries import find_binaries
+
+    found = find_binaries(settings.pg_bin) / "psql"
+    program = str(found) if found.exists() else shutil.which("psql")
+    if not program:
+        raise UserError("psql is not installed; install the PostgreSQL client or set TT_PG_BIN to its folder.")
+    return program

@@ -1,0 +1,69 @@
+"""A set of partition keys as few rectangles.
+
+One decision: the bulk path of Dagster is a range-tagged run, and a range over two dimensions is a rectangle in the order
+the keys are listed. Whatever is left to do is therefore cut into rectangles first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+
+@dataclass(frozen=True)
+class Rectangle:
+    """Every date key from `first_date` to `last_date` × every instrument from `instruments[0]` to `instruments[-1]`."""
+
+    first_date: str
+    last_date: str
+    instruments: tuple[str, ...]
+    cells: int
+
+    @property
+    def start_key(self) -> str:
+        """Partition key of the corner that comes first."""
+        return f"{self.first_date}|{self.instruments[0]}"
+
+    @property
+    def end_key(self) -> str:
+        """Partition key of the corner that comes last."""
+        return f"{self.last_date}|{self.instruments[-1]}"
+
+
+def rectangles(
+    wanted: Collection[tuple[str, str]], dates: Sequence[str], instruments: Sequence[str], most_cells: int
+) -> list[Rectangle]:
+    """Cover exactly the `wanted` (date, instrument) pairs by disjoint rectangles of at most `most_cells` cells.
+
+    `dates` and `instruments` are all keys in the order Dagster lists them. A rectangle keeps the whole history of an
+    instrument together where it fits, because look-backs then stay inside one run. Linear in the pairs.
+    """
+    date_at = {key: index for index, key in enumerate(dates)}
+    lines: dict[str, list[int]] = {}
+    for day, instrument in wanted:
+        lines.setdefault(instrument, []).append(date_at[day])
+    spans = [(index, tuple(_runs(sorted(lines[name])))) for index, name in enumerate(instruments) if name in lines]
+    found = []
+    for _, neighbours in groupby(enumerate(spans), key=lambda item: (item[1][0] - item[0], item[1][1])):
+        members = [instruments[index] for _, (index, _) in neighbours]
+        for first, last in _runs(sorted(lines[members[0]])):
+            found.extend(_chunks(first, last, members, dates, most_cells))
+    return found
+
+
+def _runs(indices: list[int]) -> Iterator[tuple[int, int]]:
+    for _, run in groupby(enumerate(indices), key=lambda item: item[1] - item[0]):
+        members = [index for _, index in run]
+        yield members[0], members[-1]
+
+
+def _chunks(
+    first: int, last: int, members: list[str], dates: Sequence[str], most_cells: int
+) -> Iterator[Rectangle]:
+    for begin in range(first, last + 1, most_cells):
+        end = min(begin + most_cells - 1, last)
+        width = max(1, most_cells // (end - begin + 1))
+        for at in range(0, len(members), width):
+            part = tuple(members[at : at + width])
+            yield Rectangle(dates[begin], dates[end], part, (end - begin + 1) * len(part))

@@ -1,0 +1,177 @@
+"""Range-tagged runs in this process, recorded on the platform's Dagster instance.
+
+One decision: bulk work is one run for a rectangle of partitions through all its tables. A table that fails for some
+partitions fails its step; what lies downstream of the partitions that did land is then run on its own.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+import psutil
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.execution.api import execute_run_iterator
+from dagster._core.storage.dagster_run import RunsFilter
+
+from tt_assets.commands.rectangles import Rectangle, rectangles
+
+MOST_CELLS = 20_000
+OWNER_TAG = "tt/process"
+RANGE_START = "dagster/asset_partition_range_start"
+RANGE_END = "dagster/asset_partition_range_end"
+
+OnEvent = Callable[[dg.DagsterEvent], None]
+
+
+@dataclass
+class Outcome:
+    """What became of a request: the runs, and per table the partitions that failed with the reason."""
+
+    runs: list[str] = field(default_factory=list)
+    failed: dict[str, dict[str, str]] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether every partition of every table landed."""
+        return not self.failed and not self.errors
+
+    def add(self, other: Outcome) -> None:
+        """Take in what another run had to say."""
+        self.runs += other.runs
+        self.errors += other.errors
+        for table, reasons in other.failed.items():
+            self.failed.setdefault(table, {}).update(reasons)
+
+
+def materialize(
+    instance: dg.DagsterInstance,
+    job: str,
+    tables: Sequence[str],
+    cells: set[tuple[str, str]],
+    dates: Sequence[str],
+    instruments: Sequence[str],
+    *,
+    whole_instruments: bool,
+    on_event: OnEvent = lambda event: None,
+    most_cells: int = MOST_CELLS,
+) -> Outcome:
+    """Materialize `tables` (flow order) of `job` for `cells` = (date key, instrument), chunk by chunk.
+
+    After a step that failed for some cells the tables behind it run for the others; with `whole_instruments` an
+    instrument with one bad cell is left out entirely, because what looks back over that cell would be wrong.
+    """
+    outcome = Outcome()
+    for rectangle in rectangles(cells, dates, instruments, most_cells):
+        part = run_rectangle(instance, job, tables, rectangle, on_event)
+        outcome.add(part)
+        rest = _behind_failure(tables, part)
+        if not rest:
+            continue
+        bad = {tuple(key.split("|", 1)) for reasons in part.failed.values() for key in reasons}
+        spoiled = {instrument for _, instrument in bad}
+        first, last = dates.index(rectangle.first_date), dates.index(rectangle.last_date)
+        left = {
+            (day, instrument)
+            for day in dates[first : last + 1]
+            for instrument in rectangle.instruments
+            if (instrument not in spoiled if whole_instruments else (day, instrument) not in bad)
+        }
+        if left:
+            outcome.add(
+                materialize(
+                    instance,
+                    job,
+                    rest,
+                    left,
+                    dates,
+                    instruments,
+                    whole_instruments=whole_instruments,
+                    on_event=on_event,
+                    most_cells=most_cells,
+                )
+            )
+    return outcome
+
+
+def run_rectangle(
+    instance: dg.DagsterInstance, job: str, tables: Sequence[str], rectangle: Rectangle, on_event: OnEvent
+) -> Outcome:
+    """One run over `rectangle` through `tables`."""
+    from tt_assets.definitions import defs
+
+    chosen = {dg.AssetKey(table) for table in tables}
+    definition = defs.resolve_job_def(job).get_subset(asset_selection=chosen)
+    run = instance.create_run_for_job(
+        definition,
+        asset_selection=chosen,
+        tags={RANGE_START: rectangle.start_key, RANGE_END: rectangle.end_key, OWNER_TAG: _this_process()},
+    )
+    outcome = Outcome(runs=[run.run_id])
+    for event in execute_run_iterator(InMemoryJob(definition), run, instance):
+        on_event(event)
+        if event.is_step_failure:
+            reasons, message = _reasons(event)
+            table = event.step_key or "run"
+            if reasons:
+                outcome.failed.setdefault(table, {}).update(reasons)
+            else:
+                outcome.errors.append(f"{table} ({rectangle.start_key} to {rectangle.end_key}): {message}")
+        elif event.is_failure and not outcome.failed and not outcome.errors:
+            outcome.errors.append(f"run {run.run_id}: {event.message}")
+    return outcome
+
+
+def bury_dead_runs(instance: dg.DagsterInstance) -> list[str]:
+    """Mark the runs of `tt` processes that are gone as failed and free what they held; returns their ids.
+
+    A killed process cannot say that it ended. Its partitions are wholly old or wholly new; running again repairs.
+    """
+    unfinished = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+    dead = []
+    for run in instance.get_runs(RunsFilter(statuses=unfinished)):
+        owner = run.tags.get(OWNER_TAG)
+        if owner and not _lives(owner):
+            instance.report_run_failed(run, f"The process that ran it ({owner}) is gone.")
+            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+            dead.append(run.run_id)
+    return dead
+
+
+def _behind_failure(tables: Sequence[str], part: Outcome) -> list[str]:
+    """The tables after the first one that failed for single partitions; none after an error of the whole step."""
+    if part.errors or not part.failed:
+        return []
+    first = min((tables.index(table) for table in part.failed if table in tables), default=len(tables))
+    return list(tables[first + 1 :])
+
+
+def _reasons(event: dg.DagsterEvent) -> tuple[Mapping[str, str], str]:
+    failure: Any = event.step_failure_data
+    told = failure.user_failure_data.metadata.get("failed_partitions") if failure.user_failure_data else None
+    if told is not None:
+        return told.value, ""
+    error = failure.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return {}, (error.message.strip().splitlines() or ["no message"])[0] if error else "no message"
+
+
+def _this_process() -> str:
+    me = psutil.Process()
+    return f"{socket.gethostname()}:{os.getpid()}:{me.create_time():.0f}"
+
+
+def _lives(owner: str) -> bool:
+    host, pid, started = owner.rsplit(":", 2)
+    if host != socket.gethostname():
+        return True  # another machine's processes cannot be seen from here
+    try:
+        return abs(psutil.Process(int(pid)).create_time() - float(started)) < 2
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,87 @@
+"""`tt status`: what is in every table and which partitions are done, as the UI counts them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import dagster as dg
+from dagster._core.definitions.partitions.context import partition_loading_context
+from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
+from psycopg import sql
+from rich.table import Table as Grid
+
+from tt_assets.storage.database import Database
+from tt_assets.tables import MARKET_TABLES, TABLES
+
+
+@dataclass(frozen=True)
+class TableStatus:
+    """One line of `tt status`. `first` and `last` are session dates or window starts, None for an empty table."""
+
+    table: str
+    rows: int
+    first: str | None
+    last: str | None
+    materialized: int
+    missing: int
+    failed: int
+
+
+def table_statuses(database: Database, instance: dg.DagsterInstance) -> list[TableStatus]:
+    """The status of every table, in flow order."""
+    from tt_assets.assets.grids import MARKET, WINDOWS
+
+    counted = []
+    with database.connect() as connection:
+        for name in TABLES:
+            rows, first, last = connection.execute(_extent(name)).fetchone()  # type: ignore[misc]
+            grid = MARKET if name in MARKET_TABLES else WINDOWS
+            done, missing, failed = partition_counts(instance, name, grid)
+            counted.append(
+                TableStatus(name, rows, _text(first), _text(last), materialized=done, missing=missing, failed=failed)
+            )
+    return counted
+
+
+def partition_counts(
+    instance: dg.DagsterInstance, table: str, grid: dg.MultiPartitionsDefinition
+) -> tuple[int, int, int]:
+    """Partitions of `table` that are materialized, missing and failed; a failed one is not counted as missing."""
+    with partition_loading_context(dynamic_partitions_store=instance):
+        total = grid.get_num_partitions()
+        cached = get_and_update_asset_status_cache_value(instance, dg.AssetKey(table), grid, instance)
+        if cached is None:
+            return 0, total, 0
+        done = cached.deserialize_materialized_partition_subsets(grid)
+        failed = cached.deserialize_failed_partition_subsets(grid)
+        return len(done - failed), total - len(done | failed), len(failed)
+
+
+def status_grid(statuses: Sequence[TableStatus]) -> Grid:
+    """The statuses as a table for the terminal."""
+    grid = Grid(title="tt_assets", title_justify="left")
+    for title in ("table", "rows", "first", "last", "materialized", "missing", "failed"):
+        grid.add_column(title, justify="left" if title in ("table", "first", "last") else "right", no_wrap=True)
+    for status in statuses:
+        row = asdict(status)
+        grid.add_row(
+            *(f"{value:,}" if isinstance(value, int) else str(value or "") for value in row.values()),
+            style="red" if status.failed else "",
+        )
+    return grid
+
+
+def _extent(table: str) -> sql.Composed:
+    if table == "tt_holdings":
+        source = sql.SQL("tt_holdings AS t JOIN tt_portfolio AS p ON p.id = t.portfolio_id")
+        column = sql.SQL("p.timestamp")
+    else:
+        names = TABLES[table].columns.keys()
+        source = sql.SQL("{} AS t").format(sql.Identifier(table))
+        column = sql.Identifier("t", "timestamp" if "timestamp" in names else "window_start")
+    return sql.SQL("SELECT count(*), min({c}), max({c}) FROM {s}").format(c=column, s=source)
+
+
+def _text(moment: object) -> str | None:
+    return str(moment)[:10] if moment is not None else None

@@ -1,0 +1,197 @@
+"""What a watchlist is and how its CSV text is read: two forms, one line of cells per physical line.
+
+With a header: `symbol` (or `instrument`) first, then any of `description`, `exchange`, `primary_exchange`, `currency`,
+`portfolio` (names separated by `;`); lines that start with `#` are comments. Without: one line of comma-separated
+symbols. Symbols are those of Interactive Brokers (`BRK B`).
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tt_assets.errors import UserError
+
+SYMBOL_COLUMNS = ("symbol", "instrument")
+COLUMNS = ("description", "exchange", "primary_exchange", "currency", "portfolio")
+ILLEGAL_IN_NAMES = '|[],;"'
+"""`|`, `[`, `]`, `,` separate partition keys, `;` separates portfolios, `"` quotes a cell."""
+CASH = "CASH"
+"""Taken by the cash row of tt_target_weights."""
+
+
+class WatchlistError(UserError):
+    """The watchlist cannot be used as it stands: file, line, value, remedy."""
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """One line of the watchlist; the fields are those of an Interactive Brokers stock contract."""
+
+    symbol: str
+    description: str = ""
+    exchange: str = "SMART"
+    primary_exchange: str = ""
+    currency: str = "USD"
+
+
+@dataclass(frozen=True)
+class Watchlist:
+    """Instruments in the order of the file, portfolios (name to symbols) in the order of their first mention."""
+
+    instruments: tuple[Instrument, ...]
+    portfolios: Mapping[str, tuple[str, ...]]
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Symbols in the order of the file."""
+        return tuple(instrument.symbol for instrument in self.instruments)
+
+    @property
+    def traded(self) -> tuple[str, ...]:
+        """What an agent can trade: every symbol, then every portfolio."""
+        return (*self.symbols, *self.portfolios)
+
+    def members(self, traded: str) -> tuple[str, ...]:
+        """Symbols that share the account of `traded`: a portfolio's symbols, or the symbol alone.
+
+        Raises WatchlistError for a name that is neither, with the nearest one.
+        """
+        if traded in self.portfolios:
+            return self.portfolios[traded]
+        if traded in self.symbols:
+            return (traded,)
+        near = difflib.get_close_matches(traded, self.traded, n=1, cutoff=0.0)
+        raise WatchlistError(f'The watchlist has no symbol or portfolio "{traded}". The nearest is "{near[0]}".')
+
+
+@dataclass(frozen=True)
+class Line:
+    """A physical line of the file, with its ending; `cells` is None for blank lines and comments."""
+
+    number: int
+    text: str
+    cells: tuple[str, ...] | None
+
+
+def lines_of(text: str, path: Path) -> Iterator[Line]:
+    for number, line in enumerate(io.StringIO(text, newline=""), start=1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            yield Line(number, line, None)
+            continue
+        try:
+            # A record is one physical line: an open quote is a mistake here, not a description over two lines.
+            (cells,) = csv.reader([line.rstrip("\r\n")], strict=True, skipinitialspace=True)
+        except csv.Error as error:
+            raise WatchlistError(f"{path}, line {number}: {error}. Close the quote on the same line.") from error
+        yield Line(number, line, tuple(cell.strip() for cell in cells))
+
+
+def header_of(lines: Sequence[Line]) -> tuple[str, ...] | None:
+    """Column names in lower case, or None for the form of one line of symbols."""
+    first = next((line.cells for line in lines if line.cells), ())
+    names = tuple(cell.lower() for cell in first)
+    return names if names and names[0] in SYMBOL_COLUMNS else None
+
+
+def parse(text: str, path: Path) -> Watchlist:
+    lines = list(lines_of(text, path))
+    header = header_of(lines)
+    rows = [line for line in lines if line.cells is not None]
+    if header is None:
+        entries = _entries_of_one_line(rows, path)
+    else:
+        _check_header(header, rows[0].number, path)
+        entries = _entries_below_header(header, rows[1:], path)
+    if not entries:
+        raise WatchlistError(f"{path}: the watchlist is empty. Add a symbol, one a line below the header `symbol`.")
+    return _assemble(entries, path)
+
+
+@dataclass(frozen=True)
+class _Entry:
+    number: int
+    instrument: Instrument
+    portfolios: tuple[str, ...]
+
+
+def _entries_of_one_line(rows: Sequence[Line], path: Path) -> list[_Entry]:
+    if len(rows) > 1:
+        first = rows[0].cells[0] if rows[0].cells else ""
+        raise WatchlistError(
+            f'{path}, line {rows[0].number}: the header starts with "{first}". '
+            f"Name the first column symbol, or put all symbols on one line."
+        )
+    return [
+        _Entry(row.number, Instrument(symbol=cell), ()) for row in rows for cell in row.cells or () if cell
+    ]  # an empty cell is a comma at the end
+
+
+def _check_header(header: tuple[str, ...], number: int, path: Path) -> None:
+    for position, column in enumerate(header):
+        if position and column not in COLUMNS:
+            raise WatchlistError(
+                f'{path}, line {number}: unknown column "{column}". Known are {", ".join(("symbol", *COLUMNS))}.'
+            )
+        if column in header[:position]:
+            raise WatchlistError(f'{path}, line {number}: column "{column}" is there twice. Keep one.')
+
+
+def _entries_below_header(header: tuple[str, ...], rows: Sequence[Line], path: Path) -> list[_Entry]:
+    entries = []
+    for row in rows:
+        cells = row.cells or ()
+        if len(cells) > len(header):
+            raise WatchlistError(
+                f'{path}, line {row.number}: "{cells[len(header)]}" has no column above it. '
+                f"Quote a text that holds a comma, or name the column in the header."
+            )
+        by_column = {column: cell for column, cell in zip(header, cells, strict=False) if cell}
+        names = tuple(name.strip() for name in by_column.pop("portfolio", "").split(";") if name.strip())
+        symbol = by_column.pop(header[0], "")
+        if not symbol and not by_column and not names:
+            continue  # a line of bare commas, as spreadsheets leave them
+        entries.append(_Entry(row.number, Instrument(symbol=symbol, **by_column), names))
+    return entries
+
+
+def _assemble(entries: Sequence[_Entry], path: Path) -> Watchlist:
+    line_of: dict[str, int] = {}
+    for entry in entries:
+        symbol = entry.instrument.symbol
+        check_name(symbol, "symbol", f"{path}, line {entry.number}")
+        if symbol in line_of:
+            raise WatchlistError(
+                f'{path}, line {entry.number}: symbol "{symbol}" is on line {line_of[symbol]} already. Keep one.'
+            )
+        line_of[symbol] = entry.number
+    portfolios: dict[str, tuple[str, ...]] = {}
+    for entry in entries:
+        where = f"{path}, line {entry.number}"
+        for name in dict.fromkeys(entry.portfolios):
+            check_name(name, "portfolio", where)
+            if name in line_of:
+                raise WatchlistError(f'{where}: portfolio "{name}" has the name of a symbol. Choose another name.')
+            portfolios[name] = (*portfolios.get(name, ()), entry.instrument.symbol)
+    return Watchlist(tuple(entry.instrument for entry in entries), portfolios)
+
+
+def check_name(name: str, kind: str, where: str) -> None:
+    """Symbols and portfolio names become partition keys: refuse what would break one."""
+    if not name:
+        raise WatchlistError(f"{where}: the {kind} is missing. Write it, or remove the line.")
+    illegal = [sign for sign in name if sign in ILLEGAL_IN_NAMES or not sign.isprintable()]
+    if illegal:
+        raise WatchlistError(f'{where}: {kind} "{_shown(name)}" holds the illegal character {illegal[0]!r}. Remove it.')
+    if "..." in name or name != name.strip() or name.startswith("#"):
+        raise WatchlistError(f'{where}: {kind} "{name}" has "...", an outer space or a leading "#". Remove it.')
+    if name == CASH:
+        raise WatchlistError(f'{where}: {kind} "{CASH}" is taken by the cash row of tt_target_weights. Remove it.')
+
+
+def _shown(name: str) -> str:
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in name)

@@ -1,0 +1,167 @@
+"""Sessions, walk-forward windows and instruments as Dagster partitions, and the mappings between them.
+
+One decision: exactly two dimensions, `date` and `instrument`, on every asset. Dagster sorts them by name, so a key reads
+`date|instrument`. A session's key appears at the next New York midnight, before the open at which its decision trades.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+import dagster as dg
+import pandas as pd
+
+from tt_assets.horizon import NEW_YORK, Horizon, horizon, today
+from tt_assets.market.calendar import closed_weekdays
+from tt_assets.settings import DateGrain, Settings
+
+DATE = "date"
+INSTRUMENT = "instrument"
+DATE_FORMAT = "%Y-%m-%d"
+WEEKENDS = "0 0 * * 6,0"
+FEWEST_SESSIONS_IN_A_MONTH = 15  # September 2001
+CLOSURES_KNOWN_AHEAD = timedelta(days=3 * 365)
+
+instrument_partitions = dg.DynamicPartitionsDefinition(name="instrument")
+"""One key per instrument ever on the watchlist, append-only."""
+
+traded_partitions = dg.DynamicPartitionsDefinition(name="traded")
+"""One key per symbol and per portfolio: what an agent trades."""
+
+
+def session_partitions(span: Horizon, grain: DateGrain) -> dg.TimeWindowPartitionsDefinition:
+    """Trading sessions of the exchange, or calendar months, from the horizon's first to its last date."""
+    if grain is DateGrain.MONTH:
+        return dg.TimeWindowPartitionsDefinition(
+            start=_midnight(span.first.replace(day=1)),
+            end=_midnight(_months_on(span.last.replace(day=1), 1)) if span.last else None,
+            cron_schedule="0 0 1 * *",
+            fmt=DATE_FORMAT,
+            timezone=NEW_YORK.key,
+            end_offset=0 if span.last else 1,
+        )
+    closed = closed_weekdays(span.first, span.last or today() + CLOSURES_KNOWN_AHEAD)
+    return dg.TimeWindowPartitionsDefinition(
+        start=_midnight(span.first),
+        end=_midnight(span.last + timedelta(days=1)) if span.last else None,
+        cron_schedule="0 0 * * *",
+        fmt=DATE_FORMAT,
+        timezone=NEW_YORK.key,
+        exclusions=[WEEKENDS, *(_midnight(day) for day in closed)],
+    )
+
+
+def quarter_partitions(span: Horizon, train_windows: int) -> dg.TimeWindowPartitionsDefinition:
+    """Walk-forward quarters that have `train_windows` whole quarters behind them; the open one is a partition too."""
+    first = _months_on(_quarter_on_or_after(span.first), 3 * train_windows)
+    end = _months_on(quarter_of(span.last), 3) if span.last else None
+    closed = end is not None and end <= today()
+    return dg.TimeWindowPartitionsDefinition(
+        start=_midnight(first),
+        end=_midnight(max(end, first)) if end and closed else None,
+        cron_schedule="0 0 1 1,4,7,10 *",
+        fmt=DATE_FORMAT,
+        timezone=NEW_YORK.key,
+        end_offset=0 if closed else 1,
+    )
+
+
+def market_grid(settings: Settings) -> dg.MultiPartitionsDefinition:
+    """Partitions of the market tables: session (or month) × instrument."""
+    dates = session_partitions(horizon(settings), settings.date_grain)
+    return dg.MultiPartitionsDefinition({DATE: dates, INSTRUMENT: instrument_partitions})
+
+
+def window_grid(settings: Settings) -> dg.MultiPartitionsDefinition:
+    """Partitions of the policy and the episode tables: walk-forward quarter × traded."""
+    dates = quarter_partitions(horizon(settings), settings.train_windows)
+    return dg.MultiPartitionsDefinition({DATE: dates, INSTRUMENT: traded_partitions})
+
+
+def lookback(sessions: int, grain: DateGrain) -> dg.MultiPartitionMapping:
+    """A market cell reads its own instrument over its own session and the `sessions` before it, clipped at the start."""
+    steps = sessions if grain is DateGrain.SESSION else math.ceil(sessions / FEWEST_SESSIONS_IN_A_MONTH)
+    return dg.MultiPartitionMapping(
+        {
+            DATE: dg.DimensionPartitionMapping(
+                DATE,
+                dg.TimeWindowPartitionMapping(
+                    start_offset=-steps, end_offset=0, allow_nonexistent_upstream_partitions=True
+                ),
+            ),
+            INSTRUMENT: dg.DimensionPartitionMapping(INSTRUMENT, dg.IdentityPartitionMapping()),
+        }
+    )
+
+
+def windows_behind(first: int, last: int) -> dg.MultiPartitionMapping:
+    """A window reads the sessions of the windows `first` to `last` relative to itself, of every instrument.
+
+    All instruments, because a traded key may be a portfolio of any of them and a static mapping cannot take a dynamic
+    dimension upstream.
+    """
+    return dg.MultiPartitionMapping(
+        {
+            DATE: dg.DimensionPartitionMapping(
+                DATE,
+                dg.TimeWindowPartitionMapping(
+                    start_offset=first, end_offset=last, allow_nonexistent_upstream_partitions=True
+                ),
+            ),
+            INSTRUMENT: dg.DimensionPartitionMapping(INSTRUMENT, dg.AllPartitionMapping()),
+        }
+    )
+
+
+@dataclass(frozen=True)
+class Window:
+    """A walk-forward quarter and what is traded in it. `start` is its first day, `end` the first day after it."""
+
+    start: date
+    traded: str
+
+    @property
+    def end(self) -> date:
+        """First day of the next quarter."""
+        return _months_on(self.start, 3)
+
+    def training_start(self, train_windows: int) -> date:
+        """First day of the training span; the span ends the day before `start`."""
+        return _months_on(self.start, -3 * train_windows)
+
+    def key(self) -> str:
+        """The partition key `date|instrument`."""
+        return f"{self.start:%Y-%m-%d}|{self.traded}"
+
+
+def windows_of(keys: Iterable[str]) -> list[Window]:
+    """The windows of partition keys `date|instrument`, ordered by start, then traded."""
+    windows = (Window(date.fromisoformat(key[:10]), key[11:]) for key in keys)
+    return sorted(windows, key=lambda window: (window.start, window.traded))
+
+
+def quarter_of(day: date) -> date:
+    """First day of the calendar quarter that contains `day`."""
+    return day.replace(month=3 * ((day.month - 1) // 3) + 1, day=1)
+
+
+def as_date(timestamp: pd.Timestamp | datetime) -> date:
+    """The calendar date of a tz-naive market timestamp."""
+    return timestamp.date()
+
+
+def _quarter_on_or_after(day: date) -> date:
+    start = quarter_of(day)
+    return start if start == day else _months_on(start, 3)
+
+
+def _months_on(first_of_month: date, months: int) -> date:
+    index = first_of_month.year * 12 + first_of_month.month - 1 + months
+    return date(index // 12, index % 12 + 1, 1)
+
+
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=NEW_YORK)

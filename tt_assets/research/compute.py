@@ -1,0 +1,134 @@
+"""From long bars to the long tables: run features and signals on a panel and lay the results out row by row.
+
+One decision: the long form is laid out by repeating and tiling the axes in key order, so the result is sorted by
+(instrument, timestamp, name) without a sort.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from tt_assets.errors import UserError
+from tt_assets.research.panel import BAR_FIELDS, BarPanel, Grid, refuse_duplicates
+from tt_assets.research.registry import Feature, Signal
+
+
+class FeatureError(UserError):
+    """A feature returned what no feature may return."""
+
+
+class SignalError(UserError):
+    """A signal returned what no signal may return."""
+
+
+def compute_features(prices: pd.DataFrame, features: Sequence[Feature]) -> pd.DataFrame:
+    """Long features `[instrument, timestamp, feature, value]` of every bar session in `prices`, sorted by these.
+
+    `prices` is long, in any order. An undefined value (NaN) is no row. Values at a session are right when its
+    `longest_lookback(features)` sessions before are in `prices` too; the caller cuts what it asked for.
+    Raises FeatureError, naming feature, instrument and session, for an infinite value or a frame off the panel's axes.
+    """
+    bars = BarPanel.from_prices(prices)
+    ordered = sorted(features, key=lambda item: item.name)
+    names = [item.name for item in ordered]
+    values = np.empty((*bars.grid.shape[::-1], len(ordered)))
+    for k, item in enumerate(ordered):
+        values[:, :, k] = _computed(item, FeatureError, bars.grid, _run(item, bars)).T
+    infinite = np.isinf(values)
+    if infinite.any():
+        n, t, k = (int(axis[0]) for axis in np.nonzero(infinite))
+        raise FeatureError(
+            f'Feature "{names[k]}" is {values[n, t, k]} for {bars.instruments[n]} on {bars.sessions[t].date()}. '
+            f"Return NaN where it is undefined."
+        )
+    return _long(bars.grid, values, {"feature": names}, "value")
+
+
+def compute_signals(prices: pd.DataFrame, features_long: pd.DataFrame, signals: Sequence[Signal]) -> pd.DataFrame:
+    """Long scores `[instrument, timestamp, signal_name, score, meta_json]`, sorted by (instrument, timestamp, name).
+
+    `prices` and `features_long` are long, in any order, and cover the sessions asked for and
+    `longest_lookback(signals)` before. An undefined score (NaN) is no row. `meta_json` is compact JSON with lookback,
+    inputs and method, the same bytes each time. Raises SignalError, naming signal, instrument, session and value, for a
+    score outside [-1, 1].
+    """
+    grid = Grid.spanning(prices, features_long)
+    bars = BarPanel.from_prices(prices, grid)
+    ordered = sorted(signals, key=lambda item: item.name)
+    wide = _wide_features(features_long, {name for item in ordered for name in item.inputs}, grid)
+    values = np.empty((*grid.shape[::-1], len(ordered)))
+    for k, item in enumerate(ordered):
+        # A signal sees what it declares, so that meta_json tells all that it read.
+        inputs = {name: wide[name] for name in item.inputs if name in wide}
+        values[:, :, k] = _computed(item, SignalError, grid, _run(item, bars, inputs)).T
+    outside = np.abs(values) > 1
+    if outside.any():
+        n, t, k = (int(axis[0]) for axis in np.nonzero(outside))
+        raise SignalError(
+            f'Signal "{ordered[k].name}" is {values[n, t, k]} for {grid.instruments[n]} on {grid.sessions[t].date()}. '
+            f"Keep it in [-1, 1], for instance by tanh."
+        )
+    labels = {"signal_name": [item.name for item in ordered], "meta_json": [meta_json(item) for item in ordered]}
+    return _long(grid, values, labels, "score")[["instrument", "timestamp", "signal_name", "score", "meta_json"]]
+
+
+def meta_json(item: Signal) -> str:
+    """What tt_signal_scores says about a score: look-back in sessions, inputs, method."""
+    meta = {"lookback": item.lookback, "inputs": list(item.inputs), "method": item.method}
+    return json.dumps(meta, separators=(",", ":"), ensure_ascii=False)
+
+
+def _run(item: Feature | Signal, *arguments: object) -> object:
+    try:
+        return item.compute(*arguments)  # type: ignore[arg-type]
+    except Exception as error:
+        error.add_note(f'while computing "{item.name}" of {item.compute.__module__}')
+        raise
+
+
+def _computed(item: Feature | Signal, error: type[UserError], grid: Grid, frame: object) -> npt.NDArray[np.float64]:
+    """The (T, N) values of what `item` returned, refused when it does not stand on the panel's axes."""
+    if not isinstance(frame, pd.DataFrame):
+        raise error(f'"{item.name}" returned a {type(frame).__name__}. Return a DataFrame of sessions × instruments.')
+    if not (frame.index.equals(grid.sessions) and frame.columns.equals(grid.instruments)):
+        raise error(
+            f'"{item.name}" returned {frame.shape[0]} × {frame.shape[1]} rows and columns that are not the '
+            f"{grid.shape[0]} sessions × {grid.shape[1]} instruments it was given. Keep the panel's axes."
+        )
+    try:
+        return frame.to_numpy(dtype=np.float64, na_value=np.nan)
+    except (TypeError, ValueError) as reason:
+        raise error(f'"{item.name}" returned values that are no numbers ({reason}). Return floats.') from reason
+
+
+def _wide_features(features_long: pd.DataFrame, names: set[str], grid: Grid) -> dict[str, pd.DataFrame]:
+    """Sessions × instruments per feature among `names`; all NaN for one without rows."""
+    rows = features_long[features_long["feature"].isin(list(names))]
+    codes, present = pd.factorize(rows["feature"].to_numpy())
+    cells = grid.cells(rows)
+    refuse_duplicates(cells * max(1, len(present)) + codes, rows)
+    values = rows["value"].to_numpy(dtype=np.float64)
+    wide = {name: grid.frame(cells[codes == code], values[codes == code]) for code, name in enumerate(present)}
+    for name in sorted(names - wide.keys() - {*BAR_FIELDS}):
+        wide[name] = grid.wide(np.full(grid.shape, np.nan))
+    return wide
+
+
+def _long(grid: Grid, values: npt.NDArray[np.float64], labels: dict[str, list[str]], value: str) -> pd.DataFrame:
+    """Rows of `values` (N, T, K) in key order; `labels` are columns that run along K. NaN is no row."""
+    kept = np.flatnonzero(~np.isnan(values))
+    cell, k = np.divmod(kept, max(1, values.shape[2]))
+    n, t = np.divmod(cell, max(1, values.shape[1]))
+    return pd.DataFrame(
+        {
+            "instrument": grid.instruments.to_numpy(dtype=object)[n],
+            "timestamp": grid.sessions.to_numpy()[t],
+            **{column: np.array(texts, dtype=object)[k] for column, texts in labels.items()},
+            value: values.reshape(-1)[kept],
+        }
+    )

@@ -1,0 +1,340 @@
+"""A real PostgreSQL server of one's own under `TT_HOME`, for people who have none.
+
+One decision: the server is asked, its files are not believed. Whether it runs is what answers on its address; a file
+lock, which the kernel drops with its holder, lets one process at a time initialise, start or stop it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from psycopg import pq
+from psycopg.conninfo import make_conninfo
+from sqlalchemy import URL
+
+from tt_assets.errors import UserError
+from tt_assets.storage.account import ServerAccount, server_account
+from tt_assets.storage.address import SUPERUSER, ServerAddress, make_password, prepare_address, server_address
+from tt_assets.storage.binaries import Binaries, find_binaries, reachable_binaries
+from tt_assets.storage.postmaster import disown_reused_pids, quit_orphans, replace_file, running_postmaster
+
+CLOSED_HOMES = Path("/var/lib/tt_assets")
+"""Where root keeps the cluster of a home that the server's account cannot reach."""
+
+SERVER_SETTINGS: Mapping[str, str] = {
+    "shared_buffers": "256MB",
+    "max_wal_size": "4GB",
+    "max_connections": "200",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_line_prefix": "%m [%p] ",
+    # The reasons in the server's log are read by `_start` and by people who search the web for them.
+    "lc_messages": "C",
+}
+"""Written before every start; `ALTER SYSTEM` overrules them."""
+
+_SETTINGS_FILE = "tt_assets.conf"
+_START_SECONDS = 180.0  # long enough for crash recovery of max_wal_size
+_ORPHAN_PATIENCE = 5.0  # seconds for backends to notice that their postmaster is dead
+_LARGEST_LOG = 16 * 1024**2  # bytes
+_PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR")
+_threads = threading.RLock()  # a file lock holds between processes, not between threads of one
+
+StopMode = Literal["smart", "fast", "immediate"]
+
+
+class EmbeddedServerError(UserError):
+    """The embedded server cannot be initialised, started or stopped."""
+
+
+class EmbeddedServer:
+    """The server whose cluster lives in `<home>/pgdata`, whether it runs or not.
+
+    `home` need not exist. `pg_bin` is the folder of PostgreSQL's programs; None takes the wheel's, else the system's.
+    """
+
+    def __init__(self, home: Path, pg_bin: Path | None = None) -> None:
+        self.home = Path(os.path.abspath(home))  # noqa: PTH100 - keeps symbolic links
+        self.pg_bin = pg_bin
+
+    def __repr__(self) -> str:
+        return f"EmbeddedServer({str(self.home)!r})"
+
+    @property
+    def data_dir(self) -> Path:
+        """The cluster's folder: under `home`, or under CLOSED_HOMES where the server's account cannot enter `home`."""
+        return self._root() / "pgdata"
+
+    @property
+    def log(self) -> Path:
+        """The server's log."""
+        return self.data_dir / "server.log"
+
+    @property
+    def version(self) -> str:
+        """Version of the programs a start would use, such as `18.6`."""
+        return find_binaries(self.pg_bin).version
+
+    @property
+    def address(self) -> ServerAddress:
+        """Where the server listens when it runs."""
+        return server_address(self.data_dir)
+
+    def url(self, database: str) -> URL:
+        """SQLAlchemy URL (psycopg 3) of `database` as the superuser."""
+        address = self.address
+        if address.socket_folder is None:
+            return URL.create("postgresql+psycopg", SUPERUSER, address.password, address.host, address.port, database)
+        query = {"host": address.host, "port": str(address.port)}
+        return URL.create("postgresql+psycopg", SUPERUSER, database=database, query=query)
+
+    def is_running(self) -> bool:
+        """Whether the server answers, be it that it is still starting."""
+        return self._ping() in (pq.Ping.OK, pq.Ping.REJECT)
+
+    def ensure(self) -> None:
+        """Have the server accept connections when this returns: initialise and start it where needed.
+
+        Cheap and without a lock when it already runs. Any number of processes may call it at once.
+        Raises EmbeddedServerError (or another UserError) with the reason when it cannot be started.
+        """
+        if self._ping() is pq.Ping.OK:
+            return
+        with self._lock():
+            if self._ping() is pq.Ping.OK:
+                return
+            data = self.data_dir
+            self._refuse_foreign_cluster(data)
+            account = server_account(data)
+            binaries = reachable_binaries(find_binaries(self.pg_bin), account, data.parent)
+            if (data / "PG_VERSION").exists():
+                self._refuse_other_major(data, binaries)
+            else:
+                self._initialise(data, binaries, account)
+            self._start(data, binaries, account)
+
+    def stop(self, mode: StopMode = "fast") -> None:
+        """Stop the server and wait for it; nothing happens where it does not run.
+
+        `smart` waits for clients to leave, `fast` rolls back and disconnects them, `immediate` skips the checkpoint.
+        """
+        if not self.home.exists() or not os.path.lexists(self.data_dir):
+            return
+        with self._lock():
+            data = self.data_dir
+            self._refuse_foreign_cluster(data)
+            # Without this question pg_ctl would send its signal to whoever holds the recorded process id now.
+            if running_postmaster(data) is None:
+                return
+            account = server_account(data)
+            binaries = reachable_binaries(find_binaries(self.pg_bin), account, data.parent)
+            self._pg_ctl_stop(data, binaries, account, mode)
+
+    def _root(self) -> Path:
+        if os.path.lexists(self.home / "pgdata"):
+            return self.home
+        closed = CLOSED_HOMES / hashlib.sha256(os.fsencode(os.path.realpath(self.home))).hexdigest()[:16]
+        if os.path.lexists(closed / "pgdata"):
+            return closed
+        there = next(folder for folder in (self.home, *self.home.parents) if folder.exists())
+        return self.home if server_account(self.home / "pgdata").reaches(there) else closed
+
+    def _ping(self) -> pq.Ping:
+        address = self.address
+        question = make_conninfo(host=address.host, port=address.port, user=SUPERUSER, dbname="postgres")
+        return pq.PGconn.ping(make_conninfo(question, connect_timeout=5).encode())
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        """Hold the cluster's file lock; makes `home` first."""
+        import fasteners
+
+        with _threads:
+            try:
+                self.home.mkdir(parents=True, exist_ok=True)
+                root = self._root()
+                if root != self.home:
+                    root.mkdir(parents=True, exist_ok=True)
+                    for folder in (CLOSED_HOMES, root):
+                        folder.chmod(0o755)  # ours, whatever the umask said
+                # As root in a person's own home: leave nothing behind that they cannot open.
+                lock = self.home / ".postgres.lock"
+                if not lock.exists():
+                    lock.touch(mode=0o600)
+                    if hasattr(os, "geteuid") and os.geteuid() == 0:
+                        owner = self.home.stat()
+                        os.chown(lock, owner.st_uid, owner.st_gid, follow_symlinks=False)
+                lock.open("a").close()
+            except OSError as error:
+                raise EmbeddedServerError(
+                    f'TT_HOME "{self.home}" cannot be used ({error.strerror}: "{error.filename}"): '
+                    "set TT_HOME to a folder you can write to, or set TT_DATABASE_URL."
+                ) from None
+            with fasteners.InterProcessLock(lock):
+                yield
+
+    def _refuse_foreign_cluster(self, data: Path) -> None:
+        if os.path.lexists(data) and not os.access(data, os.R_OK | os.W_OK | os.X_OK):
+            raise EmbeddedServerError(
+                f'The cluster in "{data}" belongs to the account {data.owner()}: run as root or as {data.owner()}, '
+                "or set TT_HOME to a folder of your own."
+            )
+
+    def _refuse_other_major(self, data: Path, binaries: Binaries) -> None:
+        major = (data / "PG_VERSION").read_text(encoding="utf-8").strip()
+        if major != str(binaries.major):
+            raise EmbeddedServerError(
+                f'The cluster in "{data}" was made by PostgreSQL {major}, the programs in "{binaries.folder}" are '
+                f"{binaries.version}: set TT_PG_BIN to the programs of PostgreSQL {major}, or dump and restore the "
+                "tables, or move that folder away to begin with an empty one."
+            )
+
+    def _initialise(self, data: Path, binaries: Binaries, account: ServerAccount) -> None:
+        """Make a cluster in a new folder and rename it, so that a killed `initdb` never leaves half a cluster."""
+        for leftover in data.parent.glob("pgdata.new-*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        new = Path(tempfile.mkdtemp(prefix="pgdata.new-", dir=data.parent))
+        account.take(new)
+        access = ["--auth-local=trust", "--auth-host=reject"]  # the socket's folder is closed to everyone else
+        if os.name == "nt":
+            access = ["--auth=scram-sha-256", f"--pwfile={make_password(data, account)}"]
+        # Relative to its parent: initdb and pg_ctl hand the path to a shell, which must find nothing to interpret.
+        command = [binaries.program("initdb"), "-D", new.name, "-U", SUPERUSER, "--encoding=UTF8", "--locale=C"]
+        done = subprocess.run(
+            [*command, "--data-checksums", *access],
+            cwd=new.parent,
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            **account.process_options(),
+        )
+        try:
+            if done.returncode:
+                raise EmbeddedServerError(
+                    f'initdb of PostgreSQL {binaries.version} could not make "{data}": {_reason(done.stderr)} '
+                    "Free space or set TT_HOME to another file system, or set TT_DATABASE_URL."
+                )
+            conf = new / "postgresql.conf"
+            include = f"\n# Written by tt_assets before every start.\ninclude_if_exists = '{_SETTINGS_FILE}'\n"
+            replace_file(conf, conf.read_text(encoding="utf-8") + include, account)
+            _sync(new)
+            new.rename(data)
+            _sync(data.parent)
+        except OSError as error:
+            raise EmbeddedServerError(
+                f'"{data}" is in the way of a new cluster ({error.strerror}): move it away, or set TT_HOME.'
+            ) from None
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+
+    def _start(self, data: Path, binaries: Binaries, account: ServerAccount) -> None:
+        address = prepare_address(data, account)
+        replace_file(data / _SETTINGS_FILE, _settings_text(address), account)
+        log = data / "server.log"
+        if log.exists() and log.stat().st_size > _LARGEST_LOG:
+            log.replace(log.with_name("server.log.1"))
+        began = time.monotonic()
+        while True:
+            disown_reused_pids(data, address.socket_folder, account)
+            seen = log.stat().st_size if log.exists() else 0
+            said = self._pg_ctl(data, binaries, account, "-l", f"{data.name}/{log.name}", "start")
+            if self._comes_up(until=began + _START_SECONDS):
+                return
+            with log.open("rb") if log.exists() else open(os.devnull, "rb") as file:  # noqa: PTH123
+                file.seek(seen)
+                news = file.read().decode("utf-8", "replace")
+            waited = time.monotonic() - began
+            if running_postmaster(data) is not None:
+                # It runs but nobody can talk to it: its socket was swept out of the temporary folder.
+                self._pg_ctl_stop(data, binaries, account, "fast")
+            elif not _outlived_backends(news) or waited > _START_SECONDS:
+                raise EmbeddedServerError(
+                    f'PostgreSQL {binaries.version} does not start on "{data}": {_reason(news or said)} See "{log}".'
+                )
+            elif waited > _ORPHAN_PATIENCE:
+                quit_orphans(data)
+            time.sleep(0.25)
+
+    def _comes_up(self, until: float) -> bool:
+        """Wait while the server says that it is starting; whether it then accepts connections."""
+        while (state := self._ping()) is pq.Ping.REJECT and time.monotonic() < until:
+            time.sleep(0.1)
+        return state is pq.Ping.OK
+
+    def _pg_ctl_stop(self, data: Path, binaries: Binaries, account: ServerAccount, mode: StopMode) -> None:
+        said = self._pg_ctl(data, binaries, account, "-m", mode, "stop")
+        if (pid := running_postmaster(data)) is not None:
+            raise EmbeddedServerError(
+                f'The server on "{data}" (process {pid}) does not stop: {_reason(said)} '
+                "Disconnect its clients or stop with mode immediate."
+            )
+
+    def _pg_ctl(self, data: Path, binaries: Binaries, account: ServerAccount, *arguments: str) -> str:
+        """Run `pg_ctl -w` on the cluster and return what it said; its exit code matters less than what then answers."""
+        with tempfile.TemporaryFile() as said:  # a pipe would stay open as long as the server lives
+            subprocess.run(
+                [binaries.program("pg_ctl"), "-w", "-t", "60", "-D", data.name, *arguments],
+                cwd=data.parent,
+                env=_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                check=False,
+                start_new_session=True,
+                **account.process_options(),
+            )
+            said.seek(0)
+            return said.read().decode("utf-8", "replace")
+
+
+def _environment() -> dict[str, str]:
+    """What the server may know of this process' environment: neither PG* variables nor anybody's secrets."""
+    return {name: os.environ[name] for name in _PASSED_ON if name in os.environ} | {"LC_ALL": "C"}
+
+
+def _settings_text(address: ServerAddress) -> str:
+    if address.socket_folder is None:
+        place = {"listen_addresses": address.host, "port": str(address.port)}
+    else:
+        place = {
+            "listen_addresses": "",
+            "port": str(address.port),
+            "unix_socket_directories": str(address.socket_folder),
+            "unix_socket_permissions": "0700",
+        }
+    settings = {**SERVER_SETTINGS, **place}
+    return "".join(f"{name} = '{value}'\n" for name, value in settings.items())
+
+
+def _outlived_backends(news: str) -> bool:
+    """Whether a start failed only because processes of a killed server are still there."""
+    return "pre-existing shared memory block" in news or "already exists" in news
+
+
+def _reason(text: str) -> str:
+    """The most telling line of a server's or a program's output, ending in a full stop."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    telling = [line for line in lines if any(word in line for word in ("FATAL:", "PANIC:", "error:"))] or lines[-1:]
+    return f"{telling[0].rstrip('.')}." if telling else "it said nothing."
+
+
+def _sync(folder: Path) -> None:
+    if os.name == "nt":  # folders cannot be synchronised there
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

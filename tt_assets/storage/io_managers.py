@@ -1,0 +1,254 @@
+"""What Dagster calls to persist and load the tables.
+
+One decision: an IO manager only translates. Partition keys become a `Selection`, the stores write or read it, and what
+they report becomes metadata of each cell. Every set of keys is taken: `asset_partition_keys` is unordered and may be
+any subset of the grid, so nothing here assumes a rectangle.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+from dagster._core.events import DagsterEvent
+from dagster._core.execution.context.metadata_logging import AssetMetadataHandle, OutputMetadataAccumulator
+from pydantic import Field
+
+from tt_assets.settings import Settings
+from tt_assets.storage.database import Database
+from tt_assets.storage.episode_store import EpisodeStore, EpisodeSummary
+from tt_assets.storage.slice_store import SliceStore
+from tt_assets.storage.slices import Selection
+from tt_assets.tables import TABLES, content_columns
+
+DATE_COLUMN = {"tt_policy": "window_start"}
+REASONS_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Slices:
+    """Rows for the partitions of a run, with what is to be said of single partitions.
+
+    `failed` maps a partition key to the reason it must not be written: its stored rows stay as they are, the other
+    partitions land, and the step fails with the reasons. `outcomes` maps a key to words for its metadata.
+    """
+
+    frame: pd.DataFrame
+    failed: Mapping[str, str] = field(default_factory=dict)
+    outcomes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EpisodeRows:
+    """Rows of one episode table for all episodes of a run; `counts` says how many each partition key has."""
+
+    frame: pd.DataFrame
+    counts: Mapping[str, int]
+
+
+def selection_of(grid: dg.PartitionsDefinition, keys: Iterable[str]) -> Selection:
+    """The cells that partition keys `date|instrument` of `grid` stand for, in market time."""
+    if not isinstance(grid, dg.MultiPartitionsDefinition):
+        raise TypeError(f"date × instrument partitions expected, got {type(grid).__name__}")
+    dates = grid.get_partitions_def_for_dimension("date")
+    if not isinstance(dates, dg.TimeWindowPartitionsDefinition):
+        raise TypeError(f"the date dimension must be time windows, got {type(dates).__name__}")
+    bounds: dict[str, tuple[datetime, datetime]] = {}
+    cells: dict[str, tuple[str, datetime, datetime]] = {}
+    for key in keys:
+        day, instrument = str(key).split("|", 1)
+        if day not in bounds:
+            window = dates.time_window_for_partition_key(day)
+            bounds[day] = (window.start.replace(tzinfo=None), window.end.replace(tzinfo=None))
+        cells[str(key)] = (instrument, *bounds[day])
+    return Selection.of(cells)
+
+
+def refuse(table: str, failed: Mapping[str, str], total: int) -> dg.Failure:
+    """The failure of a step some of whose partitions could not be made; it names them and why."""
+    reasons: dict[str, list[str]] = {}
+    for key, reason in sorted(failed.items()):
+        reasons.setdefault(reason, []).append(key)
+    shown = "; ".join(
+        f"{keys[0]}{f' and {len(keys) - 1} more' if len(keys) > 1 else ''}: {reason}"
+        for reason, keys in list(reasons.items())[:REASONS_SHOWN]
+    )
+    more = f"; and {len(reasons) - REASONS_SHOWN} further reasons" if len(reasons) > REASONS_SHOWN else ""
+    return dg.Failure(
+        description=f"{table}: {len(failed)} of {total} partitions failed, the others landed. {shown}{more}",
+        metadata={"failed_partitions": dg.MetadataValue.json(dict(sorted(failed.items())[:1000]))},
+        allow_retries=False,
+    )
+
+
+class SliceIOManager(dg.ConfigurableIOManager):
+    """Persists `tt_prices`, `tt_features`, `tt_signal_scores` and `tt_policy`, slice by slice."""
+
+    preview_up_to: int = Field(
+        default=20, description="Runs of at most this many partitions carry a preview table in their metadata."
+    )
+
+    def _store(self, context: dg.OutputContext | dg.InputContext) -> SliceStore:
+        table = TABLES[context.asset_key.path[-1]]
+        return SliceStore(Database.from_settings(Settings()), table, DATE_COLUMN.get(table.name, "timestamp"))
+
+    def handle_output(self, context: dg.OutputContext, obj: pd.DataFrame | Slices) -> Iterator[Any]:
+        """Replace the run's slice; the partitions in `Slices.failed` keep their rows and fail the step afterwards."""
+        slices = obj if isinstance(obj, Slices) else Slices(obj)
+        store = self._store(context)
+        keys = context.asset_partition_keys
+        selection = selection_of(context.asset_partitions_def, keys).without(slices.failed)
+        written = store.write(selection, slices.frame)
+        per_cell = {
+            key: {"dagster/row_count": rows, "digest": digest, **_outcome(slices.outcomes.get(key), rows)}
+            for key, rows, digest in zip(selection.keys, written.rows, written.digests, strict=True)
+        }
+        metadata = self._describe(store.table.name, selection, written.total, written.seconds)
+        if len(selection) <= self.preview_up_to:
+            metadata |= preview(store.table.name, slices.frame)
+        context.log.info(
+            f"{store.table.name}: {written.total:,} rows in {len(selection):,} partitions, {written.seconds:.2f} s"
+        )
+        if slices.failed:
+            yield from landed(context.step_context, context.asset_key, per_cell, metadata)
+            raise refuse(store.table.name, slices.failed, len(keys))
+        attach(context.step_context, context.asset_key, per_cell)
+        if len(selection) == 1:
+            context.step_context.set_data_version(context.asset_key, dg.DataVersion(written.digests[0]))
+        context.add_output_metadata(metadata)
+
+    def load_input(self, context: dg.InputContext) -> pd.DataFrame:
+        """The rows of the upstream partitions, sorted by the table's key; no partitions give an empty frame."""
+        keys = context.asset_partition_keys
+        return self._store(context).read(selection_of(context.asset_partitions_def, keys))
+
+    def _describe(self, table: str, selection: Selection, rows: int, seconds: float) -> dict[str, Any]:
+        metadata: dict[str, Any] = {
+            "dagster/table_name": table,
+            "seconds": round(seconds, 3),
+            "rows_per_second": round(rows / seconds) if seconds else rows,
+        }
+        if len(selection):
+            instruments = sorted(set(selection.instruments))
+            metadata["slice"] = (
+                f"{str(selection.starts.min())[:10]} to {str(selection.ends.max())[:10]} (excluded), "
+                f"{instruments[0] if len(instruments) == 1 else f'{len(instruments)} instruments'}"
+            )
+        return metadata
+
+
+class EpisodeIOManager(dg.ConfigurableIOManager):
+    """Persists the nine episode tables. The asset opens the episodes before its first output; `tt_episode` comes last."""
+
+    preview_up_to: int = Field(
+        default=20, description="Runs of at most this many partitions carry a preview table in their metadata."
+    )
+
+    def episodes(self) -> EpisodeStore:
+        """The store behind this manager, for the asset that opens the episodes."""
+        return EpisodeStore(Database.from_settings(Settings()))
+
+    def write(self, table: str, rows: EpisodeRows) -> dict[str, Any]:
+        """Write one table of the opened episodes and describe what was written; `tt_episode` closes them."""
+        started = time.perf_counter()
+        store = self.episodes()
+        if table == "tt_episode":
+            store.finalize([_summary(row) for row in rows.frame.to_dict("records")])
+        else:
+            store.add(table, rows.frame)
+        seconds = time.perf_counter() - started
+        metadata = {
+            "dagster/table_name": table,
+            "seconds": round(seconds, 3),
+            "rows_per_second": round(len(rows.frame) / seconds) if seconds else len(rows.frame),
+        }
+        return metadata | (preview(table, rows.frame) if len(rows.counts) <= self.preview_up_to else {})
+
+    def handle_output(self, context: dg.OutputContext, obj: EpisodeRows) -> None:
+        """Write one table of the opened episodes."""
+        table = context.asset_key.path[-1]
+        metadata = self.write(table, obj)
+        attach(context.step_context, context.asset_key, {k: {"dagster/row_count": n} for k, n in obj.counts.items()})
+        context.add_output_metadata(metadata)
+
+    def load_input(self, context: dg.InputContext) -> pd.DataFrame:
+        """Rows of the finished episodes of the upstream partitions, with `window_start` and `traded` in front."""
+        from psycopg import sql
+
+        from tt_assets.storage.slice_store import read_frame
+
+        table = TABLES[context.asset_key.path[-1]]
+        selection = selection_of(context.asset_partitions_def, context.asset_partition_keys)
+        joins = {
+            "tt_episode": "tt_episode AS e",
+            "tt_holdings": "tt_holdings AS t JOIN tt_portfolio AS p ON p.id = t.portfolio_id "
+            "JOIN tt_episode AS e ON e.id = p.episode_id",
+        }
+        source = joins.get(table.name, f"{table.name} AS t JOIN tt_episode AS e ON e.id = t.episode_id")
+        alias = "e" if table.name == "tt_episode" else "t"
+        query = sql.SQL(
+            "SELECT e.window_start, e.instrument AS traded, {columns} FROM {source} "
+            "JOIN unnest({starts}::date[], {traded}::text[]) AS s(w, i) ON e.window_start = s.w AND e.instrument = s.i "
+            "WHERE e.end_time IS NOT NULL ORDER BY e.window_start, e.instrument, {alias}.id"
+        ).format(
+            columns=sql.SQL(", ").join(
+                sql.Identifier(alias, name)
+                for name in ("id", *content_columns(table))
+                if name not in ("window_start",) and not (alias == "e" and name == "instrument")
+            ),
+            source=sql.SQL(source),  # type: ignore[arg-type]
+            starts=sql.Literal([str(start)[:10] for start in selection.starts]),
+            traded=sql.Literal(list(selection.instruments)),
+            alias=sql.Identifier(alias),
+        )
+        return read_frame(Database.from_settings(Settings()), query)
+
+
+def attach(step_context: Any, asset_key: dg.AssetKey, per_cell: Mapping[str, Mapping[str, Any]]) -> None:
+    """Give each partition its own metadata, all at once.
+
+    `add_asset_metadata(partition_key=…)` lists the run's partitions and copies the accumulator on every call, which is
+    quadratic in the cells of a run; this fills the same accumulator in one step.
+    """
+    accumulated = step_context._metadata_accumulator  # noqa: SLF001
+    cells = {AssetMetadataHandle(asset_key, key): metadata for key, metadata in per_cell.items()}
+    step_context._metadata_accumulator = OutputMetadataAccumulator(  # noqa: SLF001
+        {**accumulated.per_output_metadata, **cells}
+    )
+
+
+def landed(
+    step_context: Any, asset_key: dg.AssetKey, per_cell: Mapping[str, Mapping[str, Any]], metadata: Mapping[str, Any]
+) -> Iterator[DagsterEvent]:
+    """Materialization events of the cells that were written by a step that is about to fail."""
+    for key, own in per_cell.items():
+        event = dg.AssetMaterialization(asset_key, partition=key, metadata={**metadata, **own})
+        yield DagsterEvent.asset_materialization(step_context, event)
+
+
+def preview(table: str, frame: pd.DataFrame, rows: int = 10) -> dict[str, Any]:
+    """The first rows as a table a person can read in the UI; binary columns are left out."""
+    columns: Sequence[str] = [name for name in frame.columns if name in TABLES[table].columns and name != "weights"]
+    head = frame.loc[:, columns].head(rows)
+    return {"preview": dg.MetadataValue.md(head.to_markdown(index=False) if len(head) else "no rows")}
+
+
+def _outcome(said: str | None, rows: int) -> dict[str, str]:
+    return {"outcome": said or ("loaded" if rows else "no rows")}
+
+
+def _summary(row: Mapping[str, Any]) -> EpisodeSummary:
+    sharpe = row["sharpe_ratio"]
+    return EpisodeSummary(
+        episode_id=int(row["id"]),
+        end_time=row["end_time"],
+        stop_reason=row["stop_reason"],
+        max_drawdown=float(row["max_drawdown"]),
+        sharpe_ratio=None if sharpe is None or pd.isna(sharpe) else float(sharpe),
+        turnover=float(row["turnover"]),
+    )

@@ -1,0 +1,229 @@
+"""Slices of a table: replaced whole in one transaction, read in bulk.
+
+One decision: a write is DELETE and COPY under advisory locks in one READ COMMITTED transaction. A reader sees the old
+version or the new one, never a mix; a killed writer leaves the old one; writers of the same instrument wait for each
+other. The locks are taken in sorted order, so two writers never wait for each other in a circle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from psycopg import Connection, sql
+from sqlalchemy import Table
+
+from tt_assets.errors import UserError
+from tt_assets.storage.copy_format import HEADER, TRAILER, CopyRows, conform, copy_rows
+from tt_assets.storage.database import Database
+from tt_assets.storage.slices import Selection
+from tt_assets.tables import content_columns, key_columns
+
+LOCKS_PER_TABLE = 256
+"""Instruments share this many locks a table: a stock server has room for about 6,400 locks in all."""
+
+COPY_CHUNK = 1 << 20
+
+IntArray = npt.NDArray[np.int64]
+
+
+class DuplicateRows(UserError):
+    """A frame holds two rows with one key."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a write left in the table. `rows[i]` and `digests[i]` belong to cell i of the selection."""
+
+    rows: tuple[int, ...]
+    digests: tuple[str, ...]
+    seconds: float
+
+    @property
+    def total(self) -> int:
+        """Rows of all cells."""
+        return sum(self.rows)
+
+
+@dataclass(frozen=True)
+class SliceStore:
+    """Reads and replaces slices of one table. `date_column` is what the cells' time ranges bound."""
+
+    database: Database
+    table: Table
+    date_column: str = "timestamp"
+
+    def write(self, selection: Selection, frame: pd.DataFrame) -> Written:
+        """Replace the rows of every selected cell by those of `frame`; cells without rows become empty.
+
+        `frame` needs the table's content columns in any order; further columns are left out. Rows are stored sorted by
+        the table's key. Raises `FrameMismatch`, `RowsOutsideSlice` or `DuplicateRows` and changes nothing.
+        """
+        started = time.perf_counter()
+        columns = content_columns(self.table)
+        rows = conform(frame, self.table, columns)
+        cells = selection.refuse_outsiders(rows, self.table.name, self.date_column)
+        rows, cells = self._sorted(rows, cells)
+        encoded = copy_rows(rows, self.table)
+        counts, digests = _per_cell(encoded, cells, len(selection))
+        with self.database.connect() as connection, connection.transaction():
+            lock_instruments(connection, self.table.name, selection.instruments)
+            self._replace(connection, selection, rows, encoded)
+        return Written(counts, digests, time.perf_counter() - started)
+
+    def read(self, selection: Selection, columns: Iterable[str] | None = None) -> pd.DataFrame:
+        """The rows of the selected cells, sorted by the table's key; `columns` defaults to the content columns."""
+        names = tuple(columns or content_columns(self.table))
+        query = sql.SQL("SELECT {columns} FROM {table} AS t JOIN {slice} ON {inside} ORDER BY {order}").format(
+            columns=sql.SQL(", ").join(sql.Identifier("t", name) for name in names),
+            table=sql.Identifier(self.table.name),
+            slice=self._slice(selection),
+            inside=self._inside(),
+            order=sql.SQL(", ").join(sql.Identifier("t", name) for name in key_columns(self.table)),
+        )
+        return read_frame(self.database, query)
+
+    def _sorted(self, rows: pd.DataFrame, cells: IntArray) -> tuple[pd.DataFrame, IntArray]:
+        """Rows and their cells sorted by cell, then key; rows that come in index order cost the server far less."""
+        keys = key_columns(self.table)
+        ranks = [cells, *(_rank(rows[name]) for name in keys)]
+        if not _strictly_increasing(ranks):
+            order = np.lexsort(ranks[::-1])
+            rows, ranks = rows.take(order), [rank[order] for rank in ranks]
+            repeated = np.logical_and.reduce([rank[1:] == rank[:-1] for rank in ranks])
+            if repeated.any():
+                first = rows.iloc[1:][repeated].iloc[0]
+                raise DuplicateRows(
+                    f"{self.table.name}: {int(repeated.sum())} rows repeat a key, the first is "
+                    f"{', '.join(str(first[name]) for name in keys)}; keep one row a key."
+                )
+        return rows, ranks[0]
+
+    def _replace(self, connection: Connection, selection: Selection, rows: pd.DataFrame, encoded: CopyRows) -> None:
+        if "kept_if_equal" in self.table.info:
+            rows, encoded = self._spare_equal(connection, selection, rows, encoded)
+        else:
+            connection.execute(
+                sql.SQL("DELETE FROM {table} AS t USING {slice} WHERE {inside}").format(
+                    table=sql.Identifier(self.table.name), slice=self._slice(selection), inside=self._inside()
+                )
+            )
+        copy_into(connection, self.table, rows, encoded)
+
+    def _spare_equal(
+        self, connection: Connection, selection: Selection, rows: pd.DataFrame, encoded: CopyRows
+    ) -> tuple[pd.DataFrame, CopyRows]:
+        """Delete only rows whose content differs, and say which are still to be copied.
+
+        Rows that other tables point at keep their id while their content is the same; deleting them would take the
+        dependants with them.
+        """
+        same = self.table.info["kept_if_equal"]
+        identity = [*key_columns(self.table), same]
+        stored = connection.execute(
+            sql.SQL("SELECT t.id, {columns} FROM {table} AS t JOIN {slice} ON {inside}").format(
+                columns=sql.SQL(", ").join(sql.Identifier("t", name) for name in identity),
+                table=sql.Identifier(self.table.name),
+                slice=self._slice(selection),
+                inside=self._inside(),
+            )
+        ).fetchall()
+        wanted = {tuple(map(_plain, row)) for row in rows[identity].itertuples(index=False)}
+        present = {tuple(row[1:]): row[0] for row in stored}
+        doomed = [row_id for content, row_id in present.items() if content not in wanted]
+        connection.execute(
+            sql.SQL("DELETE FROM {table} WHERE id = ANY(%s)").format(table=sql.Identifier(self.table.name)), [doomed]
+        )
+        missing = [tuple(map(_plain, row)) not in present for row in rows[identity].itertuples(index=False)]
+        new = rows[np.array(missing, dtype=bool)] if len(rows) else rows
+        return new, copy_rows(new, self.table)
+
+    def _slice(self, selection: Selection) -> sql.Composed:
+        ranges = selection.ranges()
+        return sql.SQL("unnest({}::text[], {}::timestamp[], {}::timestamp[]) AS s(i, f, u)").format(
+            sql.Literal(ranges.instruments), sql.Literal(ranges.starts), sql.Literal(ranges.ends)
+        )
+
+    def _inside(self) -> sql.Composed:
+        return sql.SQL("t.instrument = s.i AND t.{date} >= s.f AND t.{date} < s.u").format(
+            date=sql.Identifier(self.date_column)
+        )
+
+
+def read_frame(database: Database, query: sql.Composable) -> pd.DataFrame:
+    """The result of `query` through ADBC and Arrow; timestamps as datetime64[ns], text as str, NULL as None or NaN."""
+    from adbc_driver_postgresql import dbapi
+
+    with dbapi.connect(database.adbc_uri()) as connection, connection.cursor() as cursor:
+        cursor.execute(query.as_string())
+        arrow = cursor.fetch_arrow_table()
+    return arrow.to_pandas(date_as_object=False, coerce_temporal_nanoseconds=True, split_blocks=True)
+
+
+def copy_into(connection: Connection, table: Table, rows: pd.DataFrame, encoded: CopyRows) -> None:
+    """Append the encoded `rows` to `table` through binary COPY."""
+    if rows.empty:
+        return
+    statement = sql.SQL("COPY {table} ({columns}) FROM STDIN (FORMAT BINARY)").format(
+        table=sql.Identifier(table.name), columns=sql.SQL(", ").join(map(sql.Identifier, rows.columns))
+    )
+    payload = encoded.between(0, len(rows))
+    with connection.cursor().copy(statement) as copy:
+        copy.write(HEADER)
+        for start in range(0, len(payload), COPY_CHUNK):
+            copy.write(payload[start : start + COPY_CHUNK])
+        copy.write(TRAILER)
+
+
+def lock_instruments(connection: Connection, table: str, instruments: Iterable[str]) -> None:
+    """Hold the advisory locks of `instruments` in `table` until the transaction ends; taken in sorted order."""
+    numbers = sorted({_lock_number(table, name) for name in set(instruments)})
+    connection.execute("SELECT pg_advisory_xact_lock(n) FROM unnest(%s::bigint[]) AS n", [numbers])
+
+
+def _lock_number(table: str, instrument: str) -> int:
+    # Python's hash is salted per process; this one is the same everywhere.
+    space = int.from_bytes(hashlib.blake2b(table.encode(), digest_size=6).digest(), "big")
+    bucket = int.from_bytes(hashlib.blake2b(instrument.encode(), digest_size=4).digest(), "big") % LOCKS_PER_TABLE
+    return space * LOCKS_PER_TABLE + bucket
+
+
+def _per_cell(encoded: CopyRows, cells: IntArray, count: int) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Row count and content digest of every cell; `cells` ascends."""
+    bounds = np.searchsorted(cells, np.arange(count + 1)).tolist()
+    digests = tuple(
+        hashlib.blake2b(encoded.between(first, last), digest_size=16).hexdigest()
+        for first, last in pairwise(bounds)
+    )
+    return tuple(last - first for first, last in pairwise(bounds)), digests
+
+
+def _rank(column: pd.Series) -> IntArray:
+    """Integers in the order of the values; text by code point, as the C collation sorts it."""
+    if column.dtype.kind == "M":
+        return column.to_numpy().view(np.int64)
+    return pd.factorize(column, sort=True)[0].astype(np.int64)
+
+
+def _strictly_increasing(ranks: Sequence[IntArray]) -> bool:
+    """Whether the rows ascend lexicographically by `ranks` without a repetition."""
+    undecided = np.ones(max(len(ranks[0]) - 1, 0), dtype=bool)
+    for rank in ranks:
+        step = np.diff(rank)
+        if (step[undecided] < 0).any():
+            return False
+        undecided &= step == 0
+    return not undecided.any()
+
+
+def _plain(value: object) -> object:
+    """A pandas scalar as psycopg returns the same value from the server."""
+    if isinstance(value, pd.Timestamp):
+        return value.date()
+    return int(value) if isinstance(value, np.integer) else value

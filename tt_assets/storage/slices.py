@@ -1,0 +1,142 @@
+"""What a set of partition keys means in a table: cells, and the row ranges they cover.
+
+One decision: a selection is any set of cells (single, line, rectangle, ragged), each an instrument over a half-open range
+of time. Nothing assumes that one key is one day, that sessions are contiguous or that the set is a rectangle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from tt_assets.errors import UserError
+
+
+class RowsOutsideSlice(UserError):
+    """A frame holds rows that belong to none of the cells being written."""
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """Half-open time ranges [start, end) per instrument, sorted by instrument and start; equal length lists."""
+
+    instruments: list[str]
+    starts: list[datetime]
+    ends: list[datetime]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Cells to read or to replace.
+
+    `keys[i]` names cell i in messages and metadata; it covers `instruments[i]` from `starts[i]` (included) to `ends[i]`
+    (excluded), both datetime64[ns] market time. Cells do not overlap.
+    """
+
+    keys: tuple[str, ...]
+    instruments: npt.NDArray[np.object_]
+    starts: npt.NDArray[np.datetime64]
+    ends: npt.NDArray[np.datetime64]
+
+    @classmethod
+    def of(cls, cells: Mapping[str, tuple[str, datetime, datetime]]) -> Selection:
+        """From partition key → (instrument, start, end); sorted by instrument, then start."""
+        ordered = sorted(cells.items(), key=lambda item: item[1][:2])
+        return cls(
+            keys=tuple(key for key, _ in ordered),
+            instruments=np.array([cell[0] for _, cell in ordered], dtype=object),
+            starts=np.array([cell[1] for _, cell in ordered], dtype="datetime64[ns]"),
+            ends=np.array([cell[2] for _, cell in ordered], dtype="datetime64[ns]"),
+        )
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @cached_property
+    def _instrument_names(self) -> npt.NDArray[np.object_]:
+        return np.unique(self.instruments)
+
+    @cached_property
+    def _windows(self) -> tuple[npt.NDArray[np.datetime64], npt.NDArray[np.datetime64]]:
+        starts, first = np.unique(self.starts, return_index=True)
+        return starts, self.ends[first]
+
+    @cached_property
+    def _cell_at(self) -> npt.NDArray[np.int64]:
+        """(instruments, windows) → position of the cell, -1 where the selection has none."""
+        table = np.full((len(self._instrument_names), len(self._windows[0])), -1, dtype=np.int64)
+        rows = np.searchsorted(self._instrument_names, self.instruments)
+        columns = np.searchsorted(self._windows[0], self.starts)
+        table[rows, columns] = np.arange(len(self.keys))
+        return table
+
+    def cell_of(self, instruments: pd.Series, timestamps: pd.Series) -> npt.NDArray[np.int64]:
+        """Position of the cell each row falls in, -1 for rows of no cell."""
+        if not len(self) or instruments.empty:
+            return np.full(len(instruments), -1, dtype=np.int64)
+        codes, uniques = pd.factorize(instruments)
+        known = pd.Index(self._instrument_names).get_indexer(pd.Index(uniques))
+        rows = known[codes]
+        starts, ends = self._windows
+        stamps = timestamps.to_numpy(dtype="datetime64[ns]")
+        columns = np.searchsorted(starts, stamps, side="right") - 1
+        inside = (rows >= 0) & (columns >= 0) & (stamps < ends[np.maximum(columns, 0)])
+        return np.where(inside, self._cell_at[np.maximum(rows, 0), np.maximum(columns, 0)], -1)
+
+    def keep(self, frame: pd.DataFrame, date_column: str = "timestamp") -> pd.DataFrame:
+        """The rows of `frame` that fall in a cell of the selection."""
+        return frame[self.cell_of(frame["instrument"], frame[date_column]) >= 0]
+
+    def without(self, keys: Sequence[str] | set[str] | Mapping[str, object]) -> Selection:
+        """The selection less the cells named by `keys`."""
+        kept = np.array([key not in keys for key in self.keys], dtype=bool)
+        return Selection(
+            tuple(key for key, keep in zip(self.keys, kept, strict=True) if keep),
+            self.instruments[kept],
+            self.starts[kept],
+            self.ends[kept],
+        )
+
+    def ranges(self) -> Ranges:
+        """The cells as few ranges per instrument: cells with at most a weekend between them are one.
+
+        No row can be on a weekend, so a bridged one touches nothing that a cell of the same instrument does not own.
+        """
+        columns = np.searchsorted(self._windows[0], self.starts)
+        same = self.instruments[1:] == self.instruments[:-1]
+        follows = same & ((columns[1:] == columns[:-1] + 1) & self._adjacent[columns[:-1]])
+        first = np.concatenate(([True], ~follows)) if len(self) else np.array([], dtype=bool)
+        last = np.concatenate((~follows, [True])) if len(self) else np.array([], dtype=bool)
+        return Ranges(
+            instruments=list(self.instruments[first]),
+            starts=self.starts[first].astype("datetime64[us]").tolist(),
+            ends=self.ends[last].astype("datetime64[us]").tolist(),
+        )
+
+    @cached_property
+    def _adjacent(self) -> npt.NDArray[np.bool_]:
+        """Whether window i touches window i+1 with no weekday between them.
+
+        A weekday between two selected windows may be a holiday or a session that was left out; it is never bridged.
+        """
+        starts, ends = self._windows
+        clear = np.busday_count(ends[:-1].astype("datetime64[D]"), starts[1:].astype("datetime64[D]")) == 0
+        return np.append(clear, False)
+
+    def refuse_outsiders(self, frame: pd.DataFrame, table: str, date_column: str) -> npt.NDArray[np.int64]:
+        """The cell of every row of `frame`; `RowsOutsideSlice` where one falls in none."""
+        cells = self.cell_of(frame["instrument"], frame[date_column])
+        if (cells < 0).any():
+            stray = frame[cells < 0]
+            first = stray.iloc[0]
+            raise RowsOutsideSlice(
+                f"{table}: {len(stray)} of {len(frame)} rows lie outside the partitions being written, the first is "
+                f"{first['instrument']} at {first[date_column]}; cut the frame to the run's partitions."
+            )
+        return cells

@@ -1,0 +1,89 @@
+"""Many independent trainings side by side, in processes of their own.
+
+Processes, not threads: a training keeps one core busy in Python and in torch. Each is started afresh (spawn), so its
+bits do not depend on what its neighbours or the caller have done before.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import traceback
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+
+from tt_assets.errors import UserError
+from tt_assets.trading.config import TradingConfig
+from tt_assets.trading.panel import MarketPanel
+from tt_assets.trading.policy import TrainedPolicy
+from tt_assets.trading.training import Report, train_policy
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingJob:
+    """One training; `name` is what progress and errors call it."""
+
+    name: str
+    panel: MarketPanel
+    config: TradingConfig
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingResult:
+    """A policy, or the error that prevented it with its traceback (empty for a UserError)."""
+
+    name: str
+    policy: TrainedPolicy | None
+    error: Exception | None = None
+    traceback: str = ""
+
+
+def train_many(jobs: Sequence[TrainingJob], workers: int, report: Report | None = None) -> list[TrainingResult]:
+    """Train every job; results in the order of `jobs`, errors in the results.
+
+    With one worker or one job the training runs in this process. `report` is called with (jobs done, jobs, name) as
+    each ends, in whatever order they end.
+    """
+    results: list[TrainingResult | None] = [None] * len(jobs)
+    workers = min(workers, len(jobs))
+    if workers <= 1:
+        for place, job in enumerate(jobs):
+            results[place] = _train(job)
+            _tell(report, place + 1, len(jobs), job)
+        return [result for result in results if result is not None]
+
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread_each) as pool:
+        waiting = {pool.submit(_train, job): place for place, job in enumerate(jobs)}
+        for done, future in enumerate(as_completed(waiting), start=1):
+            place = waiting[future]
+            try:
+                results[place] = future.result()
+            except Exception as error:  # noqa: BLE001 - a killed worker must not take the other trainings with it
+                results[place] = _failed(jobs[place], error)
+            _tell(report, done, len(jobs), jobs[place])
+    return [result for result in results if result is not None]
+
+
+def _train(job: TrainingJob) -> TrainingResult:
+    try:
+        return TrainingResult(job.name, train_policy(job.panel, job.config, job.seed))
+    except Exception as error:  # noqa: BLE001 - one failed training is a result, not the end of the batch
+        return _failed(job, error)
+
+
+def _failed(job: TrainingJob, error: Exception) -> TrainingResult:
+    lines = "" if isinstance(error, UserError) else "".join(traceback.format_exception(error))
+    return TrainingResult(job.name, None, error, lines)
+
+
+def _one_thread_each() -> None:
+    # Read by OpenMP and OpenBLAS when torch is imported, which is after this.
+    os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
+
+
+def _tell(report: Report | None, done: int, total: int, job: TrainingJob) -> None:
+    if report is not None:
+        report(done, total, job.name)

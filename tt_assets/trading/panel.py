@@ -1,0 +1,159 @@
+"""Bars and channels of one span as arrays: what both engines trade on.
+
+One decision: the panel carries look-back sessions before the span, and `start` says where the span begins. Everything
+that an engine derives at session t is taken from rows up to t.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from tt_assets.trading.config import SIGMA_SESSIONS, Execution
+from tt_assets.trading.errors import NotEnoughHistory
+
+Floats = npt.NDArray[np.float64]
+Booleans = npt.NDArray[np.bool_]
+
+BAR_FIELDS = ("open", "high", "low", "close", "volume")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class MarketPanel:
+    """Bars (T sessions × N instruments) and channels (T × N × F) of one span and its look-back.
+
+    Prices are USD and known at the close of their session, except `open`, known at its open. A missing bar is NaN in
+    all five fields. `features` holds features and signal scores alike, in the order of `feature_names`; NaN where
+    undefined. `start` is the row of the span's first session; the rows before are look-back.
+    """
+
+    sessions: npt.NDArray[np.datetime64]
+    instruments: tuple[str, ...]
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats
+    features: Floats
+    feature_names: tuple[str, ...]
+    start: int = 0
+
+    def __post_init__(self) -> None:
+        sessions, instruments = len(self.sessions), len(self.instruments)
+        for name in BAR_FIELDS:
+            if getattr(self, name).shape != (sessions, instruments):
+                raise ValueError(f"{name} has shape {getattr(self, name).shape}, not {(sessions, instruments)}")
+        if self.features.shape != (sessions, instruments, len(self.feature_names)):
+            raise ValueError(f"features has shape {self.features.shape}; {len(self.feature_names)} names are given")
+        if not 0 <= self.start < max(sessions, 1):
+            raise NotEnoughHistory(f"the span starts after the last of {sessions} sessions; choose a later end.")
+        if np.any(np.diff(self.sessions.astype("datetime64[ns]").astype(np.int64)) <= 0):
+            raise ValueError("sessions must be strictly increasing")
+
+    @classmethod
+    def from_frames(
+        cls,
+        prices: pd.DataFrame,
+        features: pd.DataFrame,
+        scores: pd.DataFrame,
+        instruments: Sequence[str],
+        sessions: Sequence[Any] | pd.DatetimeIndex,
+        start: Any = None,
+    ) -> MarketPanel:
+        """The panel of `instruments` × `sessions` from long frames with the columns of the market tables.
+
+        prices: instrument, timestamp, open, high, low, close, volume. features: instrument, timestamp, feature, value.
+        scores: instrument, timestamp, signal_name, score. Other columns, instruments and sessions are ignored; what is
+        missing is NaN. Channels are sorted by name. `start` is the first session of the span; rows before it are
+        look-back, None means there are none.
+        """
+        index = pd.DatetimeIndex(sessions).as_unit("ns")
+        names = tuple(instruments)
+        bars = {field: _grid(prices, field, index, names) for field in BAR_FIELDS}
+        channels = pd.concat(
+            [
+                features[["instrument", "timestamp", "feature", "value"]],
+                scores[["instrument", "timestamp", "signal_name", "score"]].set_axis(
+                    ["instrument", "timestamp", "feature", "value"], axis=1
+                ),
+            ],
+            ignore_index=True,
+        )
+        channel_names = tuple(sorted(channels["feature"].unique()))
+        grid = np.full((len(index), len(names), len(channel_names)), np.nan)
+        row, column, known = _positions(channels, index, names)
+        layer = pd.Index(channel_names).get_indexer(channels["feature"])
+        grid[row[known], column[known], layer[known]] = channels["value"].to_numpy(np.float64)[known]
+        first = 0 if start is None else int(index.searchsorted(pd.Timestamp(start)))
+        return cls(
+            sessions=index.to_numpy(),
+            instruments=names,
+            features=grid,
+            feature_names=channel_names,
+            start=first,
+            **bars,
+        )
+
+    @cached_property
+    def listed(self) -> Booleans:
+        """Whether an instrument has had a close at or before t (T × N)."""
+        return np.logical_or.accumulate(np.isfinite(self.close), axis=0)
+
+    @cached_property
+    def marks(self) -> Floats:
+        """Price a position is marked at (T × N, USD): the close, or the last close before; 0 while not listed."""
+        row = np.where(np.isfinite(self.close), np.arange(len(self.sessions))[:, None], 0)
+        last = np.take_along_axis(self.close, np.maximum.accumulate(row, axis=0), axis=0)
+        return np.where(self.listed, last, 0.0)
+
+    @cached_property
+    def sigma(self) -> Floats:
+        """Standard deviation of close-to-close returns, trailing 20 sessions, ddof 1 (T × N, per day).
+
+        Row t reads closes up to t. A session without a bar counts as a return of 0 (it is marked at the last close).
+        NaN until 20 returns are known.
+        """
+        marks = self.marks
+        returns = np.full(marks.shape, np.nan)
+        before = marks[:-1] > 0
+        np.divide(marks[1:], marks[:-1], out=returns[1:], where=before)
+        returns -= 1.0
+        sigma = np.full(marks.shape, np.nan)
+        if len(marks) > SIGMA_SESSIONS:
+            windows = np.lib.stride_tricks.sliding_window_view(returns[1:], SIGMA_SESSIONS, axis=0)
+            sigma[SIGMA_SESSIONS:] = windows.std(axis=-1, ddof=1)
+        return sigma
+
+    def fill_prices(self, execution: Execution) -> Floats:
+        """Price before slippage at which an order fills in session t (T × N, USD); NaN where nothing can be filled.
+
+        Nothing fills in a session without a bar or with no volume: nobody traded.
+        """
+        price = self.open if execution is Execution.NEXT_OPEN else self.close
+        return np.where(np.isfinite(price) & np.isfinite(self.close) & (self.volume != 0), price, np.nan)
+
+    def span_text(self) -> str:
+        """First and last session of the span, for messages."""
+        return f"{str(self.sessions[self.start])[:10]} to {str(self.sessions[-1])[:10]}" if len(self.sessions) else "no session"
+
+
+def _positions(
+    frame: pd.DataFrame, sessions: pd.DatetimeIndex, instruments: tuple[str, ...]
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], Booleans]:
+    """Row and column of each row of a long frame in the grid, and whether it lies inside."""
+    row = sessions.get_indexer(pd.DatetimeIndex(frame["timestamp"]).as_unit("ns"))
+    column = pd.Index(instruments, dtype=object).get_indexer(frame["instrument"].astype(object))
+    return row, column, (row >= 0) & (column >= 0)
+
+
+def _grid(prices: pd.DataFrame, field: str, sessions: pd.DatetimeIndex, instruments: tuple[str, ...]) -> Floats:
+    row, column, known = _positions(prices, sessions, instruments)
+    grid = np.full((len(sessions), len(instruments)), np.nan)
+    grid[row[known], column[known]] = prices[field].to_numpy(np.float64)[known]
+    return grid

@@ -1,0 +1,106 @@
+"""Reward schemes: what the agent is rewarded for, over B accounts at once.
+
+A reward at session t is known at its close and recomputes from the equity curve and the target weights up to t.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from tt_assets.trading.config import TradingConfig
+from tt_assets.trading.panel import Floats
+from tt_assets.trading.registry import named
+
+
+class RewardScheme(ABC):
+    """Reward per account and step. Holds what it needs of each account's past."""
+
+    name: ClassVar[str]
+
+    def __init__(self, accounts: int) -> None:
+        self.accounts = accounts
+
+    @abstractmethod
+    def reset(self, which: npt.NDArray[np.bool_]) -> None:
+        """Forget the past of the accounts marked in `which` (B)."""
+
+    @abstractmethod
+    def reward(self, returns: Floats, drawdown: Floats, turnover: Floats) -> Floats:
+        """Reward of one step (B).
+
+        returns: close-to-close return of net worth. drawdown: fall from the peak so far, fraction. turnover: Σ over
+        instruments of |Δ target weight| of the decision that led here.
+        """
+
+
+class RiskAware(RewardScheme):
+    """Return over its own σ, minus 2.5 × drawdown, minus 0.05 × turnover, clipped to ±5.
+
+    The return is in excess of cash, which earns nothing here. σ is the population standard deviation (ddof 0) of the
+    account's last 64 returns, this one included, all of them while there are fewer, and never below 0.001.
+    """
+
+    name: ClassVar[str] = "risk_aware"
+
+    WINDOW: ClassVar[int] = 64
+    SIGMA_FLOOR: ClassVar[float] = 1e-3
+    DRAWDOWN_PENALTY: ClassVar[float] = 2.5
+    TURNOVER_PENALTY: ClassVar[float] = 0.05
+    CLIP: ClassVar[float] = 5.0
+
+    def __init__(self, accounts: int) -> None:
+        super().__init__(accounts)
+        # One ring for all accounts: each takes one step at a time, so they share the place of the newest return.
+        self._past = np.zeros((self.WINDOW, accounts))
+        self._newest = 0
+        self._steps = np.zeros(accounts)
+        self._sum = np.zeros(accounts)
+        self._squares = np.zeros(accounts)
+
+    def reset(self, which: npt.NDArray[np.bool_]) -> None:
+        """Empty the windows of returns."""
+        self._past[:, which] = 0.0
+        for sums in (self._steps, self._sum, self._squares):
+            sums[which] = 0.0
+
+    def reward(self, returns: Floats, drawdown: Floats, turnover: Floats) -> Floats:
+        """See the class. The window's sums are carried on; a place not filled yet is 0 and adds nothing."""
+        self._newest = (self._newest + 1) % self.WINDOW
+        leaving = self._past[self._newest]
+        self._sum += returns - leaving
+        self._squares += returns * returns - leaving * leaving
+        leaving[:] = returns
+        self._steps += 1.0
+        known = np.minimum(self._steps, self.WINDOW)
+        mean = self._sum / known
+        variance = self._squares / known - mean * mean
+        sigma = np.sqrt(np.maximum(variance, self.SIGMA_FLOOR * self.SIGMA_FLOOR))
+        raw = returns / sigma - self.DRAWDOWN_PENALTY * drawdown - self.TURNOVER_PENALTY * turnover
+        return np.minimum(np.maximum(raw, -self.CLIP), self.CLIP)
+
+
+class SimpleReturns(RewardScheme):
+    """The close-to-close return of net worth."""
+
+    name: ClassVar[str] = "simple_returns"
+
+    def reset(self, which: npt.NDArray[np.bool_]) -> None:
+        """There is no past to forget."""
+
+    def reward(self, returns: Floats, drawdown: Floats, turnover: Floats) -> Floats:
+        """The return itself."""
+        return returns
+
+
+REWARD_SCHEMES: Mapping[str, type[RewardScheme]] = {scheme.name: scheme for scheme in (RiskAware, SimpleReturns)}
+"""Reward schemes by name."""
+
+
+def reward_scheme(config: TradingConfig, accounts: int) -> RewardScheme:
+    """The reward scheme of `config` over `accounts`; an unknown name raises ConfigError listing the known ones."""
+    return named(REWARD_SCHEMES, config.reward_scheme, "reward scheme")(accounts)

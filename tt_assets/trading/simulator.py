@@ -1,0 +1,140 @@
+"""The vectorised simulator: B accounts over one panel, in NumPy.
+
+Each step is one decision: observe at the close of t, fill in session t+1, mark at the close of t+1. The books are
+those of the TensorTrade environment; the fills come from the same functions.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tt_assets.trading.config import TradingConfig
+from tt_assets.trading.costs import Fills, cost_model
+from tt_assets.trading.errors import NotFinite
+from tt_assets.trading.observation import ObservationBuilder, Scaler
+from tt_assets.trading.panel import Booleans, Floats, MarketPanel
+from tt_assets.trading.rewards import reward_scheme
+from tt_assets.trading.schemes import action_scheme
+from tt_assets.trading.stoppers import stoppers
+from tt_assets.trading.tape import DecisionTape, wanted_shares
+
+
+@dataclass(slots=True)
+class Step:
+    """What one step did to B accounts, marked at the close of the session after the decision."""
+
+    reward: Floats
+    terminated: Booleans
+    truncated: Booleans
+    weights: Floats
+    fills: Fills
+
+
+class Simulator:
+    """B accounts trading `panel`. State is public and belongs to the close of each account's `session`.
+
+    session: row of the panel (B). cash, net_worth, peak: USD (B). quantity: shares, positions: USD (B × N). target: weights
+    of the last decision (B × N).
+    """
+
+    def __init__(self, panel: MarketPanel, config: TradingConfig, scaler: Scaler, accounts: int) -> None:
+        self.panel = panel
+        self.config = config
+        self.accounts = accounts
+        self.observations = ObservationBuilder(panel, scaler, config.observation_window)
+        self.scheme = action_scheme(config)
+        self.tape = DecisionTape(panel, config, self.scheme)
+        self._rewards = reward_scheme(config, accounts)
+        self._stoppers = stoppers(config)
+        self._costs = cost_model(config)
+        self._last = len(panel.sessions) - 1
+        instruments = len(panel.instruments)
+        self.session = np.full(accounts, panel.start, dtype=np.int64)
+        self.end = np.full(accounts, self._last, dtype=np.int64)
+        self.cash = np.full(accounts, config.initial_cash)
+        self.net_worth = self.cash.copy()
+        self.peak = self.cash.copy()
+        self.quantity = np.zeros((accounts, instruments))
+        self.positions = np.zeros((accounts, instruments))
+        self.target = np.zeros((accounts, instruments))
+
+    def reset(self, which: Booleans, session: npt.NDArray[np.int64], end: npt.NDArray[np.int64] | None = None) -> None:
+        """Start the accounts in `which` (B) afresh in cash at the close of `session` (rows, one per started account).
+
+        `end` is the row at whose close each of them is truncated; the last session when None.
+        """
+        self.session[which] = session
+        self.end[which] = self._last if end is None else np.minimum(end, self._last)
+        for usd in (self.cash, self.net_worth, self.peak):
+            usd[which] = self.config.initial_cash
+        for rows in (self.quantity, self.positions, self.target):
+            rows[which] = 0.0
+        self._rewards.reset(which)
+
+    def observe(self, out: npt.NDArray[np.float32] | None = None) -> npt.NDArray[np.float32]:
+        """What each account sees at the close of its session (B × size), in `out` if given."""
+        share = 1.0 / self.net_worth
+        return self.observations.observe(self.session, self.positions * share[:, None], self.cash * share, out)
+
+    def step(self, actions: npt.NDArray[np.floating]) -> Step:
+        """Decide with raw `actions` (B × N) at the close of t, fill in t+1, mark at its close.
+
+        Raises NotFinite naming session, instrument and value if a weight, a reward or a net worth is NaN or infinite.
+        An account on its last session must be reset instead.
+        """
+        scale, per_usd, smallest, fill_price, next_mark = self.tape.at(self.session)
+        weights = self.scheme.weights(actions, scale)
+        wanted = wanted_shares(weights, self.net_worth, self.quantity, per_usd)
+        wanted *= np.abs(wanted) >= smallest
+        fills = self._costs.settle(wanted, fill_price, self.cash)
+        self.cash = fills.cash
+        self.quantity = self.quantity + fills.shares
+        self.positions = self.quantity * next_mark
+        net_worth = fills.cash + np.add.reduce(self.positions, axis=-1)
+        returns = net_worth / self.net_worth - 1.0
+        self.net_worth = net_worth
+        self.peak = np.maximum(self.peak, net_worth)
+        drawdown = 1.0 - net_worth / self.peak
+        turnover = np.add.reduce(np.abs(weights - self.target), axis=-1)
+        reward = self._rewards.reward(returns, drawdown, turnover)
+        self.target = weights
+        self.session = self.session + 1
+        # Not finite as soon as any net worth or reward is not, and a weight that is NaN makes net worth NaN.
+        if not math.isfinite(reward.dot(net_worth)):
+            refuse_not_finite(self.panel, self.session - 1, weights, reward, net_worth)
+        terminated = self._stoppers[0].stops(net_worth, drawdown)
+        for stopper in self._stoppers[1:]:
+            terminated = terminated | stopper.stops(net_worth, drawdown)
+        # For booleans `greater` is "and not": an account that stops is not also cut off.
+        return Step(reward, terminated, np.greater(self.session >= self.end, terminated), weights, fills)
+
+
+def refuse_not_finite(
+    panel: MarketPanel,
+    decided: npt.NDArray[np.int64],
+    weights: Floats,
+    reward: Floats,
+    net_worth: Floats,
+) -> None:
+    """Raise NotFinite for the first weight (B × N), reward (B) or net worth (B) that is NaN or infinite.
+
+    `decided` are the rows of the panel at whose close the accounts decided.
+    """
+    for account, instrument in np.argwhere(~np.isfinite(weights)):
+        raise NotFinite(
+            f"target weight of {panel.instruments[instrument]} became {weights[account, instrument]} at step "
+            f"{decided[account] - panel.start} ({str(panel.sessions[decided[account]])[:10]}); nothing of the episode "
+            "is kept. Look for a NaN in the agent's weights or in the features."
+        )
+    for what, values in (("net worth", net_worth), ("reward", reward)):
+        for (account,) in np.argwhere(~np.isfinite(values)):
+            held = ", ".join(name for name, weight in zip(panel.instruments, weights[account], strict=True) if weight)
+            raise NotFinite(
+                f"{what} became {values[account]} at step {decided[account] - panel.start} "
+                f"({str(panel.sessions[decided[account]])[:10]}) while holding {held or 'cash'}; nothing of the episode "
+                "is kept. Look for a wrong bar in the next session."
+            )
