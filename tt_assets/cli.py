@@ -20,8 +20,9 @@ from rich.table import Table as Grid
 from tt_assets.errors import UserError
 from tt_assets.settings import Settings
 
-out = Console()
-err = Console(stderr=True)
+WIDTH_OF_A_FILE = 200
+out = Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE, soft_wrap=True)
+err = Console(width=None if sys.stderr.isatty() else WIDTH_OF_A_FILE, stderr=True, soft_wrap=True)
 as_json = click.option("--json", "json_", is_flag=True, help="Print JSON instead of a table.")
 
 
@@ -63,7 +64,6 @@ def demo() -> None:
 
     err.print("Preparing the database …")
     platform = prepare()
-    _quiet_dagster()
     outcome = run_demo(platform, open_instance())
     _print_status(platform, json_=False)
     out.print("Look around:  `make up` (or `tt up`) serves the UI at http://127.0.0.1:3000; `tt db psql` opens the tables.")
@@ -112,7 +112,6 @@ def backfill(tables: tuple[str, ...], first: str | None, last: str | None, instr
     sets = {"market": MARKET_TABLES, "agents": [n for n in TABLES if n not in MARKET_TABLES], "all": list(TABLES)}
     chosen = known_tables([name for given in tables for name in sets.get(given, [given])])
     platform = prepare()
-    _quiet_dagster()
     allowed = platform.watchlist.symbols if set(chosen) <= set(MARKET_TABLES) else platform.watchlist.traded
     names = known_instruments(instruments, allowed)
     outcome = request_tables(
@@ -132,7 +131,6 @@ def train(first: str | None, last: str | None, instruments: str | None) -> None:
     from tt_assets.commands.selection import known_instruments
 
     platform = prepare()
-    _quiet_dagster()
     traded = known_instruments(instruments, platform.watchlist.traded, "instrument or portfolio")
     _finish(run_training(platform, open_instance(), _span(platform.settings, first, last), traded))
 
@@ -316,11 +314,6 @@ def _stop_server(settings: Settings) -> bool:
     if stopped:
         out.print("Stopped the embedded server.")
     return stopped
-
-
-def _quiet_dagster() -> None:
-    """Events are in the UI and in the progress bar; the terminal shows only what went wrong."""
-    logging.getLogger("dagster").setLevel(logging.CRITICAL)
 
 
 def _print_status(platform: Any, *, json_: bool) -> None:

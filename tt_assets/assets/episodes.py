@@ -1,7 +1,5 @@
 """The nine episode tables: each agent rolled over its window on the TensorTrade environment, and all it did recorded."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,7 +22,7 @@ from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES
 from tt_assets.trading.episode import EpisodeRecord
 
 RECORDED = {
-    "tt_observation": {"tt_episode"},
+    "tt_observation": {*MARKET_TABLES, "tt_policy"},
     "tt_action": {"tt_observation"},
     "tt_target_weights": {"tt_action"},
     "tt_order": {"tt_target_weights"},
@@ -59,21 +57,24 @@ def _upstream() -> list[dg.AssetDep]:
     },
     deps=_upstream(),
     internal_asset_deps={
-        "tt_episode": {dg.AssetKey(table) for table in (*MARKET_TABLES, "tt_policy")},
         **{table: {dg.AssetKey(parent) for parent in parents} for table, parents in RECORDED.items()},
+        # The row is opened before its children and closed after them: its outcome follows from all they say.
+        "tt_episode": {dg.AssetKey(table) for table in RECORDED},
     },
     partitions_def=WINDOWS,
     backfill_policy=dg.BackfillPolicy.single_run(),
     can_subset=False,
 )
 def episodes(
-    context: dg.AssetExecutionContext, market: MarketReader, episode_tables: EpisodeIOManager
+    context: dg.AssetExecutionContext, market: MarketReader, episode_tables: dg.ResourceParam[EpisodeIOManager]
 ) -> Iterator[Any]:
     """Evaluation episodes. The nine tables are one materialization: choosing one of them makes them all."""
     current = Settings()
     windows = windows_of(context.partition_keys)
     policies = market.policies(selection_of(WINDOWS, context.partition_keys))
     rolled = roll(windows, policies, read_watchlist(current.watchlist), market, current)
+    if len(rolled.failed) == len(windows):
+        raise refuse("episodes", rolled.failed, len(windows))
     whole = [window for window in windows if window.key() not in rolled.failed]
     ids = episode_tables.episodes().open(
         [(window.start, window.traded) for window in whole],

@@ -1,7 +1,5 @@
 """`tt_policy`: one trained agent per walk-forward window, traded key and seed."""
 
-from __future__ import annotations
-
 import dagster as dg
 import pandas as pd
 

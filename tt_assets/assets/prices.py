@@ -1,7 +1,5 @@
 """`tt_prices`: daily bars from the configured source, for any set of cells at once."""
 
-from __future__ import annotations
-
 from datetime import date
 
 import dagster as dg

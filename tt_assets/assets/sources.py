@@ -1,7 +1,5 @@
 """Which price source the settings name, as a Dagster resource."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import date
 

@@ -171,7 +171,7 @@ def _days(column: pd.Series[Any]) -> tuple[npt.NDArray[np.datetime64], _Masks]:
         days = moments.astype("datetime64[D]")
         return days, {BarRule.DATE: np.isnat(days), BarRule.TIME_OF_DAY: ~np.isnat(days) & (moments != days)}
     # A session is written once per instrument: read each distinct text once.
-    codes, distinct = pd.factorize(column.array) if column.dtype != "category" else _categories(column)
+    codes, distinct = pd.factorize(column.to_numpy(dtype=object)) if column.dtype != "category" else _categories(column)
     read = [read_day(raw) for raw in distinct] + [(None, BarRule.DATE)]  # the last is what code -1 (missing) points at
     days = np.array([day for day, _ in read], dtype="datetime64[D]")[codes]
     rules = np.array([rule or "" for _, rule in read])[codes]

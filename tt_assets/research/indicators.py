@@ -1,7 +1,7 @@
 """TA-Lib functions on panels with missing bars.
 
-One decision: TA-Lib is called once per instrument and stretch of complete bars. Its comparisons lose their way at a NaN,
-and a stretch is what a person at a terminal would feed it.
+One decision: TA-Lib is called once per instrument and stretch of complete bars. Its comparisons lose their way at a
+NaN, and a stretch is what a person at a terminal would feed it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ _Column = npt.NDArray[np.float64]
 def by_stretch(indicator: Callable[..., _Column], *inputs: pd.DataFrame) -> pd.DataFrame:
     """Apply `indicator`, a function of as many one-dimensional arrays as `inputs`, to every stretch without a NaN.
 
-    `inputs` are sessions × instruments under the same axes; so is the result, NaN where an input or TA-Lib's own warm-up
-    is NaN. Only for indicators with a finite memory: the caller vouches for that.
+    `inputs` are sessions × instruments under the same axes; so is the result, NaN where an input is NaN or
+    TA-Lib warms up. Only for indicators with a finite memory: the caller vouches for that.
     """
     columns = [frame.to_numpy(dtype=np.float64).T.copy() for frame in inputs]
     result = np.full(columns[0].shape, np.nan)

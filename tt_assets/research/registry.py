@@ -40,8 +40,9 @@ class RegistryError(UserError):
 class Feature:
     """A named value per instrument and session.
 
-    `compute` takes the panel and returns sessions × instruments on its axes; row t may read rows t-lookback … t, nothing
-    else, and is known at the close of t. NaN says undefined. `lookback` counts the sessions before t (return_1: 1).
+    `compute` takes the panel and returns sessions × instruments on its axes; row t may read rows t-lookback … t,
+    nothing else, and is known at the close of t. NaN says undefined. `lookback` counts the sessions before t
+    (return_1: 1).
     """
 
     name: str
@@ -148,7 +149,7 @@ def _load[Item: (Feature, Signal)](
         for item in own:
             if item.name in found and found[item.name][0] is not item:
                 raise RegistryError(
-                    f'{word.capitalize()} "{item.name}" is in both {found[item.name][1]} and {name}. Rename one of them.'
+                    f'{word.capitalize()} "{item.name}" is in both {found[item.name][1]} and {name}. Rename one.'
                 )
             found[item.name] = (item, name)
     return tuple(item for item, _ in found.values())

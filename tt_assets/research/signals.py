@@ -28,7 +28,7 @@ _Features = Mapping[str, pd.DataFrame]
 )
 def momentum_20d(bars: BarPanel, features: _Features) -> pd.DataFrame:
     """Mean daily return of 20 sessions, annualised, squashed."""
-    return np.tanh(rolling_mean(features["return_1"], 20) * SESSIONS_A_YEAR)
+    return _squashed(rolling_mean(features["return_1"], 20) * SESSIONS_A_YEAR)
 
 
 @signal(
@@ -39,7 +39,7 @@ def momentum_20d(bars: BarPanel, features: _Features) -> pd.DataFrame:
 )
 def mean_reversion_20d(bars: BarPanel, features: _Features) -> pd.DataFrame:
     """Deviation of the close from its 20-session mean in units of daily volatility, against it."""
-    return -np.tanh((bars.close / rolling_mean(bars.close, 20) - 1) / _moving(features["vol_20"]))
+    return -_squashed((bars.close / rolling_mean(bars.close, 20) - 1) / _moving(features["vol_20"]))
 
 
 @signal(
@@ -73,9 +73,14 @@ def rsi_reversal_14d(bars: BarPanel, features: _Features) -> pd.DataFrame:
 )
 def trend_5_20d(bars: BarPanel, features: _Features) -> pd.DataFrame:
     """Fast over slow moving average in units of daily volatility."""
-    return np.tanh((rolling_mean(bars.close, 5) / rolling_mean(bars.close, 20) - 1) / _moving(features["vol_20"]))
+    return _squashed((rolling_mean(bars.close, 5) / rolling_mean(bars.close, 20) - 1) / _moving(features["vol_20"]))
 
 
 def _moving(scale: pd.DataFrame) -> pd.DataFrame:
     """`scale` where it is above zero, NaN where nothing moved."""
     return scale.where(scale > 0, np.nan)
+
+
+def _squashed(frame: pd.DataFrame) -> pd.DataFrame:
+    """tanh of every value."""
+    return pd.DataFrame(np.tanh(frame.to_numpy(dtype=np.float64)), index=frame.index, columns=frame.columns)

@@ -4,8 +4,8 @@ One decision: a window is added up lag by lag, newest first, in the same order f
 running sums, Wilder's smoothing and exponential means carry rounding (or true memory) from the first row on, so that a
 cell computed from its look-back alone would differ from the same cell in a backfill.
 
-Every function takes and returns sessions × instruments; row t uses rows t-sessions+1 … t and is known at the close of t.
-Fewer than `sessions` rows, or a NaN among them, give NaN.
+Every function takes and returns sessions × instruments; row t uses rows t-sessions+1 … t and is known at the close of
+t. Fewer than `sessions` rows, or a NaN among them, give NaN.
 """
 
 from __future__ import annotations

@@ -60,10 +60,9 @@ def copy_rows(frame: pd.DataFrame, table: Table) -> CopyRows:
     fields = [_fixed(np.full(count, frame.shape[1], dtype=">i2"), 2)]
     for name in frame.columns:
         fields.extend(_field(frame[name], table.columns[name]))
-    rows = pc.binary_join_element_wise(*fields, b"") if count else pa.array([], pa.large_binary())
-    rows = rows.combine_chunks() if isinstance(rows, pa.ChunkedArray) else rows
     if not count:
         return CopyRows(memoryview(b""), np.zeros(1, dtype=np.int64))
+    rows = pc.binary_join_element_wise(*fields, pa.scalar(b"", pa.large_binary()))
     _, offset_buffer, value_buffer = rows.buffers()
     offsets = np.frombuffer(offset_buffer, dtype=np.int64, count=count + 1, offset=8 * rows.offset)
     return CopyRows(memoryview(value_buffer), offsets)

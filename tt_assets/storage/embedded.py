@@ -152,7 +152,8 @@ class EmbeddedServer:
     def _ping(self) -> pq.Ping:
         address = self.address
         question = make_conninfo(host=address.host, port=address.port, user=SUPERUSER, dbname="postgres")
-        return pq.PGconn.ping(make_conninfo(question, connect_timeout=5).encode())
+        # The compiled psycopg answers with a plain number.
+        return pq.Ping(pq.PGconn.ping(make_conninfo(question, connect_timeout=5).encode()))
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
@@ -246,6 +247,7 @@ class EmbeddedServer:
         if log.exists() and log.stat().st_size > _LARGEST_LOG:
             log.replace(log.with_name("server.log.1"))
         began = time.monotonic()
+        swept = False
         while True:
             disown_reused_pids(data, address.socket_folder, account)
             seen = log.stat().st_size if log.exists() else 0
@@ -256,8 +258,9 @@ class EmbeddedServer:
                 file.seek(seen)
                 news = file.read().decode("utf-8", "replace")
             waited = time.monotonic() - began
-            if running_postmaster(data) is not None:
-                # It runs but nobody can talk to it: its socket was swept out of the temporary folder.
+            if "already exists" in news and running_postmaster(data) is not None and not swept:
+                # It ran before us but nobody can talk to it: its socket was swept out of the temporary folder.
+                swept = True
                 self._pg_ctl_stop(data, binaries, account, "fast")
             elif not _outlived_backends(news) or waited > _START_SECONDS:
                 raise EmbeddedServerError(

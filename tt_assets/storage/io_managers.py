@@ -5,8 +5,6 @@ they report becomes metadata of each cell. Every set of keys is taken: `asset_pa
 any subset of the grid, so nothing here assumes a rectangle.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -216,9 +214,9 @@ def attach(step_context: Any, asset_key: dg.AssetKey, per_cell: Mapping[str, Map
     quadratic in the cells of a run; this fills the same accumulator in one step.
     """
     accumulated = step_context._metadata_accumulator  # noqa: SLF001
-    cells = {AssetMetadataHandle(asset_key, key): metadata for key, metadata in per_cell.items()}
+    cells = {AssetMetadataHandle(asset_key=asset_key, partition_key=key): metadata for key, metadata in per_cell.items()}
     step_context._metadata_accumulator = OutputMetadataAccumulator(  # noqa: SLF001
-        {**accumulated.per_output_metadata, **cells}
+        per_output_metadata={**accumulated.per_output_metadata, **cells}
     )
 
 
@@ -247,7 +245,7 @@ def _summary(row: Mapping[str, Any]) -> EpisodeSummary:
     return EpisodeSummary(
         episode_id=int(row["id"]),
         end_time=row["end_time"],
-        stop_reason=row["stop_reason"],
+        stop_reason=str(row["stop_reason"]),
         max_drawdown=float(row["max_drawdown"]),
         sharpe_ratio=None if sharpe is None or pd.isna(sharpe) else float(sharpe),
         turnover=float(row["turnover"]),

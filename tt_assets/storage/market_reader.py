@@ -1,7 +1,5 @@
 """Bulk reads of the market tables by instrument and session, for assets whose partitions are not cells of those tables."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 

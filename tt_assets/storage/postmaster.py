@@ -28,16 +28,16 @@ def running_postmaster(data: Path) -> int | None:
     pid = _number(lines[0]) if lines else None
     if pid is None or pid <= 0:
         return None
-    started = _number(lines[2]) if len(lines) > 2 else None  # noqa: PLR2004
+    started = _number(lines[2]) if len(lines) > 2 else None
     return pid if _works_in(pid, data, started) else None
 
 
 def disown_reused_pids(data: Path, sockets: Path | None, account: ServerAccount) -> None:
     """Free the cluster's lock files from process ids that now belong to somebody else.
 
-    PostgreSQL believes any live process of its own account to be the holder and would refuse to start for ever. Only the
-    id is replaced: the shared memory key in `postmaster.pid` stays, so the server still refuses to start beside backends
-    that outlived a killed postmaster. A file whose process is dead is left to PostgreSQL.
+    PostgreSQL believes any live process of its own account to be the holder and would refuse to start for ever. Only
+    the id is replaced: the shared memory key in `postmaster.pid` stays, so the server still refuses to start beside
+    backends that outlived a killed postmaster. A file whose process is dead is left to PostgreSQL.
     """
     locks = [data / "postmaster.pid"]
     if sockets is not None:
@@ -91,7 +91,7 @@ def _works_in(pid: int, data: Path, started: int | None) -> bool:
         if process.status() == psutil.STATUS_ZOMBIE or not process.name().lower().startswith("postgres"):
             return False
         try:
-            return os.path.samefile(process.cwd(), data)
+            return data.samefile(process.cwd())
         except psutil.AccessDenied:  # a hardened kernel hides the folder: compare the start time instead
             return started is not None and abs(process.create_time() - started) < _CLOCK_TOLERANCE
     except (psutil.Error, OSError):

@@ -1,0 +1,1 @@
+"""Asset-based data platform for portfolio agents on daily bars."""

@@ -1,0 +1,34 @@
+"""`tt_signal_scores`: signal scores in [-1, 1]."""
+
+import dagster as dg
+import pandas as pd
+
+from tt_assets.assets.catalog import described
+from tt_assets.assets.features import FEATURES
+from tt_assets.assets.grids import MARKET, settings
+from tt_assets.partitions import lookback
+from tt_assets.research.compute import compute_signals
+from tt_assets.research.registry import load_signals, longest_lookback
+from tt_assets.storage.io_managers import selection_of
+
+SIGNALS = load_signals(settings.signal_modules, FEATURES)
+_BEHIND = lookback(longest_lookback(SIGNALS), settings.date_grain)
+
+
+@dg.asset(
+    **described("tt_signal_scores"),
+    partitions_def=MARKET,
+    ins={
+        "tt_prices": dg.AssetIn(partition_mapping=_BEHIND),
+        "tt_features": dg.AssetIn(partition_mapping=_BEHIND),
+    },
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    io_manager_key="slices",
+    code_version="1",
+)
+def tt_signal_scores(
+    context: dg.AssetExecutionContext, tt_prices: pd.DataFrame, tt_features: pd.DataFrame
+) -> pd.DataFrame:
+    """Scores of the run's cells, computed on their bars and features and those of the sessions before."""
+    scores = compute_signals(tt_prices, tt_features, SIGNALS)
+    return selection_of(MARKET, context.partition_keys).keep(scores)

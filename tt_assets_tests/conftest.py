@@ -1,0 +1,93 @@
+"""Fixtures for every test: one embedded server for the whole session, and no setting of the developer's own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import psycopg
+import pytest
+
+from tt_assets.settings import SAMPLE_BARS, Settings
+from tt_assets.storage import schema
+from tt_assets.storage.database import Database
+from tt_assets.storage.embedded import EmbeddedServer
+from tt_assets.tables import TABLES
+
+_pg_bin = os.environ.get("TT_PG_BIN")  # the whole test session on other programs: TT_PG_BIN=… pytest
+PG_BIN = Path(_pg_bin) if _pg_bin else None
+
+
+def reachable_folder() -> Path:
+    """A new empty folder that the server's account can enter; pytest's own are closed to everyone but root."""
+    folder = Path(tempfile.mkdtemp(prefix="tt-test-"))
+    folder.chmod(0o755)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_the_developer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Neither TT_* variables nor a .env reach a test; TT_HOME is a folder of the test's own."""
+    for name in [name for name in os.environ if name.upper().startswith("TT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setitem(Settings.model_config, "env_file", None)
+    monkeypatch.setenv("TT_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def server_home() -> Iterator[Path]:
+    """An empty home for an embedded server of the test's own, stopped and removed afterwards."""
+    folder = reachable_folder()
+    try:
+        yield folder / "home"
+    finally:
+        EmbeddedServer(folder / "home", PG_BIN).stop("immediate")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def embedded_server() -> Iterator[EmbeddedServer]:
+    """The session's server, running. Its disk may forget: tests of durability use `server_home`."""
+    folder = reachable_folder()
+    server = EmbeddedServer(folder / "home", PG_BIN)
+    try:
+        server.ensure()
+        with psycopg.connect(Database.on(server, "postgres").adbc_uri(), autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET fsync = off")
+            connection.execute("SELECT pg_reload_conf()")
+        yield server
+    finally:
+        server.stop("immediate")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres(embedded_server: EmbeddedServer) -> Database:
+    """The `tt` database on the session's server, with the schema of this package."""
+    database = Database.on(embedded_server)
+    schema.upgrade(database)
+    return database
+
+
+@pytest.fixture
+def empty_tables(postgres: Database) -> Database:
+    """The `tt` database with all thirteen tables empty and their ids beginning at 1."""
+    with postgres.connect() as connection:
+        connection.execute(f"TRUNCATE {', '.join(TABLES)} RESTART IDENTITY CASCADE")
+    return postgres
+
+
+@pytest.fixture(scope="session")
+def _sample_bars() -> pd.DataFrame:
+    bars = pd.read_csv(SAMPLE_BARS, parse_dates=["timestamp"])
+    return bars.astype({"timestamp": "datetime64[ns]"})
+
+
+@pytest.fixture
+def sample_bars(_sample_bars: pd.DataFrame) -> pd.DataFrame:
+    """The bundled bars as in tt_prices: instrument, timestamp (datetime64[ns]), open, high, low, close, volume."""
+    return _sample_bars.copy()
