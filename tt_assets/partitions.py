@@ -1,4 +1,4 @@
-"""Sessions, walk-forward windows and instruments as Dagster partitions, and the mappings between them.
+"""Sessions, walk-forward windows and instruments as Dagster partitions.
 
 One decision: exactly two dimensions, `date` and `instrument`, on every asset. Dagster sorts them by name, so a key reads
 `date|instrument`. A session's key appears at the next New York midnight, before the open at which its decision trades.
@@ -6,7 +6,6 @@ One decision: exactly two dimensions, `date` and `instrument`, on every asset. D
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -22,7 +21,6 @@ DATE = "date"
 INSTRUMENT = "instrument"
 DATE_FORMAT = "%Y-%m-%d"
 WEEKENDS = "0 0 * * 6,0"
-FEWEST_SESSIONS_IN_A_MONTH = 15  # September 2001
 CLOSURES_KNOWN_AHEAD = timedelta(days=3 * 365)
 
 instrument_partitions = dg.DynamicPartitionsDefinition(name="instrument")
@@ -79,41 +77,6 @@ def window_grid(settings: Settings) -> dg.MultiPartitionsDefinition:
     """Partitions of the policy and the episode tables: walk-forward quarter × traded."""
     dates = quarter_partitions(horizon(settings), settings.train_windows)
     return dg.MultiPartitionsDefinition({DATE: dates, INSTRUMENT: traded_partitions})
-
-
-def lookback(sessions: int, grain: DateGrain) -> dg.MultiPartitionMapping:
-    """A market cell reads its own instrument over its own session and the `sessions` before it, clipped at the start."""
-    steps = sessions if grain is DateGrain.SESSION else math.ceil(sessions / FEWEST_SESSIONS_IN_A_MONTH)
-    return dg.MultiPartitionMapping(
-        {
-            DATE: dg.DimensionPartitionMapping(
-                DATE,
-                dg.TimeWindowPartitionMapping(
-                    start_offset=-steps, end_offset=0, allow_nonexistent_upstream_partitions=True
-                ),
-            ),
-            INSTRUMENT: dg.DimensionPartitionMapping(INSTRUMENT, dg.IdentityPartitionMapping()),
-        }
-    )
-
-
-def windows_behind(first: int, last: int) -> dg.MultiPartitionMapping:
-    """A window reads the sessions of the windows `first` to `last` relative to itself, of every instrument.
-
-    All instruments, because a traded key may be a portfolio of any of them and a static mapping cannot take a dynamic
-    dimension upstream.
-    """
-    return dg.MultiPartitionMapping(
-        {
-            DATE: dg.DimensionPartitionMapping(
-                DATE,
-                dg.TimeWindowPartitionMapping(
-                    start_offset=first, end_offset=last, allow_nonexistent_upstream_partitions=True
-                ),
-            ),
-            INSTRUMENT: dg.DimensionPartitionMapping(INSTRUMENT, dg.AllPartitionMapping()),
-        }
-    )
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from typing import Annotated, Any
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from tt_assets.trading.config import Execution
+
 PACKAGE = Path(__file__).resolve().parent
 SAMPLE_BARS = PACKAGE / "sample" / "daily_bars_2005_2013.csv"
 SAMPLE_WATCHLIST = PACKAGE / "sample" / "watchlist.csv"
@@ -47,13 +49,6 @@ class PriceSourceName(StrEnum):
 
     FILE = "file"
     IBKR = "ibkr"
-
-
-class Execution(StrEnum):
-    """When a decision taken at the close of session t is filled."""
-
-    NEXT_OPEN = "next_open"
-    NEXT_CLOSE = "next_close"
 
 
 class Settings(BaseSettings):

@@ -13,7 +13,8 @@ from tt_assets.assets.grids import WINDOWS, settings
 from tt_assets.assets.spans import episode_panel, trading_config, windows_of_lookback
 from tt_assets.errors import UserError
 from tt_assets.market.watchlist import Watchlist, read_watchlist
-from tt_assets.partitions import Window, windows_behind, windows_of
+from tt_assets.lineage import windows_behind
+from tt_assets.partitions import Window, windows_of
 from tt_assets.settings import Settings
 from tt_assets.storage.episode_store import EpisodeHeader
 from tt_assets.storage.io_managers import EpisodeIOManager, EpisodeRows, landed, refuse, selection_of

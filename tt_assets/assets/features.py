@@ -5,7 +5,7 @@ import pandas as pd
 
 from tt_assets.assets.catalog import described
 from tt_assets.assets.grids import MARKET, settings
-from tt_assets.partitions import lookback
+from tt_assets.lineage import lookback
 from tt_assets.research.compute import compute_features
 from tt_assets.research.registry import load_features, longest_lookback
 from tt_assets.storage.io_managers import selection_of

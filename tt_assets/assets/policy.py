@@ -8,7 +8,8 @@ from tt_assets.assets.catalog import described
 from tt_assets.assets.grids import WINDOWS, settings
 from tt_assets.assets.spans import trading_config, training_panel
 from tt_assets.market.watchlist import Watchlist, read_watchlist
-from tt_assets.partitions import Window, windows_behind, windows_of
+from tt_assets.lineage import windows_behind
+from tt_assets.partitions import Window, windows_of
 from tt_assets.settings import Settings
 from tt_assets.storage.io_managers import Slices
 from tt_assets.storage.market_reader import MarketReader

@@ -64,7 +64,7 @@ def psql(settings: Settings, arguments: Sequence[str]) -> int:
 def _program(settings: Settings) -> str:
     from tt_assets.storage.binaries import find_binaries
 
-    found = find_binaries(settings.pg_bin) / "psql"
+    found = find_binaries(settings.pg_bin).folder / "psql"
     program = str(found) if found.exists() else shutil.which("psql")
     if not program:
         raise UserError("psql is not installed; install the PostgreSQL client or set TT_PG_BIN to its folder.")

@@ -149,7 +149,7 @@ def _inspect(folder: Path) -> Binaries:
 def _runs(binaries: Binaries, account: ServerAccount) -> bool:
     """Whether `account` can start every program, libraries included."""
     for name in PROGRAMS:
-        command = [binaries.program(name), "--version"]
+        command = [str(binaries.program(name)), "--version"]
         try:
             done = subprocess.run(command, capture_output=True, cwd="/", check=False, **account.process_options())
         except OSError:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -22,39 +21,29 @@ from psycopg import pq
 from psycopg.conninfo import make_conninfo
 from sqlalchemy import URL
 
-from tt_assets.errors import UserError
 from tt_assets.storage.account import ServerAccount, server_account
-from tt_assets.storage.address import SUPERUSER, ServerAddress, make_password, prepare_address, server_address
+from tt_assets.storage.address import SUPERUSER, ServerAddress, prepare_address, server_address
 from tt_assets.storage.binaries import Binaries, find_binaries, reachable_binaries
-from tt_assets.storage.postmaster import disown_reused_pids, quit_orphans, replace_file, running_postmaster
+from tt_assets.storage.cluster import (
+    EmbeddedServerError,
+    initialise,
+    refuse_other_major,
+    server_environment,
+    sweep,
+    telling_line,
+    write_settings,
+)
+from tt_assets.storage.postmaster import disown_reused_pids, quit_orphans, running_postmaster
 
 CLOSED_HOMES = Path("/var/lib/tt_assets")
 """Where root keeps the cluster of a home that the server's account cannot reach."""
 
-SERVER_SETTINGS: Mapping[str, str] = {
-    "shared_buffers": "256MB",
-    "max_wal_size": "4GB",
-    "max_connections": "200",
-    "timezone": "UTC",
-    "log_timezone": "UTC",
-    "log_line_prefix": "%m [%p] ",
-    # The reasons in the server's log are read by `_start` and by people who search the web for them.
-    "lc_messages": "C",
-}
-"""Written before every start; `ALTER SYSTEM` overrules them."""
-
-_SETTINGS_FILE = "tt_assets.conf"
 _START_SECONDS = 180.0  # long enough for crash recovery of max_wal_size
-_ORPHAN_PATIENCE = 5.0  # seconds for backends to notice that their postmaster is dead
+_ORPHAN_PATIENCE = 3.0  # seconds for backends to notice that their postmaster is dead
 _LARGEST_LOG = 16 * 1024**2  # bytes
-_PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR")
 _threads = threading.RLock()  # a file lock holds between processes, not between threads of one
 
 StopMode = Literal["smart", "fast", "immediate"]
-
-
-class EmbeddedServerError(UserError):
-    """The embedded server cannot be initialised, started or stopped."""
 
 
 class EmbeddedServer:
@@ -118,9 +107,9 @@ class EmbeddedServer:
             account = server_account(data)
             binaries = reachable_binaries(find_binaries(self.pg_bin), account, data.parent)
             if (data / "PG_VERSION").exists():
-                self._refuse_other_major(data, binaries)
+                refuse_other_major(data, binaries)
             else:
-                self._initialise(data, binaries, account)
+                initialise(data, binaries, account)
             self._start(data, binaries, account)
 
     def stop(self, mode: StopMode = "fast") -> None:
@@ -139,6 +128,10 @@ class EmbeddedServer:
             account = server_account(data)
             binaries = reachable_binaries(find_binaries(self.pg_bin), account, data.parent)
             self._pg_ctl_stop(data, binaries, account, mode)
+            sockets = self.address.socket_folder
+            if sockets is not None and sockets != data:
+                with suppress(OSError):  # next time it is made again
+                    sockets.rmdir()
 
     def _root(self) -> Path:
         if os.path.lexists(self.home / "pgdata"):
@@ -191,58 +184,10 @@ class EmbeddedServer:
                 "or set TT_HOME to a folder of your own."
             )
 
-    def _refuse_other_major(self, data: Path, binaries: Binaries) -> None:
-        major = (data / "PG_VERSION").read_text(encoding="utf-8").strip()
-        if major != str(binaries.major):
-            raise EmbeddedServerError(
-                f'The cluster in "{data}" was made by PostgreSQL {major}, the programs in "{binaries.folder}" are '
-                f"{binaries.version}: set TT_PG_BIN to the programs of PostgreSQL {major}, or dump and restore the "
-                "tables, or move that folder away to begin with an empty one."
-            )
-
-    def _initialise(self, data: Path, binaries: Binaries, account: ServerAccount) -> None:
-        """Make a cluster in a new folder and rename it, so that a killed `initdb` never leaves half a cluster."""
-        for leftover in data.parent.glob("pgdata.new-*"):
-            shutil.rmtree(leftover, ignore_errors=True)
-        new = Path(tempfile.mkdtemp(prefix="pgdata.new-", dir=data.parent))
-        account.take(new)
-        access = ["--auth-local=trust", "--auth-host=reject"]  # the socket's folder is closed to everyone else
-        if os.name == "nt":
-            access = ["--auth=scram-sha-256", f"--pwfile={make_password(data, account)}"]
-        # Relative to its parent: initdb and pg_ctl hand the path to a shell, which must find nothing to interpret.
-        command = [binaries.program("initdb"), "-D", new.name, "-U", SUPERUSER, "--encoding=UTF8", "--locale=C"]
-        done = subprocess.run(
-            [*command, "--data-checksums", *access],
-            cwd=new.parent,
-            env=_environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            **account.process_options(),
-        )
-        try:
-            if done.returncode:
-                raise EmbeddedServerError(
-                    f'initdb of PostgreSQL {binaries.version} could not make "{data}": {_reason(done.stderr)} '
-                    "Free space or set TT_HOME to another file system, or set TT_DATABASE_URL."
-                )
-            conf = new / "postgresql.conf"
-            include = f"\n# Written by tt_assets before every start.\ninclude_if_exists = '{_SETTINGS_FILE}'\n"
-            replace_file(conf, conf.read_text(encoding="utf-8") + include, account)
-            _sync(new)
-            new.rename(data)
-            _sync(data.parent)
-        except OSError as error:
-            raise EmbeddedServerError(
-                f'"{data}" is in the way of a new cluster ({error.strerror}): move it away, or set TT_HOME.'
-            ) from None
-        finally:
-            shutil.rmtree(new, ignore_errors=True)
-
     def _start(self, data: Path, binaries: Binaries, account: ServerAccount) -> None:
         address = prepare_address(data, account)
-        replace_file(data / _SETTINGS_FILE, _settings_text(address), account)
+        write_settings(data, address, account)
+        sweep(data)
         log = data / "server.log"
         if log.exists() and log.stat().st_size > _LARGEST_LOG:
             log.replace(log.with_name("server.log.1"))
@@ -264,7 +209,8 @@ class EmbeddedServer:
                 self._pg_ctl_stop(data, binaries, account, "fast")
             elif not _outlived_backends(news) or waited > _START_SECONDS:
                 raise EmbeddedServerError(
-                    f'PostgreSQL {binaries.version} does not start on "{data}": {_reason(news or said)} See "{log}".'
+                    f'PostgreSQL {binaries.version} does not start on "{data}": '
+                    f'{telling_line(news or said)} See "{log}".'
                 )
             elif waited > _ORPHAN_PATIENCE:
                 quit_orphans(data)
@@ -280,7 +226,7 @@ class EmbeddedServer:
         said = self._pg_ctl(data, binaries, account, "-m", mode, "stop")
         if (pid := running_postmaster(data)) is not None:
             raise EmbeddedServerError(
-                f'The server on "{data}" (process {pid}) does not stop: {_reason(said)} '
+                f'The server on "{data}" (process {pid}) does not stop: {telling_line(said)} '
                 "Disconnect its clients or stop with mode immediate."
             )
 
@@ -290,7 +236,7 @@ class EmbeddedServer:
             subprocess.run(
                 [binaries.program("pg_ctl"), "-w", "-t", "60", "-D", data.name, *arguments],
                 cwd=data.parent,
-                env=_environment(),
+                env=server_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=subprocess.STDOUT,
@@ -302,42 +248,6 @@ class EmbeddedServer:
             return said.read().decode("utf-8", "replace")
 
 
-def _environment() -> dict[str, str]:
-    """What the server may know of this process' environment: neither PG* variables nor anybody's secrets."""
-    return {name: os.environ[name] for name in _PASSED_ON if name in os.environ} | {"LC_ALL": "C"}
-
-
-def _settings_text(address: ServerAddress) -> str:
-    if address.socket_folder is None:
-        place = {"listen_addresses": address.host, "port": str(address.port)}
-    else:
-        place = {
-            "listen_addresses": "",
-            "port": str(address.port),
-            "unix_socket_directories": str(address.socket_folder),
-            "unix_socket_permissions": "0700",
-        }
-    settings = {**SERVER_SETTINGS, **place}
-    return "".join(f"{name} = '{value}'\n" for name, value in settings.items())
-
-
 def _outlived_backends(news: str) -> bool:
     """Whether a start failed only because processes of a killed server are still there."""
     return "pre-existing shared memory block" in news or "already exists" in news
-
-
-def _reason(text: str) -> str:
-    """The most telling line of a server's or a program's output, ending in a full stop."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    telling = [line for line in lines if any(word in line for word in ("FATAL:", "PANIC:", "error:"))] or lines[-1:]
-    return f"{telling[0].rstrip('.')}." if telling else "it said nothing."
-
-
-def _sync(folder: Path) -> None:
-    if os.name == "nt":  # folders cannot be synchronised there
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

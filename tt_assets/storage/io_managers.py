@@ -56,15 +56,24 @@ def selection_of(grid: dg.PartitionsDefinition, keys: Iterable[str]) -> Selectio
     dates = grid.get_partitions_def_for_dimension("date")
     if not isinstance(dates, dg.TimeWindowPartitionsDefinition):
         raise TypeError(f"the date dimension must be time windows, got {type(dates).__name__}")
-    bounds: dict[str, tuple[datetime, datetime]] = {}
     cells: dict[str, tuple[str, datetime, datetime]] = {}
     for key in keys:
         day, instrument = str(key).split("|", 1)
-        if day not in bounds:
-            window = dates.time_window_for_partition_key(day)
-            bounds[day] = (window.start.replace(tzinfo=None), window.end.replace(tzinfo=None))
-        cells[str(key)] = (instrument, *bounds[day])
+        cells[str(key)] = (instrument, *_bounds(dates, day))
     return Selection.of(cells)
+
+
+# A window follows from its key and the schedule alone; Dagster finds it by walking the calendar.
+_known_bounds: dict[tuple[str | None, str, str], tuple[datetime, datetime]] = {}
+
+
+def _bounds(dates: dg.TimeWindowPartitionsDefinition, day: str) -> tuple[datetime, datetime]:
+    """First moment of the date key's window and first moment after it, market time."""
+    name = (dates.cron_schedule, dates.timezone, day)
+    if name not in _known_bounds:
+        window = dates.time_window_for_partition_key(day)
+        _known_bounds[name] = (window.start.replace(tzinfo=None), window.end.replace(tzinfo=None))
+    return _known_bounds[name]
 
 
 def refuse(table: str, failed: Mapping[str, str], total: int) -> dg.Failure:

@@ -95,7 +95,9 @@ class TradingConfig:
         try:
             loaded = json.loads(text)
         except ValueError as error:
-            raise ConfigError(f"the trading config is not JSON ({error}); write it with TradingConfig.to_json.") from None
+            raise ConfigError(
+                f"the trading config is not JSON ({error}); write it with TradingConfig.to_json."
+            ) from None
         if not isinstance(loaded, dict):
             raise ConfigError(f"the trading config is {text[:60]!r}; give a JSON object.")
         return cls.from_mapping(loaded)
@@ -126,7 +128,12 @@ _NUMBERS: dict[str, type[int] | type[float]] = {
 
 def _number(name: str, value: Any, kind: type[int] | type[float]) -> int | float:
     """`value` as `kind` without loss, so that 1 and 1.0 give the same JSON and the same sha256."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value != kind(value):
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not math.isfinite(value)
+        or value != kind(value)
+    ):
         wanted = "a whole number" if kind is int else "a finite number"
         raise ConfigError(f"{name} is {value!r}; give {wanted}.")
     return kind(value)

@@ -105,9 +105,10 @@ def roll_episode(policy: TrainedPolicy, panel: MarketPanel, config: TradingConfi
         log.actions.append(action)
         observation, reward, terminated, truncated, _ = env.step(action)
         log.targets.append(env.target)
-        log.shares.append(env.fills.shares)
-        log.prices.append(env.fills.price)
-        log.commissions.append(env.fills.commission)
+        fills = env.fills
+        log.shares.append(fills.shares)
+        log.prices.append(fills.price)
+        log.commissions.append(fills.commission)
         log.rewards.append(reward)
         mark()
     reason = StopReason.TERMINATED if terminated else StopReason.EVALUATION_COMPLETE

@@ -73,7 +73,7 @@ class MarketPanel:
         missing is NaN. Channels are sorted by name. `start` is the first session of the span; rows before it are
         look-back, None means there are none.
         """
-        index = pd.DatetimeIndex(sessions).as_unit("ns")
+        index = pd.DatetimeIndex(np.asarray(sessions)).as_unit("ns")
         names = tuple(instruments)
         bars = {field: _grid(prices, field, index, names) for field in BAR_FIELDS}
         channels = pd.concat(
@@ -140,7 +140,11 @@ class MarketPanel:
 
     def span_text(self) -> str:
         """First and last session of the span, for messages."""
-        return f"{str(self.sessions[self.start])[:10]} to {str(self.sessions[-1])[:10]}" if len(self.sessions) else "no session"
+        return (
+            f"{str(self.sessions[self.start])[:10]} to {str(self.sessions[-1])[:10]}"
+            if len(self.sessions)
+            else "no session"
+        )
 
 
 def _positions(
@@ -148,7 +152,7 @@ def _positions(
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], Booleans]:
     """Row and column of each row of a long frame in the grid, and whether it lies inside."""
     row = sessions.get_indexer(pd.DatetimeIndex(frame["timestamp"]).as_unit("ns"))
-    column = pd.Index(instruments, dtype=object).get_indexer(frame["instrument"].astype(object))
+    column = pd.Index(instruments, dtype=object).get_indexer(pd.Index(frame["instrument"], dtype=object))
     return row, column, (row >= 0) & (column >= 0)
 
 

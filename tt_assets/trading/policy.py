@@ -158,7 +158,9 @@ class TrainedPolicy:
                 )
                 if names
             )
-            raise PolicyMismatch(f"the window's {what} differ from the policy's: it {difference}; train the policy again.")
+            raise PolicyMismatch(
+                f"the window's {what} differ from the policy's: it {difference}; train the policy again."
+            )
 
 
 def seal(weights: bytes, config_json: str) -> TrainedPolicy:
@@ -195,7 +197,9 @@ def load_policy(weights: bytes, config_json: str, sha256: str, name: str = "the 
         if policy.network.inputs != inputs + len(policy.instruments) + 1:
             raise PolicyMismatch(f"its network reads {policy.network.inputs} values, its channels give {inputs}")
         if policy.network.outputs != len(policy.instruments):
-            raise PolicyMismatch(f"its network weighs {policy.network.outputs} of {len(policy.instruments)} instruments")
+            raise PolicyMismatch(
+                f"its network weighs {policy.network.outputs} of {len(policy.instruments)} instruments"
+            )
         _ = policy.scaler, policy.tensors
     except PolicyMismatch as error:
         raise PolicyMismatch(f"{name}: {str(error).removeprefix('the policy: ')}") from None

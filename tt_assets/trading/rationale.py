@@ -49,7 +49,9 @@ class Rationale:
                 f"0.0%: {name} has fewer than 20 returns, so its volatility is not known and it cannot be sized "
                 f"(agent's output {action:+.3f})."
             )
-        volatility = f"its 20-session volatility is {sigma:.2%} a day" if np.isfinite(sigma) else "its volatility is new"
+        volatility = (
+            f"its 20-session volatility is {sigma:.2%} a day" if np.isfinite(sigma) else "its volatility is new"
+        )
         if isinstance(self._scheme, VolatilityTarget):
             volatility += f", which a target of {self._config.risk_target:.2%} makes a full position of {scale:.1%}"
         limit = f", times {shrunk:.3f} to keep to {self._config.max_leverage:.0%} in all" if shrunk < 1.0 else ""

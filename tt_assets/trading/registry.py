@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeVar
 
 from tt_assets.trading.errors import ConfigError
 
-Kind = TypeVar("Kind")
 
-
-def named(registry: Mapping[str, Kind], name: str, what: str) -> Kind:
+def named[Kind](registry: Mapping[str, Kind], name: str, what: str) -> Kind:
     """`registry[name]`; ConfigError naming `what` and the known names when there is none."""
     try:
         return registry[name]

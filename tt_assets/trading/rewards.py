@@ -55,32 +55,33 @@ class RiskAware(RewardScheme):
 
     def __init__(self, accounts: int) -> None:
         super().__init__(accounts)
-        # One ring for all accounts: each takes one step at a time, so they share the place of the newest return.
-        self._past = np.zeros((self.WINDOW, accounts))
+        # Returns and their squares side by side, one ring for all accounts: each takes one step at a time, so they
+        # share the place of the newest return. A place not filled yet is 0 and adds nothing to the sums.
+        self._past = np.zeros((self.WINDOW, 2, accounts))
         self._newest = 0
-        self._steps = np.zeros(accounts)
-        self._sum = np.zeros(accounts)
-        self._squares = np.zeros(accounts)
+        self._sums = np.zeros((2, accounts))
+        self._known = np.zeros(accounts)
 
     def reset(self, which: npt.NDArray[np.bool_]) -> None:
         """Empty the windows of returns."""
-        self._past[:, which] = 0.0
-        for sums in (self._steps, self._sum, self._squares):
-            sums[which] = 0.0
+        self._past[:, :, which] = 0.0
+        self._sums[:, which] = 0.0
+        self._known[which] = 0.0
 
     def reward(self, returns: Floats, drawdown: Floats, turnover: Floats) -> Floats:
-        """See the class. The window's sums are carried on; a place not filled yet is 0 and adds nothing."""
+        """See the class. The sums over the window are carried on from step to step."""
         self._newest = (self._newest + 1) % self.WINDOW
-        leaving = self._past[self._newest]
-        self._sum += returns - leaving
-        self._squares += returns * returns - leaving * leaving
-        leaving[:] = returns
-        self._steps += 1.0
-        known = np.minimum(self._steps, self.WINDOW)
-        mean = self._sum / known
-        variance = self._squares / known - mean * mean
-        sigma = np.sqrt(np.maximum(variance, self.SIGMA_FLOOR * self.SIGMA_FLOOR))
-        raw = returns / sigma - self.DRAWDOWN_PENALTY * drawdown - self.TURNOVER_PENALTY * turnover
+        place = self._past[self._newest]
+        self._sums -= place
+        place[0] = returns
+        np.multiply(returns, returns, out=place[1])
+        self._sums += place
+        self._known = np.minimum(self._known + 1.0, self.WINDOW)
+        mean, square = self._sums / self._known
+        variance = square - mean * mean
+        raw = returns / np.sqrt(np.maximum(variance, self.SIGMA_FLOOR * self.SIGMA_FLOOR))
+        raw -= self.DRAWDOWN_PENALTY * drawdown
+        raw -= self.TURNOVER_PENALTY * turnover
         return np.minimum(np.maximum(raw, -self.CLIP), self.CLIP)
 
 

@@ -34,9 +34,7 @@ class ActionScheme(ABC):
     @classmethod
     def from_config(cls, config: TradingConfig) -> ActionScheme:
         """The scheme under `config`."""
-        return cls(
-            max_leverage=config.max_leverage, risk_target=config.risk_target, allow_shorts=config.allow_shorts
-        )
+        return cls(max_leverage=config.max_leverage, risk_target=config.risk_target, allow_shorts=config.allow_shorts)
 
     @property
     def lowest(self) -> float:

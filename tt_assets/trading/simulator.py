@@ -37,8 +37,8 @@ class Step:
 class Simulator:
     """B accounts trading `panel`. State is public and belongs to the close of each account's `session`.
 
-    session: row of the panel (B). cash, net_worth, peak: USD (B). quantity: shares, positions: USD (B × N). target: weights
-    of the last decision (B × N).
+    session: row of the panel (B). cash, net_worth, peak: USD (B). quantity: shares, positions: USD (B × N).
+    target: weights of the last decision (B × N).
     """
 
     def __init__(self, panel: MarketPanel, config: TradingConfig, scaler: Scaler, accounts: int) -> None:
@@ -105,7 +105,7 @@ class Simulator:
         self.session = self.session + 1
         # Not finite as soon as any net worth or reward is not, and a weight that is NaN makes net worth NaN.
         if not math.isfinite(reward.dot(net_worth)):
-            refuse_not_finite(self.panel, self.session - 1, weights, reward, net_worth)
+            refuse_not_finite(self.panel, self.session - 1, np.asarray(actions), weights, reward, net_worth)
         terminated = self._stoppers[0].stops(net_worth, drawdown)
         for stopper in self._stoppers[1:]:
             terminated = terminated | stopper.stops(net_worth, drawdown)
@@ -116,15 +116,20 @@ class Simulator:
 def refuse_not_finite(
     panel: MarketPanel,
     decided: npt.NDArray[np.int64],
+    actions: npt.NDArray[np.floating],
     weights: Floats,
     reward: Floats,
     net_worth: Floats,
 ) -> None:
-    """Raise NotFinite for the first weight (B × N), reward (B) or net worth (B) that is NaN or infinite.
+    """Raise NotFinite for the first weight (B × N), net worth (B) or reward (B) that is NaN or infinite.
 
-    `decided` are the rows of the panel at whose close the accounts decided.
+    `decided` are the rows of the panel at whose close the accounts decided. One action that is not a number spreads to
+    all weights of its account when they are shrunk together, so the one with such an action (B × N) is named.
     """
-    for account, instrument in np.argwhere(~np.isfinite(weights)):
+    wrong = ~np.isfinite(weights)
+    if (wrong & ~np.isfinite(actions)).any():
+        wrong &= ~np.isfinite(actions)
+    for account, instrument in np.argwhere(wrong):
         raise NotFinite(
             f"target weight of {panel.instruments[instrument]} became {weights[account, instrument]} at step "
             f"{decided[account] - panel.start} ({str(panel.sessions[decided[account]])[:10]}); nothing of the episode "
@@ -135,6 +140,6 @@ def refuse_not_finite(
             held = ", ".join(name for name, weight in zip(panel.instruments, weights[account], strict=True) if weight)
             raise NotFinite(
                 f"{what} became {values[account]} at step {decided[account] - panel.start} "
-                f"({str(panel.sessions[decided[account]])[:10]}) while holding {held or 'cash'}; nothing of the episode "
-                "is kept. Look for a wrong bar in the next session."
+                f"({str(panel.sessions[decided[account]])[:10]}) while holding {held or 'cash'}; nothing of the "
+                "episode is kept. Look for a wrong bar in the next session."
             )

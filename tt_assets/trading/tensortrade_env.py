@@ -53,10 +53,12 @@ class _Rebalance(TensorTradeActionScheme):
         self._forget()
 
     def _forget(self) -> None:
+        self.action = np.zeros((1, len(self._panel.instruments)))
         self.target = np.zeros((1, len(self._panel.instruments)))
         self.turnover = np.zeros(1)
         self.not_filled = 0
-        self.fills: AccountFills | None = None
+        nothing = np.zeros(len(self._panel.instruments))
+        self.fills = AccountFills(nothing, nothing, nothing)
 
     @property
     def action_space(self) -> spaces.Space:
@@ -70,10 +72,11 @@ class _Rebalance(TensorTradeActionScheme):
             raise IndexError("the episode is over: TensorTrade would repeat its last row; call reset")
         now = np.array([env.observer.session])
         scale, per_usd, smallest, fill_price, _ = self._tape.at(now)
-        weights = self._scheme.weights(np.asarray(action, dtype=np.float64)[None], scale)
+        self.action = np.asarray(action, dtype=np.float64)[None]
+        weights = self._scheme.weights(self.action, scale)
         net_worth = np.array([float(self.portfolio.net_worth)])
         if not np.isfinite(weights).all():
-            refuse_not_finite(self._panel, now, weights, np.zeros(1), net_worth)
+            refuse_not_finite(self._panel, now, self.action, weights, np.zeros(1), net_worth)
         self.turnover = np.abs(weights - self.target).sum(axis=-1)
         self.target = weights
         wanted = wanted_shares(weights, net_worth, self.account.quantity[None], per_usd)
@@ -138,8 +141,8 @@ class _Reward(TensorTradeRewardScheme):
         reward = self._scheme.reward(net_worth / self.net_worth - 1.0, self.drawdown, env.action_scheme.turnover)
         self.net_worth = net_worth
         if not np.isfinite(reward + net_worth).all():
-            decided = np.array([env.observer.session - 1])
-            refuse_not_finite(self._panel, decided, env.action_scheme.target, reward, net_worth)
+            decided, scheme = np.array([env.observer.session - 1]), env.action_scheme
+            refuse_not_finite(self._panel, decided, scheme.action, scheme.target, reward, net_worth)
         return float(reward[0])
 
     def get_reward(self, portfolio: Any) -> float:
@@ -201,8 +204,8 @@ class SessionEnv(TradingEnv):
         return self.action_scheme.target[0]
 
     @property
-    def fills(self) -> AccountFills | None:
-        """Fills of the last decision; None before the first."""
+    def fills(self) -> AccountFills:
+        """Fills of the last decision; of nothing before the first."""
         return self.action_scheme.fills
 
     @property
@@ -227,7 +230,7 @@ def session_env(panel: MarketPanel, config: TradingConfig, scaler: Scaler) -> Se
     is_close = np.arange(len(rows)) % 2 == 0
     account = Account(np.where(is_close[:, None], marks[rows], fill_prices[rows]), config.initial_cash)
     feed = DataFeed([Stream.source(rows.astype(float).tolist(), dtype="float").rename("row")])
-    env = SessionEnv(
+    return SessionEnv(
         action_scheme=_Rebalance(panel, config, account),
         reward_scheme=_Reward(panel, config),
         observer=_CloseObserver(panel, config, scaler, account, feed),
@@ -236,4 +239,3 @@ def session_env(panel: MarketPanel, config: TradingConfig, scaler: Scaler) -> Se
         renderer=EmptyRenderer(),
         max_episode_steps=max(len(sessions) - 1, 1),
     )
-    return env

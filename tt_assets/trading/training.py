@@ -36,8 +36,8 @@ MIN_TRAINING_SESSIONS = 42
 """Sessions at whose close at least one instrument can be held: two months, the shortest span worth learning from."""
 
 HIDDEN = (64, 64)
-ACCOUNTS = 16
-ROLLOUT_SESSIONS = 64
+ACCOUNTS = 32
+ROLLOUT_SESSIONS = 32
 MINIBATCH = 256
 EPOCHS = 10
 LEARNING_RATE = 3e-4
@@ -78,8 +78,8 @@ def train_policy(
             seed=seed,
             device="cpu",
         )
-        with torch.no_grad():
-            model.policy.action_net.bias.fill_((simulator.scheme.lowest + 1.0) / 2.0)
+        # The first mean action is the middle of the action space, so that the agent starts half invested.
+        torch.nn.init.constant_(model.policy.get_parameter("action_net.bias"), (simulator.scheme.lowest + 1.0) / 2.0)
         model.learn(total_timesteps=config.train_steps, callback=_reporting(report, config.train_steps))
         weights = _weights(model)
     network = Network(inputs=simulator.observations.size, hidden=HIDDEN, outputs=len(panel.instruments))
@@ -106,7 +106,7 @@ def one_thread() -> Iterator[None]:
     import torch
 
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    numpy_state = np.random.get_state()  # noqa: NPY002 - Stable-Baselines3 seeds the global generator
+    numpy_state = np.random.get_state()
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     try:
@@ -115,11 +115,11 @@ def one_thread() -> Iterator[None]:
     finally:
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(deterministic)
-        np.random.set_state(numpy_state)  # noqa: NPY002
+        np.random.set_state(numpy_state)
 
 
 def rebuild_network(policy: TrainedPolicy) -> ActorCriticPolicy:
-    """The Stable-Baselines3 network of a stored policy, loaded with strict=True; for going on training or inspecting."""
+    """The Stable-Baselines3 network of a stored policy, loaded with strict=True, for inspecting or training on."""
     import torch
     from gymnasium import spaces
     from stable_baselines3.common.policies import ActorCriticPolicy

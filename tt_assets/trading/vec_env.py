@@ -14,8 +14,8 @@ import numpy.typing as npt
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 
-from tt_assets.trading.simulator import Simulator
 from tt_assets.trading.panel import Booleans
+from tt_assets.trading.simulator import Simulator
 
 EPISODE_SESSIONS = 63
 """Longest training episode in sessions: a quarter, as long as the window that an agent trades."""
@@ -67,7 +67,9 @@ class SimulatorVecEnv(VecEnv):
         return observations, step.reward.astype(np.float32), done, infos
 
     def _restart(self, which: Booleans) -> None:
-        starts = self._random.integers(self.first, self.last_start, size=int(which.sum()), endpoint=True)
+        starts = self._random.integers(
+            self.first, self.last_start, size=int(which.sum()), dtype=np.int64, endpoint=True
+        )
         self.simulator.reset(which, starts, starts + EPISODE_SESSIONS)
 
     def close(self) -> None:

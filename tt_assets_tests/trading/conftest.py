@@ -25,9 +25,14 @@ def bundled_bars() -> pd.DataFrame:
     return pd.read_csv(SAMPLE_BARS, parse_dates=["timestamp"])
 
 
+def wide(frame: pd.DataFrame, values: str) -> pd.DataFrame:
+    """A long frame as sessions × instruments."""
+    return frame.pivot(index="timestamp", columns="instrument", values=values)  # noqa: PD010 - pivot_table averages
+
+
 def channels_of(bars: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Features return_1 and vol_20 and a score in [-1, 1], long, undefined values left out."""
-    close = bars.pivot(index="timestamp", columns="instrument", values="close")
+    close = wide(bars, "close")
     returns = close.pct_change(fill_method=None)
 
     def long(frame: pd.DataFrame, name: str, value: str) -> pd.DataFrame:

@@ -27,6 +27,7 @@ def check(results, small_policy):
         assert result.traceback == ""
 
 
+@pytest.mark.slow
 def test_trainings_in_other_processes_give_the_same_bits_in_the_order_of_the_jobs(jobs, small_policy):
     seen = []
     results = train_many(jobs, workers=2, report=lambda *step: seen.append(step))

@@ -23,7 +23,9 @@ def test_cash_never_goes_negative_and_books_balance_after_any_fills(wanted, pric
     notional = fills.shares * fills.price
     fee = np.abs(notional) * commission / 10_000
     scale = np.abs(notional).sum(axis=1) + cash
-    np.testing.assert_array_less(np.abs(fills.cash - (cash - notional.sum(axis=1) - fee.sum(axis=1))), 1e-9 + 1e-11 * scale)
+    np.testing.assert_array_less(
+        np.abs(fills.cash - (cash - notional.sum(axis=1) - fee.sum(axis=1))), 1e-9 + 1e-11 * scale
+    )
     np.testing.assert_array_equal(np.where(wanted < 0, wanted, 0), np.where(fills.shares < 0, fills.shares, 0))
     assert (np.abs(fills.shares) <= np.abs(wanted)).all()
 

@@ -1,3 +1,4 @@
+import itertools
 import math
 import statistics
 
@@ -9,7 +10,7 @@ from tt_assets.trading.metrics import max_drawdown, sharpe_ratio, turnover
 
 def test_sharpe_is_mean_over_sample_deviation_of_returns_annualised():
     equity = [100.0, 101.0, 99.5, 102.0, 101.0]
-    returns = [b / a - 1 for a, b in zip(equity, equity[1:], strict=False)]
+    returns = [b / a - 1 for a, b in itertools.pairwise(equity)]
     expected = statistics.mean(returns) / statistics.stdev(returns) * math.sqrt(252)
     assert sharpe_ratio(np.array(equity)) == pytest.approx(expected, rel=1e-12)
 

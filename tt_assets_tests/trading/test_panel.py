@@ -8,7 +8,7 @@ from tt_assets.trading.config import Execution, TradingConfig
 from tt_assets.trading.errors import NotEnoughHistory
 from tt_assets.trading.panel import MarketPanel
 from tt_assets.trading.schemes import action_scheme
-from tt_assets_tests.trading.conftest import build_panel, channels_of
+from tt_assets_tests.trading.conftest import build_panel, channels_of, wide
 
 
 def test_every_bar_and_channel_lands_in_its_session_and_instrument(bundled_bars, window_panel):
@@ -38,7 +38,7 @@ def test_the_order_of_the_rows_does_not_matter(bundled_bars):
 
 
 def test_sigma_is_the_standard_deviation_of_the_last_20_returns(bundled_bars, window_panel):
-    close = bundled_bars.pivot(index="timestamp", columns="instrument", values="close")
+    close = wide(bundled_bars, "close")
     expected = close.pct_change(fill_method=None).rolling(20).std()
     span = window_panel.sessions[window_panel.start :]
     expected = expected.loc[span, list(window_panel.instruments)].to_numpy()
@@ -53,7 +53,8 @@ def test_sigma_marks_and_scale_do_not_change_when_the_future_is_cut_off(window_p
             window_panel,
             sessions=window_panel.sessions[:cut],
             **{
-                name: getattr(window_panel, name)[:cut] for name in ("open", "high", "low", "close", "volume", "features")
+                name: getattr(window_panel, name)[:cut]
+                for name in ("open", "high", "low", "close", "volume", "features")
             },
             start=0,
         )

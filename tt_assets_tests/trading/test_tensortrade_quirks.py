@@ -1,4 +1,4 @@
-"""What TensorTrade 1.0.4 does that the platform works around. A test that fails here means: take the work-around out."""
+"""What TensorTrade 1.0.4 does that the platform works around. A failing test means: take the work-around out."""
 
 import ast
 import importlib.util
