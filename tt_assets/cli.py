@@ -5,8 +5,8 @@ One decision: a mistake of the user's is one line on standard error and exit cod
 
 from __future__ import annotations
 
-import json
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -14,38 +14,44 @@ from typing import Any
 
 import click
 from pydantic import ValidationError
-from rich.console import Console
-from rich.table import Table as Grid
 
+from tt_assets.commands.mistakes import describe_setting, describe_usage
+from tt_assets.commands.printing import err, out, print_json, print_one, print_rows, say
 from tt_assets.errors import UserError
 from tt_assets.settings import Settings
 
-WIDTH_OF_A_FILE = 200
-out = Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE, soft_wrap=True)
-err = Console(width=None if sys.stderr.isatty() else WIDTH_OF_A_FILE, stderr=True, soft_wrap=True)
+INTERRUPTED = 130
 as_json = click.option("--json", "json_", is_flag=True, help="Print JSON instead of a table.")
 
 
 def main() -> None:
     """Entry point of the console script."""
     try:
-        commands(standalone_mode=False)
+        # click gives the code of `--help` and of an explicit exit back instead of leaving with it.
+        sys.exit(commands(standalone_mode=False) or 0)
     except UserError as error:
         _fail(str(error))
     except ValidationError as error:
-        first = error.errors()[0]
-        name = "TT_" + "_".join(map(str, first["loc"])).upper() if first["loc"] else "settings"
-        _fail(f"{name}: {first['msg'].removeprefix('Value error, ')}. See `tt settings`.")
-    except click.ClickException as error:
+        if error.title != Settings.__name__:
+            raise
+        _fail(describe_setting(error))
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(2)
-    except click.Abort:
-        err.print("Stopped.")
-        sys.exit(130)
+    except click.ClickException as error:
+        _fail(describe_usage(error))
+    except (click.Abort, KeyboardInterrupt):
+        print("tt: stopped; running the same command again takes it up.", file=sys.stderr)  # noqa: T201
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output has left (`tt status | head`). The flush at exit would fail once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
 
 
 def _fail(message: str) -> None:
-    print(f"tt: {message}", file=sys.stderr)  # noqa: T201 - plain text, so that nothing is wrapped or coloured
+    line = " ".join(message.split())
+    print(f"tt: {line}", file=sys.stderr)  # noqa: T201 - plain text, so that nothing is wrapped or coloured
     sys.exit(2)
 
 
@@ -56,89 +62,126 @@ def commands() -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
-@commands.command()
-def demo() -> None:
+@commands.command(short_help="Fill all thirteen tables from the bars at hand.")
+@as_json
+def demo(json_: bool) -> None:
     """Fill all thirteen tables from the bars at hand, then show what is in them."""
+    from tt_assets.commands.backfill import check_bars
     from tt_assets.commands.demo import demo as run_demo
     from tt_assets.commands.platform import open_instance, prepare
 
-    err.print("Preparing the database …")
-    platform = prepare()
+    settings = Settings()
+    check_bars(settings)
+    err().print("Preparing the database …")
+    platform = prepare(settings)
     outcome = run_demo(platform, open_instance())
-    _print_status(platform, json_=False)
-    out.print("Look around:  `make up` (or `tt up`) serves the UI at http://127.0.0.1:3000; `tt db psql` opens the tables.")
+    _print_status(platform, json_=json_)
+    err().print("Look around: `tt up` (or `make up`) serves the UI, `tt db psql` opens the tables.")
     _finish(outcome)
 
 
-@commands.command()
-@click.option("--port", default=3000, show_default=True, help="Port of the UI.")
+@commands.command(short_help="Serve the UI and run the daemon.")
+@click.option("--port", default=3000, show_default=True, type=click.IntRange(1, 65535), help="Port of the UI.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address the UI listens on.")
 def up(port: int, host: str) -> None:
-    """Serve the UI and run the daemon until Ctrl-C."""
+    """Serve the UI and run the daemon until Ctrl-C.
+
+    Runs that the UI or the daemon started are interrupted at the end. The embedded server is stopped too, unless
+    another command (a `tt backfill`, say) works on it.
+    """
+    from tt_assets.commands.in_use import stop_if_unused
     from tt_assets.commands.platform import open_instance, prepare
     from tt_assets.commands.runs import bury_dead_runs
-    from tt_assets.commands.up import up as serve
+    from tt_assets.commands.up import Stopping, bury_abandoned_runs, ownership, serve
 
-    platform = prepare()
-    bury_dead_runs(open_instance())
-    code = serve(platform, host, port, lambda line: out.print(line, highlight=False))
-    _stop_server(platform.settings)
+    settings = Settings()
+    stopping = Stopping()
+    with stopping.listening(), ownership(settings, host, port) as record:
+        try:
+            platform = prepare(settings)
+            with open_instance() as instance:
+                bury_dead_runs(instance)
+                if settings.database_url is None:  # on a shared server they may be another machine's
+                    bury_abandoned_runs(instance)
+            code = serve(platform.settings, record, host, port, stopping, say)
+        finally:
+            if told := stop_if_unused(settings):
+                say(told)
     sys.exit(code)
 
 
-@commands.command()
+@commands.command(short_help="Stop `tt up` and the embedded server.")
 def down() -> None:
-    """Stop `tt up` and the embedded server."""
+    """Stop `tt up`, and the embedded server unless another command works on it."""
+    from tt_assets.commands.in_use import stop_if_unused
     from tt_assets.commands.up import down as stop
 
     settings = Settings()
     served = stop(settings)
-    out.print(f"Stopped {served}." if served else "No `tt up` was running.")
-    _stop_server(settings)
+    say(f"Stopped {served}." if served else "No `tt up` was running.")
+    if told := stop_if_unused(settings):
+        say(told)
 
 
-@commands.command()
+@commands.command(short_help="Materialize tables for a span of sessions, in bulk.")
 @click.argument("tables", nargs=-1, required=True)
 @click.option("--from", "first", metavar="D", help="First session, as 2012-05-18. Default: the first there is.")
 @click.option("--to", "last", metavar="D", help="Last session, included. Default: the last closed one.")
-@click.option("--instruments", metavar="A,B", help="Symbols (or portfolios, for agent tables). Default: all.")
+@click.option("--instruments", metavar="A,B", help="Symbols; also portfolios, for agent tables. Default: all.")
 def backfill(tables: tuple[str, ...], first: str | None, last: str | None, instruments: str | None) -> None:
-    """Materialize TABLES (names, or `market`, `agents`, `all`) for a span of sessions, in bulk."""
-    from tt_assets.commands.backfill import request_tables
+    """Materialize TABLES for a span of sessions, in bulk.
+
+    TABLES are names (tt_prices, or just prices), or `market`, `agents`, `all`. Market tables come first, then the
+    agents of every walk-forward window that the span touches; a portfolio stands for its symbols in a market table.
+    """
+    from tt_assets.commands.backfill import check_bars, check_trading, request_tables
     from tt_assets.commands.platform import open_instance, prepare
     from tt_assets.commands.selection import known_instruments, known_tables
+    from tt_assets.market.watchlist import read_watchlist
     from tt_assets.tables import MARKET_TABLES, TABLES
 
     sets = {"market": MARKET_TABLES, "agents": [n for n in TABLES if n not in MARKET_TABLES], "all": list(TABLES)}
-    chosen = known_tables([name for given in tables for name in sets.get(given, [given])])
-    platform = prepare()
-    allowed = platform.watchlist.symbols if set(chosen) <= set(MARKET_TABLES) else platform.watchlist.traded
-    names = known_instruments(instruments, allowed)
-    outcome = request_tables(
-        platform, open_instance(), chosen, _span(platform.settings, first, last), names if instruments else None
+    chosen = known_tables([name for given in tables for name in sets.get(given, [given])], also=tuple(sets))
+    settings = Settings()
+    listed = read_watchlist(settings.watchlist)
+    of_agents = not set(chosen) <= set(MARKET_TABLES)
+    names = known_instruments(
+        instruments,
+        listed.traded if of_agents else listed.symbols,
+        "instrument or portfolio" if of_agents else "instrument",
     )
-    _finish(outcome)
+    check_bars(settings)
+    if of_agents:
+        check_trading(settings)
+    span = _span(settings, first, last)
+    platform = prepare(settings)
+    _finish(request_tables(platform, open_instance(), chosen, span, names if instruments else None))
 
 
-@commands.command()
+@commands.command(short_help="Train agents for walk-forward windows and roll them.")
 @click.option("--from", "first", metavar="D", help="First session of the windows to train for.")
 @click.option("--to", "last", metavar="D", help="Last session of the windows to train for.")
 @click.option("--instruments", metavar="P,Q", help="Symbols or portfolios to trade. Default: all.")
 def train(first: str | None, last: str | None, instruments: str | None) -> None:
     """Train agents for the walk-forward windows that touch a span, and roll their episodes."""
+    from tt_assets.commands.backfill import check_bars, check_trading
     from tt_assets.commands.backfill import train as run_training
     from tt_assets.commands.platform import open_instance, prepare
     from tt_assets.commands.selection import known_instruments
+    from tt_assets.market.watchlist import read_watchlist
 
-    platform = prepare()
-    traded = known_instruments(instruments, platform.watchlist.traded, "instrument or portfolio")
-    _finish(run_training(platform, open_instance(), _span(platform.settings, first, last), traded))
+    settings = Settings()
+    traded = known_instruments(instruments, read_watchlist(settings.watchlist).traded, "instrument or portfolio")
+    check_bars(settings)
+    check_trading(settings)
+    span = _span(settings, first, last)
+    _finish(run_training(prepare(settings), open_instance(), span, traded))
 
 
-@commands.command()
+@commands.command(short_help="Rows, timestamps and partitions of every table.")
 @as_json
 def status(json_: bool) -> None:
-    """Rows, first and last timestamp and partitions of every table."""
+    """Rows, first and last timestamp, and partitions (as the UI counts them) of every table."""
     from tt_assets.commands.platform import attach
 
     _print_status(attach(), json_=json_)
@@ -167,7 +210,7 @@ def watchlist_list(json_: bool) -> None:
         }
         for item in listed.instruments
     ]
-    _print_rows(rows, json_, title=str(settings.watchlist))
+    _show(rows, json_, title=str(settings.watchlist))
 
 
 @watchlist.command("sync")
@@ -176,7 +219,7 @@ def watchlist_sync() -> None:
     from tt_assets.commands.platform import prepare, sync_watchlist
 
     instruments, traded = sync_watchlist(prepare(sync=False))
-    out.print(f"Added instruments: {', '.join(instruments) or 'none'}. Added to trade: {', '.join(traded) or 'none'}.")
+    say(f"Added instruments: {', '.join(instruments) or 'none'}. Added to trade: {', '.join(traded) or 'none'}.")
 
 
 @watchlist.command("add")
@@ -189,7 +232,7 @@ def watchlist_add(symbol: str, portfolios: Sequence[str], description: str) -> N
 
     path = _own_watchlist()
     add(path, symbol, portfolios=portfolios, description=description)
-    out.print(f"Added {symbol} to {path}. `tt watchlist sync` makes it a partition; `tt backfill market` loads it.")
+    say(f"Added {symbol} to {path}. `tt watchlist sync` makes it a partition; `tt backfill market` loads it.")
 
 
 @watchlist.command("retire")
@@ -200,7 +243,7 @@ def watchlist_retire(symbol: str) -> None:
 
     path = _own_watchlist()
     retire(path, symbol)
-    out.print(f"Retired {symbol} from {path}. Its history stays.")
+    say(f"Retired {symbol} from {path}. Its history stays.")
 
 
 @commands.group()
@@ -213,23 +256,29 @@ def db_start() -> None:
     """Start the embedded server."""
     from tt_assets.commands.platform import prepare
 
-    out.print(f"Running at {prepare(sync=False).database.masked()}", highlight=False)
+    say(f"Running at {prepare(sync=False).database.masked()}")
 
 
 @db.command("stop")
 def db_stop() -> None:
-    """Stop the embedded server."""
-    if not _stop_server(Settings()):
-        out.print("No embedded server was running.")
+    """Stop the embedded server, whoever uses it."""
+    from tt_assets.commands.database import stop_embedded
+
+    say("Stopped the embedded server." if stop_embedded(Settings()) else "No embedded server was running.")
 
 
 @db.command("status")
 @as_json
 def db_status(json_: bool) -> None:
-    """Where the database is, whether it answers, and its schema."""
+    """Where the database is, whether it answers, and its schema; exit code 1 where it cannot be used as it is."""
     from tt_assets.commands.database import describe
 
-    _print_rows([describe(Settings())], json_, title="database")
+    told = describe(Settings())
+    if json_:
+        print_json(told)
+    else:
+        print_one(told, title="database")
+    sys.exit(0 if told["ready"] else 1)
 
 
 @db.command("upgrade")
@@ -238,7 +287,7 @@ def db_upgrade() -> None:
     from tt_assets.commands.platform import prepare
     from tt_assets.storage.schema import current
 
-    out.print(f"Schema is at revision {current(prepare(sync=False).database)}.")
+    say(f"Schema is at revision {current(prepare(sync=False).database)}.")
 
 
 @db.command("url")
@@ -248,7 +297,7 @@ def db_url(show_password: bool) -> None:
     from tt_assets.storage.database import Database
 
     database = Database.from_settings(Settings())
-    print(database.adbc_uri() if show_password else database.masked())  # noqa: T201 - to be piped
+    say(database.adbc_uri() if show_password else database.masked())
 
 
 @db.command("psql", context_settings={"ignore_unknown_options": True})
@@ -269,20 +318,25 @@ def settings_(json_: bool) -> None:
         {"variable": f"TT_{name.upper()}", "value": str(getattr(current, name)), "meaning": field.description}
         for name, field in Settings.model_fields.items()
     ]
-    _print_rows(rows, json_, title="settings (environment or .env)")
+    _show(rows, json_, title="settings (environment or .env)")
 
 
-@commands.command()
+@commands.command(short_help="Run a benchmark; prints JSON lines.")
 @click.argument("name", required=False)
-def bench(name: str | None) -> None:
-    """Run the benchmark NAME; prints JSON lines. Without a name: list them."""
+@as_json
+def bench(name: str | None, json_: bool) -> None:
+    """Run the benchmark NAME and print JSON lines. Without a name: list them."""
+    import json
+
     from tt_assets.bench import BENCHMARKS, run
 
     if name is None:
-        _print_rows([{"benchmark": key, "measures": meaning} for key, meaning in BENCHMARKS.items()], False, "bench")
+        _show([{"benchmark": key, "measures": meaning} for key, meaning in BENCHMARKS.items()], json_, "benchmarks")
         return
+    if name not in BENCHMARKS:
+        raise UserError(f"Unknown benchmark {name!r}; there are: {', '.join(BENCHMARKS)}.")
     for line in run(name):
-        print(json.dumps(line))  # noqa: T201
+        say(json.dumps(line))
 
 
 def _span(settings: Settings, first: str | None, last: str | None) -> Any:
@@ -307,43 +361,29 @@ def _own_watchlist() -> Any:
     return path
 
 
-def _stop_server(settings: Settings) -> bool:
-    from tt_assets.commands.database import stop_embedded
-
-    stopped = stop_embedded(settings)
-    if stopped:
-        out.print("Stopped the embedded server.")
-    return stopped
-
-
 def _print_status(platform: Any, *, json_: bool) -> None:
     from tt_assets.commands.platform import open_instance
     from tt_assets.commands.status import status_grid, table_statuses
 
     statuses = table_statuses(platform.database, open_instance())
     if json_:
-        print(json.dumps([asdict(status) for status in statuses], indent=2))  # noqa: T201
+        print_json([asdict(status) for status in statuses])
     else:
-        out.print(status_grid(statuses))
+        out().print(status_grid(statuses))
 
 
-def _print_rows(rows: Sequence[dict[str, Any]], json_: bool, title: str) -> None:
+def _show(rows: Sequence[dict[str, Any]], json_: bool, title: str) -> None:
     if json_:
-        print(json.dumps(rows, indent=2, default=str))  # noqa: T201
-        return
-    grid = Grid(title=title, title_justify="left")
-    for column in rows[0] if rows else ():
-        grid.add_column(column)
-    for row in rows:
-        grid.add_row(*(", ".join(v) if isinstance(v, list) else str(v) for v in row.values()))
-    out.print(grid)
+        print_json(rows)
+    else:
+        print_rows(rows, title)
 
 
 def _finish(outcome: Any) -> None:
     from tt_assets.commands.backfill import show_failures
 
     if not outcome.ok:
-        show_failures(outcome, err)
+        show_failures(outcome, err())
         sys.exit(1)
 
 

@@ -319,9 +319,7 @@ TABLES: Mapping[str, Table] = {table.name: table for table in metadata.tables.va
 MARKET_TABLES: tuple[str, ...] = ("tt_prices", "tt_features", "tt_signal_scores")
 """Partitioned by trading session and instrument."""
 
-EPISODE_TABLES: tuple[str, ...] = tuple(
-    name for name, table in TABLES.items() if table.info["layer"] is Layer.EPISODES
-)
+EPISODE_TABLES: tuple[str, ...] = tuple(name for name, table in TABLES.items() if table.info["layer"] is Layer.EPISODES)
 """The nine that record an episode, parents before children."""
 
 

@@ -6,8 +6,10 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import dagster as dg
 import pandas as pd
 import psycopg
 import pytest
@@ -29,13 +31,24 @@ def reachable_folder() -> Path:
     return folder
 
 
+@contextmanager
+def settings_of_a_test(home: Path, **variables: str) -> Iterator[None]:
+    """Settings that come from `home` and `variables` alone: neither TT_* variables nor a .env of the developer's."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.upper().startswith("TT_")]:
+            patch.delenv(name)
+        patch.setitem(Settings.model_config, "env_file", None)
+        patch.setenv("TT_HOME", str(home))
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        yield
+
+
 @pytest.fixture(autouse=True)
-def _no_settings_of_the_developer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _no_settings_of_the_developer(tmp_path: Path) -> Iterator[None]:
     """Neither TT_* variables nor a .env reach a test; TT_HOME is a folder of the test's own."""
-    for name in [name for name in os.environ if name.upper().startswith("TT_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setitem(Settings.model_config, "env_file", None)
-    monkeypatch.setenv("TT_HOME", str(tmp_path / "home"))
+    with settings_of_a_test(tmp_path / "home"):
+        yield
 
 
 @pytest.fixture
@@ -91,3 +104,50 @@ def _sample_bars() -> pd.DataFrame:
 def sample_bars(_sample_bars: pd.DataFrame) -> pd.DataFrame:
     """The bundled bars as in tt_prices: instrument, timestamp (datetime64[ns]), open, high, low, close, volume."""
     return _sample_bars.copy()
+
+
+@pytest.fixture
+def settings_environment(postgres: Database, tmp_path: Path) -> dict[str, str]:
+    """The environment of a process of the test's own, which finds the session's `tt` database."""
+    return os.environ | {
+        "TT_HOME": str(tmp_path / "home"),
+        "TT_DATABASE_URL": postgres.adbc_uri(),
+        "TT_PG_BIN": _pg_bin or "",
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+    }
+
+
+@pytest.fixture
+def connected(empty_tables: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
+    """The empty `tt` database, which the settings of this process now name."""
+    monkeypatch.setenv("TT_DATABASE_URL", empty_tables.adbc_uri())
+    return empty_tables
+
+
+INSTRUMENTS_OF_SAMPLE = ("AAPL", "GOOG", "IBM", "MSFT", "FB")
+
+
+@pytest.fixture
+def dagster_instance() -> Iterator[dg.DagsterInstance]:
+    """A Dagster instance in memory that knows the sample's instruments and its portfolio."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions("instrument", list(INSTRUMENTS_OF_SAMPLE))
+        instance.add_dynamic_partitions("traded", [*INSTRUMENTS_OF_SAMPLE, "sample"])
+        yield instance
+
+
+@pytest.fixture
+def postgres_instance(connected: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
+    """The platform's own Dagster instance on the session's server, without a run; `connected` holds its tables."""
+    from tt_assets.commands.platform import environment, open_instance, prepare, sync_watchlist
+
+    settings = Settings()
+    for name, value in environment(settings, connected).items():
+        monkeypatch.setenv(name, value)  # so that what `prepare` sets is undone
+    connected.create_databases()
+    platform = prepare(settings, sync=False)
+    with open_instance() as instance:
+        instance.wipe()
+    sync_watchlist(platform)
+    with open_instance() as instance:
+        yield instance

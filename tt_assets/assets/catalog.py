@@ -1,4 +1,4 @@
-"""What every table asset shows in the UI: description, columns with units, group, kinds, owners; all from `tables.py`."""
+"""What every table asset shows in the UI: description, columns with units, group, kinds, owners, out of `tables.py`."""
 
 from __future__ import annotations
 

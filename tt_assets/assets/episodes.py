@@ -1,4 +1,4 @@
-"""The nine episode tables: each agent rolled over its window on the TensorTrade environment, and all it did recorded."""
+"""The nine episode tables: each agent rolled over its window on the TensorTrade environment, all it did recorded."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,12 +12,12 @@ from tt_assets.assets.catalog import described
 from tt_assets.assets.grids import WINDOWS, settings
 from tt_assets.assets.spans import episode_panel, trading_config, windows_of_lookback
 from tt_assets.errors import UserError
-from tt_assets.market.watchlist import Watchlist, read_watchlist
 from tt_assets.lineage import windows_behind
+from tt_assets.market.watchlist import Watchlist, read_watchlist
 from tt_assets.partitions import Window, windows_of
 from tt_assets.settings import Settings
 from tt_assets.storage.episode_store import EpisodeHeader
-from tt_assets.storage.io_managers import EpisodeIOManager, EpisodeRows, landed, refuse, selection_of
+from tt_assets.storage.io_managers import EpisodeIOManager, EpisodeRows, count_as_failed, landed, refuse, selection_of
 from tt_assets.storage.market_reader import MarketReader
 from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES
 from tt_assets.trading.episode import EpisodeRecord
@@ -74,8 +74,7 @@ def episodes(
     windows = windows_of(context.partition_keys)
     policies = market.policies(selection_of(WINDOWS, context.partition_keys))
     rolled = roll(windows, policies, read_watchlist(current.watchlist), market, current)
-    if len(rolled.failed) == len(windows):
-        raise refuse("episodes", rolled.failed, len(windows))
+    step = context.op_execution_context._step_execution_context
     whole = [window for window in windows if window.key() not in rolled.failed]
     ids = episode_tables.episodes().open(
         [(window.start, window.traded) for window in whole],
@@ -84,15 +83,17 @@ def episodes(
             for window, policy, record in zip(rolled.windows, rolled.policies, rolled.records, strict=True)
         ],
     )
-    for table in (*RECORDED, "tt_episode"):
+    for table in (*RECORDED, "tt_episode") if whole else ():
         rows = rows_of(table, rolled, ids, whole)
         if not rolled.failed:
             yield dg.Output(rows, table)
             continue
         metadata = episode_tables.write(table, rows)
         counts = {key: {"dagster/row_count": count} for key, count in rows.counts.items()}
-        yield from landed(context.op_execution_context._step_execution_context, dg.AssetKey(table), counts, metadata)  # noqa: SLF001
+        yield from landed(step, dg.AssetKey(table), counts, metadata)
     if rolled.failed:
+        for table in EPISODE_TABLES:
+            count_as_failed(step, dg.AssetKey(table), rolled.failed)
         raise refuse("episodes", rolled.failed, len(windows))
 
 
@@ -116,6 +117,7 @@ def roll(
                 raise UserError(f"tt_policy has no agent for {window.key()}; materialize tt_policy for it first.")
             panel = episode_panel(market, window, watchlist.members(window.traded), config)
             records = []
+            row: Any
             for row in rows.itertuples(index=False):
                 name = f"tt_policy {row.id} ({window.key()}, seed {row.seed})"
                 policy = load_policy(row.weights, row.config_json, row.sha256, name)

@@ -7,8 +7,8 @@ from tt_assets import progress
 from tt_assets.assets.catalog import described
 from tt_assets.assets.grids import WINDOWS, settings
 from tt_assets.assets.spans import trading_config, training_panel
-from tt_assets.market.watchlist import Watchlist, read_watchlist
 from tt_assets.lineage import windows_behind
+from tt_assets.market.watchlist import Watchlist, read_watchlist
 from tt_assets.partitions import Window, windows_of
 from tt_assets.settings import Settings
 from tt_assets.storage.io_managers import Slices
@@ -21,9 +21,7 @@ POLICY_COLUMNS = ["window_start", "instrument", "seed", "weights", "config_json"
 @dg.asset(
     **described("tt_policy"),
     partitions_def=WINDOWS,
-    deps=[
-        dg.AssetDep(table, partition_mapping=windows_behind(-settings.train_windows, -1)) for table in MARKET_TABLES
-    ],
+    deps=[dg.AssetDep(table, partition_mapping=windows_behind(-settings.train_windows, -1)) for table in MARKET_TABLES],
     backfill_policy=dg.BackfillPolicy.single_run(),
     io_manager_key="slices",
     pool="training",

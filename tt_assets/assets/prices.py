@@ -68,7 +68,9 @@ def bars_of(selection: Selection, opened: OpenSource) -> Slices:
 def _requests(selection: Selection) -> list[BarRequest]:
     names, first = np.unique(selection.instruments, return_index=True)
     bounds = zip(names, np.split(selection.starts, first[1:]), np.split(selection.ends, first[1:]), strict=True)
-    return [BarRequest(name, _day(starts.min()), _day(ends.max() - np.timedelta64(1, "D"))) for name, starts, ends in bounds]
+    return [
+        BarRequest(name, _day(starts.min()), _day(ends.max() - np.timedelta64(1, "D"))) for name, starts, ends in bounds
+    ]
 
 
 def _by_cell(selection: Selection, cells: np.ndarray, said: pd.Series) -> dict[int, list[SessionOutcome]]:

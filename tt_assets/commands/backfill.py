@@ -12,11 +12,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tt_assets import progress
 from tt_assets.commands.platform import INSTRUMENTS, TRADED, Platform
-from tt_assets.commands.runs import Outcome, bury_dead_runs, materialize
+from tt_assets.commands.runs import OnEvent, Outcome, bury_dead_runs, materialize
 from tt_assets.commands.selection import Span, date_keys
 from tt_assets.errors import UserError
+from tt_assets.horizon import bars_span
 from tt_assets.partitions import quarter_of
+from tt_assets.settings import PriceSourceName, Settings
 from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES
+
+INTERRUPTED = "DagsterExecutionInterruptedError"
 
 
 def backfill(
@@ -25,6 +29,7 @@ def backfill(
     """Materialize market `tables` for the sessions of `span` and `instruments`, one range run a chunk."""
     from tt_assets.assets.grids import MARKET
     from tt_assets.automation import MARKET_JOB
+    from tt_assets.definitions import defs  # noqa: F401 - a module of the user's that cannot be used says so now
 
     keys = _date_keys(MARKET, instance)
     first, last = date_keys(span, platform.settings.date_grain)
@@ -33,9 +38,7 @@ def backfill(
     cells = {(day, name) for day in dates for name in instruments}
     bury_dead_runs(instance)
     with _bar(len(cells) * len(tables), tables) as on_event:
-        return materialize(
-            instance, MARKET_JOB, tables, cells, keys, order, whole_instruments=True, on_event=on_event
-        )
+        return materialize(instance, MARKET_JOB, tables, cells, keys, order, whole_instruments=True, on_event=on_event)
 
 
 def train(
@@ -53,17 +56,15 @@ def train(
     windows = [key for key in keys if quarter_of(span.first).isoformat() <= key <= span.last.isoformat()]
     if not windows:
         raise UserError(
-            f"No walk-forward window lies between {span.first} and {span.last}; the first is {keys[0] if keys else 'none'}"
-            f" (TT_TRAIN_WINDOWS={platform.settings.train_windows} quarters train it) and the last is "
-            f"{keys[-1] if keys else 'none'}."
+            f"No walk-forward window lies between {span.first} and {span.last}; the first is "
+            f"{keys[0] if keys else 'none'} (TT_TRAIN_WINDOWS={platform.settings.train_windows} quarters train it) and "
+            f"the last is {keys[-1] if keys else 'none'}."
         )
     order = list(instance.get_dynamic_partitions(TRADED))
     cells = {(window, name) for window in windows for name in traded}
     bury_dead_runs(instance)
     with _bar(len(cells) * len(tables), tables) as on_event:
-        return materialize(
-            instance, AGENTS_JOB, tables, cells, keys, order, whole_instruments=False, on_event=on_event
-        )
+        return materialize(instance, AGENTS_JOB, tables, cells, keys, order, whole_instruments=False, on_event=on_event)
 
 
 def request_tables(
@@ -77,12 +78,36 @@ def request_tables(
         # The nine are one materialization.
         agents = [table for table in agents if table not in EPISODE_TABLES] + list(EPISODE_TABLES)
     if market:
-        chosen = [name for name in platform.watchlist.symbols if names is None or name in names]
+        wanted = (
+            platform.watchlist.symbols if names is None else [s for n in names for s in platform.watchlist.members(n)]
+        )
+        chosen = [name for name in platform.watchlist.symbols if name in wanted]
         outcome.add(backfill(platform, instance, market, span, chosen))
     if agents and not outcome.errors:
         chosen = [name for name in platform.watchlist.traded if names is None or name in names]
         outcome.add(train(platform, instance, span, chosen, agents))
     return outcome
+
+
+def check_bars(settings: Settings) -> None:
+    """Raise the bars file's own `UserError` where no session can be read off it: its span bounds the partitions."""
+    if settings.price_source is not PriceSourceName.FILE or settings.is_sample or bars_span(settings):
+        return
+    from tt_assets.market.files import span
+
+    span(settings.bars_path)
+
+
+def check_trading(settings: Settings) -> None:
+    """Raise a `UserError` for a scheme that is unknown or trading settings that contradict each other."""
+    from tt_assets.assets.spans import trading_config
+    from tt_assets.trading.registry import named
+    from tt_assets.trading.rewards import REWARD_SCHEMES
+    from tt_assets.trading.schemes import ACTION_SCHEMES
+
+    config = trading_config(settings)
+    named(ACTION_SCHEMES, config.action_scheme, "TT_ACTION_SCHEME")
+    named(REWARD_SCHEMES, config.reward_scheme, "TT_REWARD_SCHEME")
 
 
 def show_failures(outcome: Outcome, console: Console, most: int = 20) -> None:
@@ -111,7 +136,7 @@ def _date_keys(grid: dg.MultiPartitionsDefinition, instance: dg.DagsterInstance)
 
 
 @contextmanager
-def _bar(total: int, tables: Sequence[str]) -> Iterator[object]:
+def _bar(total: int, tables: Sequence[str]) -> Iterator[OnEvent]:
     """A progress bar over cells × tables, with the pieces of long steps (trainings, rolls) in its words."""
     with Progress(
         TextColumn("{task.description:<28}"),
@@ -124,6 +149,9 @@ def _bar(total: int, tables: Sequence[str]) -> Iterator[object]:
         task = bars.add_task(tables[0], total=total)
 
         def on_event(event: dg.DagsterEvent) -> None:
+            error = event.step_failure_data.error if event.is_step_failure else None
+            if error is not None and error.cls_name == INTERRUPTED:
+                raise KeyboardInterrupt  # Dagster has made a failed step of it and would go on with the next chunk
             if event.is_step_start:
                 bars.update(task, description=event.step_key or "")
             elif event.is_step_materialization:

@@ -8,14 +8,15 @@ import subprocess
 from collections.abc import Sequence
 from typing import Any
 
+from tt_assets.commands import in_use
 from tt_assets.errors import UserError
 from tt_assets.settings import Settings
 from tt_assets.storage.database import Database
 
 
 def describe(settings: Settings) -> dict[str, Any]:
-    """Where the tables are, whether the server answers, its version and the schema's revision."""
-    from tt_assets.storage.schema import current, head
+    """Where the tables are, whether the server answers, its version, the schema's revision, whether all is ready."""
+    from tt_assets.storage.schema import check, current, head
 
     database = Database.from_settings(settings)
     told: dict[str, Any] = {
@@ -25,12 +26,15 @@ def describe(settings: Settings) -> dict[str, Any]:
         "version": None,
         "revision": None,
         "newest_revision": head(),
+        "ready": False,
     }
     try:
         with database.connect() as connection:
             told["answers"] = True
             told["version"] = connection.execute("SHOW server_version").fetchone()[0]  # type: ignore[index]
         told["revision"] = current(database)
+        check(database)
+        told["ready"] = True
     except UserError as error:
         told["reason"] = str(error)
     return told
@@ -53,6 +57,7 @@ def psql(settings: Settings, arguments: Sequence[str]) -> int:
     """Run psql on the tables; the password goes through the environment, never the command line."""
     from psycopg.conninfo import conninfo_to_dict
 
+    in_use.hold(settings)
     program = _program(settings)
     database = Database.from_settings(settings, start=True)
     parts = {key: str(value) for key, value in conninfo_to_dict(database.adbc_uri()).items()}

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tt_assets.commands import in_use
 from tt_assets.errors import UserError
 from tt_assets.market.watchlist import Watchlist, read_watchlist
 from tt_assets.settings import Settings, shared_file
@@ -45,7 +47,24 @@ def environment(settings: Settings, database: Database) -> Mapping[str, str]:
         "DAGSTER_EVENT_BATCH_SIZE": "1000",
         "DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS": "1",
         "TT_HOME": str(settings.home),
+        "PYTHONPATH": os.pathsep.join(_python_path(settings)),
     }
+
+
+def find_own_modules(settings: Settings) -> None:
+    """Let this process import the user's modules of features and signals from the folder it was started in.
+
+    A console script has its own folder at the head of `sys.path`, where `python -m` has the current one.
+    """
+    for folder in _python_path(settings):
+        if folder not in sys.path:
+            sys.path.append(folder)
+
+
+def _python_path(settings: Settings) -> list[str]:
+    given = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
+    own = [os.getcwd()] if settings.feature_modules or settings.signal_modules else []  # noqa: PTH109 - as given
+    return [*given, *(folder for folder in own if folder not in given)]
 
 
 def prepare(settings: Settings | None = None, *, sync: bool = True) -> Platform:
@@ -58,6 +77,7 @@ def prepare(settings: Settings | None = None, *, sync: bool = True) -> Platform:
 
     settings = settings or Settings()
     watchlist = read_watchlist(settings.watchlist)
+    in_use.hold(settings)
     database = Database.from_settings(settings, start=True)
     database.create_databases()
     upgrade(database)
@@ -74,6 +94,7 @@ def attach(settings: Settings | None = None) -> Platform:
 
     settings = settings or Settings()
     watchlist = read_watchlist(settings.watchlist)
+    in_use.hold(settings)
     database = Database.from_settings(settings, start=True)
     check(database)
     platform = Platform(settings, database, watchlist)
@@ -94,6 +115,7 @@ def adopt(platform: Platform) -> None:
         shutil.copyfile(source, staged)
         staged.replace(target)
     os.environ.update(environment(platform.settings, platform.database))
+    find_own_modules(platform.settings)
 
 
 def sync_watchlist(platform: Platform) -> tuple[list[str], list[str]]:
@@ -110,10 +132,17 @@ def sync_watchlist(platform: Platform) -> tuple[list[str], list[str]]:
 
 
 def open_instance() -> dg.DagsterInstance:
-    """The Dagster instance of the platform; pools have their limits. Call after `prepare` or `attach`."""
-    import dagster as dg
+    """The Dagster instance of the platform for this process; pools have their limits. After `prepare` or `attach`.
 
-    instance = dg.DagsterInstance.get()
+    What a step prints stays on the terminal: Dagster would start two processes a step to copy it into files, which
+    Ctrl-C then reaches too.
+    """
+    import dagster as dg
+    from dagster._core.instance.ref import InstanceRef
+
+    terminal = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
+    home = os.environ["DAGSTER_HOME"]
+    instance = dg.DagsterInstance.from_ref(InstanceRef.from_dir(home, overrides={"compute_logs": terminal}))
     for pool, limit in (("ibkr", 1), ("training", 1)):
         limits = {info.name: info.limit for info in instance.event_log_storage.get_pool_limits()}
         if limits.get(pool) != limit:

@@ -1,7 +1,7 @@
 """A set of partition keys as few rectangles.
 
-One decision: the bulk path of Dagster is a range-tagged run, and a range over two dimensions is a rectangle in the order
-the keys are listed. Whatever is left to do is therefore cut into rectangles first.
+One decision: the bulk path of Dagster is a range-tagged run, and a range over two dimensions is a rectangle in the
+order the keys are listed. Whatever is left to do is therefore cut into rectangles first.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def rectangles(
     for day, instrument in wanted:
         lines.setdefault(instrument, []).append(date_at[day])
     spans = [(index, tuple(_runs(sorted(lines[name])))) for index, name in enumerate(instruments) if name in lines]
-    found = []
+    found: list[Rectangle] = []
     for _, neighbours in groupby(enumerate(spans), key=lambda item: (item[1][0] - item[0], item[1][1])):
         members = [instruments[index] for _, (index, _) in neighbours]
         for first, last in _runs(sorted(lines[members[0]])):
@@ -58,9 +58,7 @@ def _runs(indices: list[int]) -> Iterator[tuple[int, int]]:
         yield members[0], members[-1]
 
 
-def _chunks(
-    first: int, last: int, members: list[str], dates: Sequence[str], most_cells: int
-) -> Iterator[Rectangle]:
+def _chunks(first: int, last: int, members: list[str], dates: Sequence[str], most_cells: int) -> Iterator[Rectangle]:
     for begin in range(first, last + 1, most_cells):
         end = min(begin + most_cells - 1, last)
         width = max(1, most_cells // (end - begin + 1))

@@ -1,7 +1,7 @@
 """Dates, tables and instruments as a person types them, checked against what there is.
 
-One decision: a mistake is answered with the nearest valid value, and nothing is snapped in silence. Dagster itself takes
-a closed day for the next session and a reversed range of instruments for nothing at all.
+One decision: a mistake is answered with the nearest valid value, and nothing is snapped in silence. Dagster itself
+takes a closed day for the next session and a reversed range of instruments for nothing at all.
 """
 
 from __future__ import annotations
@@ -56,16 +56,24 @@ def session_span(first: date | None, last: date | None, horizon: Horizon, latest
         day = given or default
         if not lowest <= day <= highest:
             nearest = lowest if day < lowest else highest
-            raise UserError(f"{option} {day} is outside the partitions {lowest} to {highest}; the nearest is {nearest}.")
+            raise UserError(
+                f"{option} {day} is outside the partitions {lowest} to {highest}; the nearest is {nearest}."
+            )
         if not is_session(day):
             raise UserError(f"{option} {day} is no trading session; the nearest is {_within(day, lowest, highest)}.")
         ends.append(day)
     return Span(ends[0], ends[1])
 
 
-def known_tables(names: Iterable[str], allowed: Sequence[str] = tuple(TABLES)) -> list[str]:
-    """The named tables in flow order, without repetition; the `tt_` may be left out."""
-    chosen = {_one_of(name if name in allowed else f"tt_{name.removeprefix('tt_')}", allowed, "table") for name in names}
+def known_tables(names: Iterable[str], allowed: Sequence[str] = tuple(TABLES), also: Sequence[str] = ()) -> list[str]:
+    """The named tables in flow order, without repetition; the `tt_` may be left out.
+
+    `also` are further words that would have been right, for the error.
+    """
+    short = {name.removeprefix("tt_"): name for name in allowed}
+    chosen = {short.get(name.removeprefix("tt_"), name) for name in names}
+    for name in chosen.difference(allowed):
+        _one_of(name, [*(short if not name.startswith("tt_") else allowed), *also], "table")
     return [name for name in allowed if name in chosen]
 
 

@@ -73,10 +73,9 @@ def status_grid(statuses: Sequence[TableStatus]) -> Grid:
 
 
 def _extent(table: str) -> sql.Composed:
-    if table == "tt_holdings":
-        source = sql.SQL("tt_holdings AS t JOIN tt_portfolio AS p ON p.id = t.portfolio_id")
-        column = sql.SQL("p.timestamp")
-    else:
+    source: sql.Composable = sql.SQL("tt_holdings AS t JOIN tt_portfolio AS p ON p.id = t.portfolio_id")
+    column: sql.Composable = sql.SQL("p.timestamp")
+    if table != "tt_holdings":
         names = TABLES[table].columns.keys()
         source = sql.SQL("{} AS t").format(sql.Identifier(table))
         column = sql.Identifier("t", "timestamp" if "timestamp" in names else "window_start")

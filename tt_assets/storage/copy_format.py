@@ -6,7 +6,9 @@ content digest is taken of, so the digest says exactly what was stored.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -39,6 +41,11 @@ class CopyRows:
         """The bytes of rows `first` to `last`, the last excluded."""
         return self.payload[self.offsets[first] : self.offsets[last]]
 
+    def pieces(self) -> Iterator[memoryview]:
+        """The bytes of all rows, for a writer that takes them piece by piece."""
+        if len(self.offsets) > 1:
+            yield self.between(0, len(self.offsets) - 1)
+
 
 def conform(frame: pd.DataFrame, table: Table, columns: tuple[str, ...]) -> pd.DataFrame:
     """`frame` with exactly `columns`, in order, cast to the table's types.
@@ -57,12 +64,12 @@ def conform(frame: pd.DataFrame, table: Table, columns: tuple[str, ...]) -> pd.D
 def copy_rows(frame: pd.DataFrame, table: Table) -> CopyRows:
     """The rows of a conformed `frame` in binary COPY form, in the frame's order."""
     count = len(frame)
-    fields = [_fixed(np.full(count, frame.shape[1], dtype=">i2"), 2)]
-    for name in frame.columns:
-        fields.extend(_field(frame[name], table.columns[name]))
     if not count:
         return CopyRows(memoryview(b""), np.zeros(1, dtype=np.int64))
-    rows = pc.binary_join_element_wise(*fields, pa.scalar(b"", pa.large_binary()))
+    columns: list[_FixedField | pa.Array] = [_FixedField(np.full(count, frame.shape[1], dtype=">i2"))]
+    for name in frame.columns:
+        columns.extend(_field(frame[name], table.columns[name]))
+    rows = pc.binary_join_element_wise(*_joined(columns), pa.scalar(b"", pa.large_binary()))
     _, offset_buffer, value_buffer = rows.buffers()
     offsets = np.frombuffer(offset_buffer, dtype=np.int64, count=count + 1, offset=8 * rows.offset)
     return CopyRows(memoryview(value_buffer), offsets)
@@ -83,6 +90,8 @@ def _cast(column: pd.Series, table: Table, target: Column[Any]) -> pd.Series:
 
 
 def _as_text(column: pd.Series) -> pd.Series:
+    if column.empty:
+        return column.astype(object)  # a column without values has whatever type its maker left it with
     kinds = pd.api.types.infer_dtype(column, skipna=True)
     if kinds not in {"string", "empty", "categorical"}:
         raise ValueError(f"text expected, got {kinds}")
@@ -139,8 +148,16 @@ _CASTS = {
 }
 
 
-def _field(column: pd.Series, target: Column[Any]) -> list[pa.Array]:
-    """The length-prefixed field of every row; one array where the width is fixed, else prefix and payload."""
+@dataclass(frozen=True)
+class _FixedField:
+    """A part of every row that is as wide in each of them: big-endian values, with a length before them or without."""
+
+    wire: npt.NDArray[Any]
+    with_length: bool = False
+
+
+def _field(column: pd.Series, target: Column[Any]) -> list[_FixedField | pa.Array]:
+    """The length-prefixed field of every row; one part where the width is fixed, else prefix and payload."""
     if isinstance(target.type, Text | LargeBinary):
         return _variable(column)
     if isinstance(target.type, Double):
@@ -157,29 +174,42 @@ def _field(column: pd.Series, target: Column[Any]) -> list[pa.Array]:
         missing = column.isna().to_numpy()
         wide = isinstance(target.type, BigInteger)
         wire = column.fillna(0).to_numpy(dtype=np.int64).astype(">i8" if wide else ">i4")
-    width = wire.dtype.itemsize
-    packed = np.empty(len(wire), dtype=[("length", ">i4"), ("value", wire.dtype)])
-    packed["length"], packed["value"] = width, wire
-    field = _fixed(packed, 4 + width)
-    if missing.any():
-        null = pa.scalar(int(NULL_LENGTH).to_bytes(4, "big", signed=True), pa.large_binary())
-        field = pc.if_else(pa.array(missing), null, field)
-    return [field]
+    field = _FixedField(wire, with_length=True)
+    if not missing.any():
+        return [field]
+    null = pa.scalar(int(NULL_LENGTH).to_bytes(4, "big", signed=True), pa.large_binary())
+    return [pc.if_else(pa.array(missing), null, _packed([field]))]
 
 
-def _variable(column: pd.Series) -> list[pa.Array]:
+def _variable(column: pd.Series) -> list[_FixedField | pa.Array]:
     values = pa.array(column, from_pandas=True)
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
     values = values.cast(pa.large_binary())
     lengths = pc.fill_null(pc.binary_length(values), NULL_LENGTH).to_numpy(zero_copy_only=False).astype(">i4")
-    return [_fixed(lengths, 4), pc.fill_null(values, b"")]
+    return [_FixedField(lengths), pc.fill_null(values, b"")]
 
 
-def _fixed(values: npt.NDArray[Any], width: int) -> pa.Array:
-    """A large-binary array over the raw bytes of `values`, `width` bytes an element, without a copy."""
-    count = len(values)
+def _joined(parts: Iterable[_FixedField | pa.Array]) -> Iterator[pa.Array]:
+    """`parts` with every run of fixed fields made one array: joining costs by the array, not by the byte."""
+    for fixed, run in groupby(parts, key=lambda part: isinstance(part, _FixedField)):
+        if fixed:
+            yield _packed(list(run))
+        else:
+            yield from run
+
+
+def _packed(fields: Sequence[_FixedField]) -> pa.Array:
+    """A large-binary array of `fields` side by side, without a copy of the bytes."""
+    layout: list[tuple[str, Any]] = []
+    for place, field in enumerate(fields):
+        layout += [(f"length{place}", ">i4")] if field.with_length else []
+        layout.append((f"value{place}", field.wire.dtype))
+    packed = np.empty(len(fields[0].wire), dtype=layout)
+    for place, field in enumerate(fields):
+        if field.with_length:
+            packed[f"length{place}"] = field.wire.dtype.itemsize
+        packed[f"value{place}"] = field.wire
+    count, width = len(packed), packed.dtype.itemsize
     offsets = np.arange(0, (count + 1) * width, width, dtype=np.int64)
-    return pa.Array.from_buffers(
-        pa.large_binary(), count, [None, pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(values))]
-    )
+    return pa.Array.from_buffers(pa.large_binary(), count, [None, pa.py_buffer(offsets), pa.py_buffer(packed)])

@@ -89,7 +89,7 @@ class EpisodeStore:
         frame = frame.sort_values(keys, kind="stable") if keys else frame
         try:
             with self.database.connect() as connection, connection.transaction():
-                copy_into(connection, target, frame, copy_rows(frame, target))
+                copy_into(connection, target, frame.columns, copy_rows(frame, target).pieces())
         except ForeignKeyViolation as error:
             raise EpisodeReplaced(
                 f"{table}: the episode was replaced by another run of the same partition while this one was writing; "

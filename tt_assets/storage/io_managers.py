@@ -5,6 +5,7 @@ they report becomes metadata of each cell. Every set of keys is taken: `asset_pa
 any subset of the grid, so nothing here assumes a rectangle.
 """
 
+import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,12 @@ from typing import Any
 
 import dagster as dg
 import pandas as pd
-from dagster._core.events import DagsterEvent
+from dagster._core.events import (
+    AssetMaterializationPlannedData,
+    DagsterEvent,
+    DagsterEventBatchMetadata,
+    generate_event_batch_id,
+)
 from dagster._core.execution.context.metadata_logging import AssetMetadataHandle, OutputMetadataAccumulator
 from pydantic import Field
 
@@ -57,9 +63,12 @@ def selection_of(grid: dg.PartitionsDefinition, keys: Iterable[str]) -> Selectio
     if not isinstance(dates, dg.TimeWindowPartitionsDefinition):
         raise TypeError(f"the date dimension must be time windows, got {type(dates).__name__}")
     cells: dict[str, tuple[str, datetime, datetime]] = {}
+    bounds: dict[str, tuple[datetime, datetime]] = {}
     for key in keys:
-        day, instrument = str(key).split("|", 1)
-        cells[str(key)] = (instrument, *_bounds(dates, day))
+        day, instrument = key.split("|", 1)
+        if day not in bounds:
+            bounds[day] = _bounds(dates, day)
+        cells[str(key)] = (instrument, *bounds[day])
     return Selection.of(cells)
 
 
@@ -104,9 +113,15 @@ class SliceIOManager(dg.ConfigurableIOManager):
         table = TABLES[context.asset_key.path[-1]]
         return SliceStore(Database.from_settings(Settings()), table, DATE_COLUMN.get(table.name, "timestamp"))
 
-    def handle_output(self, context: dg.OutputContext, obj: pd.DataFrame | Slices) -> Iterator[Any]:
+    def handle_output(  # type: ignore[override]  # Dagster runs a generator too
+        self, context: dg.OutputContext, obj: pd.DataFrame | Slices
+    ) -> Iterator[Any]:
         """Replace the run's slice; the partitions in `Slices.failed` keep their rows and fail the step afterwards."""
+        # Dagster's storage brings alembic with it, which loading the definitions must not.
+        from tt_assets.storage.event_log import store_batches_in_bulk
+
         slices = obj if isinstance(obj, Slices) else Slices(obj)
+        store_batches_in_bulk(context.step_context.instance)
         store = self._store(context)
         keys = context.asset_partition_keys
         selection = selection_of(context.asset_partitions_def, keys).without(slices.failed)
@@ -123,6 +138,7 @@ class SliceIOManager(dg.ConfigurableIOManager):
         )
         if slices.failed:
             yield from landed(context.step_context, context.asset_key, per_cell, metadata)
+            count_as_failed(context.step_context, context.asset_key, slices.failed)
             raise refuse(store.table.name, slices.failed, len(keys))
         attach(context.step_context, context.asset_key, per_cell)
         if len(selection) == 1:
@@ -150,7 +166,7 @@ class SliceIOManager(dg.ConfigurableIOManager):
 
 
 class EpisodeIOManager(dg.ConfigurableIOManager):
-    """Persists the nine episode tables. The asset opens the episodes before its first output; `tt_episode` comes last."""
+    """Persists the nine episode tables. The asset opens the episodes before its first output; `tt_episode` is last."""
 
     preview_up_to: int = Field(
         default=20, description="Runs of at most this many partitions carry a preview table in their metadata."
@@ -222,9 +238,11 @@ def attach(step_context: Any, asset_key: dg.AssetKey, per_cell: Mapping[str, Map
     `add_asset_metadata(partition_key=…)` lists the run's partitions and copies the accumulator on every call, which is
     quadratic in the cells of a run; this fills the same accumulator in one step.
     """
-    accumulated = step_context._metadata_accumulator  # noqa: SLF001
-    cells = {AssetMetadataHandle(asset_key=asset_key, partition_key=key): metadata for key, metadata in per_cell.items()}
-    step_context._metadata_accumulator = OutputMetadataAccumulator(  # noqa: SLF001
+    accumulated = step_context._metadata_accumulator
+    cells: dict[Any, Mapping[str, Any]] = {
+        AssetMetadataHandle(asset_key=asset_key, partition_key=key): metadata for key, metadata in per_cell.items()
+    }
+    step_context._metadata_accumulator = OutputMetadataAccumulator(
         per_output_metadata={**accumulated.per_output_metadata, **cells}
     )
 
@@ -232,10 +250,26 @@ def attach(step_context: Any, asset_key: dg.AssetKey, per_cell: Mapping[str, Map
 def landed(
     step_context: Any, asset_key: dg.AssetKey, per_cell: Mapping[str, Mapping[str, Any]], metadata: Mapping[str, Any]
 ) -> Iterator[DagsterEvent]:
-    """Materialization events of the cells that were written by a step that is about to fail."""
-    for key, own in per_cell.items():
+    """Materialization events of the cells that were written by a step that is about to fail, stored in batches."""
+    batch, last = generate_event_batch_id(), len(per_cell) - 1
+    for position, (key, own) in enumerate(per_cell.items()):
         event = dg.AssetMaterialization(asset_key, partition=key, metadata={**metadata, **own})
-        yield DagsterEvent.asset_materialization(step_context, event)
+        yield DagsterEvent.asset_materialization(
+            step_context, event, DagsterEventBatchMetadata(batch, is_end=position == last)
+        )
+
+
+def count_as_failed(step_context: Any, asset_key: dg.AssetKey, keys: Iterable[str]) -> None:
+    """Have Dagster count the partitions `keys` of a step that is about to fail as failed.
+
+    A failed partition is one that was planned in a failed run and not materialized since. A range run plans all its
+    partitions in one event, which Dagster does not look into here, so each failed one is planned by name.
+    """
+    for key in sorted(keys):
+        planned = DagsterEvent.build_asset_materialization_planned_event(
+            step_context.job_name, step_context.step.key, AssetMaterializationPlannedData(asset_key, partition=key)
+        )
+        step_context.instance.report_dagster_event(planned, step_context.run_id, logging.DEBUG)
 
 
 def preview(table: str, frame: pd.DataFrame, rows: int = 10) -> dict[str, Any]:
@@ -249,7 +283,7 @@ def _outcome(said: str | None, rows: int) -> dict[str, str]:
     return {"outcome": said or ("loaded" if rows else "no rows")}
 
 
-def _summary(row: Mapping[str, Any]) -> EpisodeSummary:
+def _summary(row: Mapping[Any, Any]) -> EpisodeSummary:
     sharpe = row["sharpe_ratio"]
     return EpisodeSummary(
         episode_id=int(row["id"]),

@@ -3,24 +3,27 @@
 One decision: a write is DELETE and COPY under advisory locks in one READ COMMITTED transaction. A reader sees the old
 version or the new one, never a mix; a killed writer leaves the old one; writers of the same instrument wait for each
 other. The locks are taken in sorted order, so two writers never wait for each other in a circle.
+Rows are checked before the transaction begins and encoded while the server stores the ones before them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from psycopg import Connection, sql
+from psycopg.copy import QueuedLibpqWriter
 from sqlalchemy import Table
 
 from tt_assets.errors import UserError
-from tt_assets.storage.copy_format import HEADER, TRAILER, CopyRows, conform, copy_rows
+from tt_assets.storage.copy_format import HEADER, TRAILER, conform, copy_rows
 from tt_assets.storage.database import Database
 from tt_assets.storage.slices import Selection
 from tt_assets.tables import content_columns, key_columns
@@ -29,6 +32,9 @@ LOCKS_PER_TABLE = 256
 """Instruments share this many locks a table: a stock server has room for about 6,400 locks in all."""
 
 COPY_CHUNK = 1 << 20
+ROWS_ENCODED_AT_ONCE = 20_000
+NOTHING = hashlib.blake2b(b"", digest_size=16).hexdigest()
+"""Digest of a cell without rows."""
 
 IntArray = npt.NDArray[np.int64]
 
@@ -70,24 +76,29 @@ class SliceStore:
         rows = conform(frame, self.table, columns)
         cells = selection.refuse_outsiders(rows, self.table.name, self.date_column)
         rows, cells = self._sorted(rows, cells)
-        encoded = copy_rows(rows, self.table)
-        counts, digests = _per_cell(encoded, cells, len(selection))
+        encoder = _Encoder(rows, self.table, np.searchsorted(cells, np.arange(len(selection) + 1)))
         with self.database.connect() as connection, connection.transaction():
             lock_instruments(connection, self.table.name, selection.instruments)
-            self._replace(connection, selection, rows, encoded)
-        return Written(counts, digests, time.perf_counter() - started)
+            self._replace(connection, selection, rows, encoder)
+        return Written(encoder.counts(), tuple(encoder.digests), time.perf_counter() - started)
 
     def read(self, selection: Selection, columns: Iterable[str] | None = None) -> pd.DataFrame:
         """The rows of the selected cells, sorted by the table's key; `columns` defaults to the content columns."""
         names = tuple(columns or content_columns(self.table))
-        query = sql.SQL("SELECT {columns} FROM {table} AS t JOIN {slice} ON {inside} ORDER BY {order}").format(
-            columns=sql.SQL(", ").join(sql.Identifier("t", name) for name in names),
+        keys = key_columns(self.table)
+        query = sql.SQL("SELECT {columns} FROM {table} AS t JOIN {slice} ON {inside}").format(
+            columns=sql.SQL(", ").join(sql.Identifier("t", name) for name in dict.fromkeys((*names, *keys))),
             table=sql.Identifier(self.table.name),
             slice=self._slice(selection),
             inside=self._inside(),
-            order=sql.SQL(", ").join(sql.Identifier("t", name) for name in key_columns(self.table)),
         )
-        return read_frame(self.database, query)
+        rows = read_frame(self.database, query)
+        # The ranges are sorted and the server walks them through the key's index, so rows mostly come in order. Asking
+        # it for the order would have it sort them all, on disk, before it sends the first one.
+        ranks = [_rank(rows[name]) for name in keys]
+        if not _strictly_increasing(ranks):
+            rows = rows.take(np.lexsort(ranks[::-1])).reset_index(drop=True)
+        return rows if len(names) == rows.shape[1] else rows[list(names)]
 
     def _sorted(self, rows: pd.DataFrame, cells: IntArray) -> tuple[pd.DataFrame, IntArray]:
         """Rows and their cells sorted by cell, then key; rows that come in index order cost the server far less."""
@@ -105,21 +116,22 @@ class SliceStore:
                 )
         return rows, ranks[0]
 
-    def _replace(self, connection: Connection, selection: Selection, rows: pd.DataFrame, encoded: CopyRows) -> None:
+    def _replace(self, connection: Connection, selection: Selection, rows: pd.DataFrame, encoder: _Encoder) -> None:
         if "kept_if_equal" in self.table.info:
-            rows, encoded = self._spare_equal(connection, selection, rows, encoded)
-        else:
-            connection.execute(
-                sql.SQL("DELETE FROM {table} AS t USING {slice} WHERE {inside}").format(
-                    table=sql.Identifier(self.table.name), slice=self._slice(selection), inside=self._inside()
-                )
+            for _ in encoder:
+                pass  # for the digests, which are of all rows
+            new = self._spare_equal(connection, selection, rows)
+            copy_into(connection, self.table, new.columns, copy_rows(new, self.table).pieces())
+            return
+        connection.execute(
+            sql.SQL("DELETE FROM {table} AS t USING {slice} WHERE {inside}").format(
+                table=sql.Identifier(self.table.name), slice=self._slice(selection), inside=self._inside()
             )
-        copy_into(connection, self.table, rows, encoded)
+        )
+        copy_into(connection, self.table, rows.columns, encoder)
 
-    def _spare_equal(
-        self, connection: Connection, selection: Selection, rows: pd.DataFrame, encoded: CopyRows
-    ) -> tuple[pd.DataFrame, CopyRows]:
-        """Delete only rows whose content differs, and say which are still to be copied.
+    def _spare_equal(self, connection: Connection, selection: Selection, rows: pd.DataFrame) -> pd.DataFrame:
+        """Delete only rows whose content differs, and return those of `rows` that are still to be copied.
 
         Rows that other tables point at keep their id while their content is the same; deleting them would take the
         dependants with them.
@@ -141,13 +153,12 @@ class SliceStore:
             sql.SQL("DELETE FROM {table} WHERE id = ANY(%s)").format(table=sql.Identifier(self.table.name)), [doomed]
         )
         missing = [tuple(map(_plain, row)) not in present for row in rows[identity].itertuples(index=False)]
-        new = rows[np.array(missing, dtype=bool)] if len(rows) else rows
-        return new, copy_rows(new, self.table)
+        return rows[np.array(missing, dtype=bool)]
 
     def _slice(self, selection: Selection) -> sql.Composed:
         ranges = selection.ranges()
         return sql.SQL("unnest({}::text[], {}::timestamp[], {}::timestamp[]) AS s(i, f, u)").format(
-            sql.Literal(ranges.instruments), sql.Literal(ranges.starts), sql.Literal(ranges.ends)
+            sql.Literal(ranges.instruments), _array(ranges.starts), _array(ranges.ends)
         )
 
     def _inside(self) -> sql.Composed:
@@ -166,18 +177,16 @@ def read_frame(database: Database, query: sql.Composable) -> pd.DataFrame:
     return arrow.to_pandas(date_as_object=False, coerce_temporal_nanoseconds=True, split_blocks=True)
 
 
-def copy_into(connection: Connection, table: Table, rows: pd.DataFrame, encoded: CopyRows) -> None:
-    """Append the encoded `rows` to `table` through binary COPY."""
-    if rows.empty:
-        return
+def copy_into(connection: Connection, table: Table, columns: Iterable[str], pieces: Iterable[memoryview]) -> None:
+    """Append encoded rows to `table` through binary COPY; `pieces` are made while the server stores earlier ones."""
     statement = sql.SQL("COPY {table} ({columns}) FROM STDIN (FORMAT BINARY)").format(
-        table=sql.Identifier(table.name), columns=sql.SQL(", ").join(map(sql.Identifier, rows.columns))
+        table=sql.Identifier(table.name), columns=sql.SQL(", ").join(map(sql.Identifier, columns))
     )
-    payload = encoded.between(0, len(rows))
-    with connection.cursor().copy(statement) as copy:
+    with connection.cursor() as cursor, cursor.copy(statement, writer=QueuedLibpqWriter(cursor)) as copy:
         copy.write(HEADER)
-        for start in range(0, len(payload), COPY_CHUNK):
-            copy.write(payload[start : start + COPY_CHUNK])
+        for piece in pieces:
+            for start in range(0, len(piece), COPY_CHUNK):
+                copy.write(piece[start : start + COPY_CHUNK])
         copy.write(TRAILER)
 
 
@@ -194,14 +203,40 @@ def _lock_number(table: str, instrument: str) -> int:
     return space * LOCKS_PER_TABLE + bucket
 
 
-def _per_cell(encoded: CopyRows, cells: IntArray, count: int) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """Row count and content digest of every cell; `cells` ascends."""
-    bounds = np.searchsorted(cells, np.arange(count + 1)).tolist()
-    digests = tuple(
-        hashlib.blake2b(encoded.between(first, last), digest_size=16).hexdigest()
-        for first, last in pairwise(bounds)
-    )
-    return tuple(last - first for first, last in pairwise(bounds)), digests
+class _Encoder:
+    """Rows in COPY form, some whole cells at a time, with the digest of every cell noted on the way.
+
+    Rows `bounds[i]` to `bounds[i + 1]` are cell i's. Iterate once; `digests` is complete afterwards.
+    """
+
+    def __init__(self, rows: pd.DataFrame, table: Table, bounds: IntArray) -> None:
+        self._rows = rows
+        self._table = table
+        self._bounds = bounds
+        self.digests = [NOTHING] * (len(bounds) - 1)
+
+    def counts(self) -> tuple[int, ...]:
+        """Rows of every cell."""
+        return tuple(np.diff(self._bounds).tolist())
+
+    def __iter__(self) -> Iterator[memoryview]:
+        cells = len(self.digests)
+        begun = np.searchsorted(self._bounds, np.arange(0, len(self._rows), ROWS_ENCODED_AT_ONCE))
+        for first, last in pairwise(np.unique(np.append(begun, cells)).tolist()):
+            begin, end = self._bounds[first], self._bounds[last]
+            if begin == end:
+                continue
+            encoded = copy_rows(self._rows.iloc[begin:end], self._table)
+            yield from encoded.pieces()
+            payload, at = encoded.payload, encoded.offsets[self._bounds[first : last + 1] - begin].tolist()
+            self.digests[first:last] = [
+                hashlib.blake2b(payload[start:stop], digest_size=16).hexdigest() for start, stop in pairwise(at)
+            ]
+
+
+def _array(moments: Iterable[datetime]) -> sql.Literal:
+    """A timestamp array in the server's own notation; psycopg writes and names the type of every element."""
+    return sql.Literal(f"{{{','.join(map(str, moments))}}}")
 
 
 def _rank(column: pd.Series) -> IntArray:

@@ -1,7 +1,7 @@
 """What a set of partition keys means in a table: cells, and the row ranges they cover.
 
-One decision: a selection is any set of cells (single, line, rectangle, ragged), each an instrument over a half-open range
-of time. Nothing assumes that one key is one day, that sessions are contiguous or that the set is a rectangle.
+One decision: a selection is any set of cells (single, line, rectangle, ragged), each an instrument over a half-open
+range of time. Nothing assumes that one key is one day, that sessions are contiguous or that the set is a rectangle.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -47,12 +48,18 @@ class Selection:
     @classmethod
     def of(cls, cells: Mapping[str, tuple[str, datetime, datetime]]) -> Selection:
         """From partition key → (instrument, start, end); sorted by instrument, then start."""
-        ordered = sorted(cells.items(), key=lambda item: item[1][:2])
+        names, starts, ends = zip(*cells.values(), strict=True) if cells else ((), (), ())
+        # A grid has few different names and moments beside its cells; only those are converted and compared.
+        instruments, name_of = _distinct(names, "object")
+        begins, begin_of = _distinct(starts, "datetime64[ns]")
+        closes, close_of = _distinct(ends, "datetime64[ns]")
+        order = np.lexsort((begin_of, name_of))
+        keys = list(cells)
         return cls(
-            keys=tuple(key for key, _ in ordered),
-            instruments=np.array([cell[0] for _, cell in ordered], dtype=object),
-            starts=np.array([cell[1] for _, cell in ordered], dtype="datetime64[ns]"),
-            ends=np.array([cell[2] for _, cell in ordered], dtype="datetime64[ns]"),
+            keys=tuple(keys[place] for place in order.tolist()),
+            instruments=instruments[name_of[order]],
+            starts=begins[begin_of[order]],
+            ends=closes[close_of[order]],
         )
 
     def __len__(self) -> int:
@@ -95,6 +102,8 @@ class Selection:
 
     def without(self, keys: Sequence[str] | set[str] | Mapping[str, object]) -> Selection:
         """The selection less the cells named by `keys`."""
+        if not keys:
+            return self
         kept = np.array([key not in keys for key in self.keys], dtype=bool)
         return Selection(
             tuple(key for key, keep in zip(self.keys, kept, strict=True) if keep),
@@ -140,3 +149,10 @@ class Selection:
                 f"{first['instrument']} at {first[date_column]}; cut the frame to the run's partitions."
             )
         return cells
+
+
+def _distinct(values: Sequence[Any], dtype: str) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
+    """The different `values`, ascending, and the place of each value among them."""
+    ordered = sorted(set(values))
+    place = {value: index for index, value in enumerate(ordered)}
+    return np.array(ordered, dtype=dtype), np.fromiter(map(place.__getitem__, values), np.int64, len(values))

@@ -54,7 +54,9 @@ def test_a_year_of_sessions_of_one_instrument_is_one_range_per_holiday_free_stre
 
 def test_a_month_cell_owns_every_session_of_the_month():
     selection = Selection.of({"2012-05-01|A": ("A", datetime(2012, 5, 1), datetime(2012, 6, 1))})
-    rows = pd.DataFrame({"instrument": "A", "timestamp": pd.to_datetime(["2012-04-30", "2012-05-01", "2012-05-31", "2012-06-01"])})
+    rows = pd.DataFrame(
+        {"instrument": "A", "timestamp": pd.to_datetime(["2012-04-30", "2012-05-01", "2012-05-31", "2012-06-01"])}
+    )
     assert selection.cell_of(rows["instrument"], rows["timestamp"]).tolist() == [-1, 0, 0, -1]
 
 

@@ -1,0 +1,76 @@
+"""What is measured in a process of its own: a command of `tt`, or range runs through the market tables.
+
+`python -m tt_assets.bench.child tt backfill market` is `tt backfill market` without the user's `.env`;
+`… one-run` is one range run over the whole grid, however many cells, and `… single-runs N` is N runs of one cell each.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+from tt_assets.settings import Settings
+
+SKIPPED_SESSIONS = 40
+"""Single runs begin after the warm-up of every feature and signal, so that each writes all its rows."""
+
+
+def main(arguments: list[str]) -> None:
+    """Do what `arguments` name."""
+    Settings.model_config["env_file"] = None
+    if arguments[0] == "tt":
+        from tt_assets.cli import main as tt
+
+        sys.argv = arguments
+        tt()
+    elif arguments[0] == "one-run":
+        _one_run()
+    elif arguments[0] == "single-runs":
+        _single_runs(int(arguments[1]))
+    else:
+        sys.exit(f"nothing is called {arguments[0]!r} here")
+
+
+def _one_run() -> None:
+    from tt_assets.assets.grids import MARKET
+    from tt_assets.commands.platform import open_instance, prepare
+    from tt_assets.commands.rectangles import Rectangle
+
+    prepare()
+    instance = open_instance()
+    days = MARKET.get_partitions_def_for_dimension("date").get_partition_keys()
+    instruments = tuple(instance.get_dynamic_partitions("instrument"))
+    _materialize(instance, Rectangle(days[0], days[-1], instruments, len(days) * len(instruments)))
+
+
+def _single_runs(count: int) -> None:
+    """Run one cell after another; prints the seconds of each run but the first, whose imports are its own."""
+    from tt_assets.assets.grids import MARKET
+    from tt_assets.commands.platform import open_instance, prepare
+    from tt_assets.commands.rectangles import Rectangle
+
+    prepare()
+    instance = open_instance()
+    days = MARKET.get_partitions_def_for_dimension("date").get_partition_keys()[SKIPPED_SESSIONS:]
+    instrument = instance.get_dynamic_partitions("instrument")[0]
+    seconds = []
+    for day in days[: count + 1]:
+        began = time.perf_counter()
+        _materialize(instance, Rectangle(day, day, (instrument,), 1))
+        seconds.append(time.perf_counter() - began)
+    print(json.dumps(seconds[1:]))  # noqa: T201 - the parent reads it
+
+
+def _materialize(instance: object, rectangle: object) -> None:
+    from tt_assets.automation import MARKET_JOB
+    from tt_assets.commands.runs import run_rectangle
+    from tt_assets.tables import MARKET_TABLES
+
+    outcome = run_rectangle(instance, MARKET_JOB, MARKET_TABLES, rectangle, lambda event: None)  # type: ignore[arg-type]
+    if not outcome.ok:
+        sys.exit(f"the run failed: {outcome.errors or outcome.failed}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

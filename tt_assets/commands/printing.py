@@ -1,0 +1,65 @@
+"""Tables, JSON and the two streams of the command line.
+
+One decision: what was asked for goes to standard output, everything else (progress, failures) to standard error, and
+nothing is cut or wrapped where the output is a file or a pipe.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table as Grid
+
+WIDER_THAN_ANY_LINE = 10_000
+
+
+def out() -> Console:
+    """Standard output as it is now."""
+    return Console(width=None if sys.stdout.isatty() else WIDER_THAN_ANY_LINE, soft_wrap=True)
+
+
+def err() -> Console:
+    """Standard error as it is now."""
+    return Console(width=None if sys.stderr.isatty() else WIDER_THAN_ANY_LINE, stderr=True, soft_wrap=True)
+
+
+def say(line: str) -> None:
+    """One plain line on standard output, at once."""
+    print(line, flush=True)  # noqa: T201
+
+
+def print_json(value: Any) -> None:
+    """`value` as JSON on standard output."""
+    print(json.dumps(value, indent=2, default=str))  # noqa: T201
+
+
+def print_rows(rows: Sequence[dict[str, Any]], title: str) -> None:
+    """A table with the keys of the first row as its head."""
+    grid = Grid(title=title, title_justify="left")
+    for column in rows[0] if rows else ():
+        grid.add_column(column, overflow="fold")
+    for row in rows:
+        grid.add_row(*map(_text, row.values()))
+    out().print(grid, highlight=False)
+
+
+def print_one(row: dict[str, Any], title: str) -> None:
+    """One thing: a line for each of its properties, so that a long one fits."""
+    grid = Grid(title=title, title_justify="left", show_header=False)
+    grid.add_column("property", no_wrap=True)
+    grid.add_column("value", overflow="fold")
+    for name, value in row.items():
+        grid.add_row(name.replace("_", " "), _text(value))
+    out().print(grid, highlight=False)
+
+
+def _text(value: Any) -> str:
+    from rich.markup import escape
+
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return escape(", ".join(value) if isinstance(value, list) else "" if value is None else str(value))

@@ -1,0 +1,376 @@
+"""Agents and their episodes through Dagster: the books recomputed in SQL from orders and prices, retries, failures."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import dagster as dg
+import pytest
+
+from tt_assets.assets.grids import WINDOWS
+from tt_assets.commands.status import partition_counts
+from tt_assets.storage.database import Database
+from tt_assets.storage.episode_store import EpisodeStore
+from tt_assets.storage.io_managers import EpisodeIOManager
+from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES, TABLES, content_columns
+from tt_assets_tests.conftest import INSTRUMENTS_OF_SAMPLE, settings_of_a_test
+from tt_assets_tests.dagster_runs import failure_text, landed_cells, query, run_job
+
+AGENTS = ["tt_policy", *EPISODE_TABLES]
+WINDOW = "2012-07-01"
+TRADED = ("AAPL", "sample")
+QUICK = {"TT_TRAIN_STEPS": "2048", "TT_TRAIN_WORKERS": "1"}
+COMMISSION = 10e-4
+CENT = 0.005
+
+
+@dataclass(frozen=True)
+class Rolled:
+    database: Database
+    instance: dg.DagsterInstance
+
+
+@pytest.fixture(scope="module")
+def on_sample(postgres, tmp_path_factory) -> Iterator[Rolled]:
+    """Market tables of the year up to September 2012, agents and episodes of AAPL and the sample portfolio."""
+    with (
+        settings_of_a_test(tmp_path_factory.mktemp("home"), TT_DATABASE_URL=postgres.adbc_uri(), **QUICK),
+        dg.DagsterInstance.ephemeral() as instance,
+    ):
+        with postgres.connect() as connection:
+            connection.execute(f"TRUNCATE {', '.join(TABLES)} RESTART IDENTITY CASCADE")
+        instance.add_dynamic_partitions("instrument", list(INSTRUMENTS_OF_SAMPLE))
+        instance.add_dynamic_partitions("traded", [*TRADED, "FB"])
+        fill_market(postgres, "2011-09-01", "2012-09-28")
+        result = run_job(instance, AGENTS, f"{WINDOW}|AAPL", f"{WINDOW}|sample")
+        assert result.success
+        yield Rolled(postgres, instance)
+
+
+def fill_market(database: Database, first: str, last: str) -> None:
+    """The three market tables of all instruments, written by their stores: the runs of Dagster are tested elsewhere."""
+    import pandas as pd
+
+    from tt_assets.research.compute import compute_features, compute_signals
+    from tt_assets.research.registry import load_features, load_signals
+    from tt_assets.settings import SAMPLE_BARS
+    from tt_assets.storage.slice_store import SliceStore
+    from tt_assets.storage.slices import Selection
+
+    bars = pd.read_csv(SAMPLE_BARS, parse_dates=["timestamp"]).query("timestamp >= @first and timestamp <= @last")
+    features = load_features(())
+    values = compute_features(bars, features)
+    scores = compute_signals(bars, values, load_signals((), features))
+    ends = (pd.Timestamp(first).to_pydatetime(), pd.Timestamp(last).to_pydatetime() + pd.Timedelta(days=1))
+    span = Selection.of({name: (name, *ends) for name in INSTRUMENTS_OF_SAMPLE})
+    for table, frame in zip(MARKET_TABLES, (bars, values, scores), strict=True):
+        SliceStore(database, TABLES[table]).write(span, frame)
+
+
+@pytest.fixture
+def rolled(on_sample, monkeypatch) -> Rolled:
+    """The rolled episodes, which the settings of this process name. A test that rolls again leaves equal ones."""
+    monkeypatch.setenv("TT_DATABASE_URL", on_sample.database.adbc_uri())
+    for name, value in QUICK.items():
+        monkeypatch.setenv(name, value)
+    return on_sample
+
+
+def _rows(database: Database, table: str, episode: str = "true") -> list[tuple]:
+    """Content of an episode table under the episode's own name, no surrogate id in it."""
+    columns = [name for name in content_columns(TABLES[table]) if not name.endswith("_id")]
+    if table == "tt_episode":
+        source, alias = "tt_episode AS e", "e"
+    elif table == "tt_holdings":
+        alias = "t"
+        source = (
+            "tt_holdings AS t JOIN tt_portfolio AS p ON p.id = t.portfolio_id "
+            "JOIN tt_episode AS e ON e.id = p.episode_id"
+        )
+    else:
+        source, alias = f"{table} AS t JOIN tt_episode AS e ON e.id = t.episode_id", "t"
+    named = ", ".join(f"{alias}.{name}" for name in columns) + (", p.timestamp" if table == "tt_holdings" else "")
+    found = query(database, f"SELECT e.window_start, e.instrument, {named} FROM {source} WHERE {episode}")
+    return sorted(found, key=repr)
+
+
+def everything(database: Database) -> dict[str, list[tuple]]:
+    return {table: _rows(database, table) for table in EPISODE_TABLES}
+
+
+def test_all_nine_tables_have_rows_of_every_episode(rolled):
+    for table in EPISODE_TABLES:
+        found = {(str(row[0]), row[1]) for row in _rows(rolled.database, table)}
+        assert found == {(WINDOW, name) for name in TRADED}, table
+
+
+def test_every_session_of_the_window_is_marked_and_every_one_but_the_last_decided_on(rolled):
+    sessions = query(
+        rolled.database,
+        "SELECT DISTINCT timestamp FROM tt_prices WHERE timestamp BETWEEN '2012-07-01' AND '2012-09-30' ORDER BY 1",
+    )
+    for table, wanted in {
+        "tt_portfolio": sessions,
+        "tt_equity_curve": sessions,
+        "tt_observation": sessions[:-1],
+        "tt_action": sessions[:-1],
+        "tt_target_weights": sessions[:-1],
+        "tt_reward": sessions[1:],
+    }.items():
+        for traded in TRADED:
+            found = query(
+                rolled.database,
+                f"SELECT DISTINCT t.timestamp FROM {table} t JOIN tt_episode e ON e.id = t.episode_id "
+                "WHERE e.instrument = %s ORDER BY 1",
+                traded,
+            )
+            assert found == wanted, (table, traded)
+
+
+def test_cash_and_positions_at_the_close_are_the_net_worth_to_the_cent(rolled):
+    rows = query(
+        rolled.database,
+        "SELECT p.net_worth - p.cash_balance - sum(h.quantity * b.close), count(*) "
+        "FROM tt_portfolio p JOIN tt_holdings h ON h.portfolio_id = p.id "
+        "JOIN tt_prices b ON b.instrument = h.instrument AND b.timestamp = p.timestamp "
+        "GROUP BY p.id, p.net_worth, p.cash_balance",
+    )
+    assert len(rows) == query(rolled.database, "SELECT count(*) FROM tt_portfolio")[0][0]
+    assert max(abs(gap) for gap, _ in rows) < CENT
+    assert {count for _, count in rows} == {1, 4}
+
+
+def test_cash_changes_by_what_was_traded_and_the_commission_alone(rolled):
+    rows = query(
+        rolled.database,
+        """
+        WITH flow AS (
+            SELECT episode_id, timestamp,
+                   sum(CASE order_type WHEN 'buy' THEN -size ELSE size END * price) - sum(commission) AS flow
+            FROM tt_order GROUP BY episode_id, timestamp
+        ), cash AS (
+            SELECT episode_id, timestamp,
+                   cash_balance
+                   - coalesce(lag(cash_balance) OVER (PARTITION BY episode_id ORDER BY timestamp), 10000) AS d
+            FROM tt_portfolio
+        )
+        SELECT cash.d - coalesce(flow.flow, 0) FROM cash LEFT JOIN flow USING (episode_id, timestamp)
+        """,
+    )
+    assert max(abs(gap) for (gap,) in rows) < CENT
+
+
+def test_positions_change_by_the_fills_alone(rolled):
+    rows = query(
+        rolled.database,
+        """
+        WITH held AS (
+            SELECT p.episode_id, p.timestamp, h.instrument, h.quantity
+                   - coalesce(
+                         lag(h.quantity) OVER (PARTITION BY p.episode_id, h.instrument ORDER BY p.timestamp), 0
+                     ) AS d
+            FROM tt_holdings h JOIN tt_portfolio p ON p.id = h.portfolio_id
+        ), filled AS (
+            SELECT episode_id, timestamp, instrument, CASE order_type WHEN 'buy' THEN size ELSE -size END AS d
+            FROM tt_order
+        )
+        SELECT coalesce(held.d, 0) - coalesce(filled.d, 0)
+        FROM held FULL JOIN filled USING (episode_id, timestamp, instrument)
+        """,
+    )
+    assert max(abs(gap) for (gap,) in rows) < 1e-6  # shares
+    assert query(rolled.database, "SELECT count(*) > 50 FROM tt_order") == [(True,)]
+
+
+def test_an_order_is_filled_at_the_open_of_its_session_and_pays_ten_basis_points(rolled):
+    rows = query(
+        rolled.database,
+        "SELECT o.price / b.open - 1, o.commission - o.size * o.price * %s, b.open IS NULL FROM tt_order o "
+        "LEFT JOIN tt_prices b ON b.instrument = o.instrument AND b.timestamp = o.timestamp",
+        COMMISSION,
+    )
+    assert not any(absent for _, _, absent in rows)
+    assert max(abs(off) for off, _, _ in rows) < 1e-9
+    assert max(abs(off) for _, off, _ in rows) < 1e-6
+
+
+def test_target_weights_of_a_decision_sum_to_one_with_cash(rolled):
+    rows = query(
+        rolled.database,
+        "SELECT sum(target_weight), count(*) FILTER (WHERE instrument = 'CASH'), min(target_weight) "
+        "FROM tt_target_weights GROUP BY episode_id, timestamp",
+    )
+    assert max(abs(total - 1) for total, _, _ in rows) < 1e-12
+    assert {cash for _, cash, _ in rows} == {1}
+    assert min(least for *_, least in rows) >= -1e-12
+
+
+def test_the_equity_curve_is_the_net_worth_of_the_portfolio(rolled):
+    assert query(
+        rolled.database,
+        "SELECT count(*) FROM tt_equity_curve c FULL JOIN tt_portfolio p USING (episode_id, timestamp) "
+        "WHERE c.net_worth IS DISTINCT FROM p.net_worth",
+    ) == [(0,)]
+
+
+def test_the_figures_of_an_episode_recompute_from_its_curve_and_weights(rolled):
+    rows = query(
+        rolled.database,
+        """
+        WITH returns AS (
+            SELECT episode_id,
+                   net_worth / lag(net_worth) OVER (PARTITION BY episode_id ORDER BY timestamp) - 1 AS r,
+                   1 - net_worth / max(net_worth) OVER (PARTITION BY episode_id ORDER BY timestamp) AS fall
+            FROM tt_equity_curve
+        ), curve AS (
+            SELECT episode_id, avg(r) / stddev_samp(r) * sqrt(252) AS sharpe, max(fall) AS drawdown
+            FROM returns GROUP BY episode_id
+        ), moves AS (
+            SELECT episode_id, abs(target_weight - coalesce(
+                   lag(target_weight) OVER (PARTITION BY episode_id, instrument ORDER BY timestamp), 0)) AS move
+            FROM tt_target_weights WHERE instrument <> 'CASH'
+        ), turned AS (SELECT episode_id, avg(move) AS turnover FROM moves GROUP BY episode_id)
+        SELECT e.sharpe_ratio, c.sharpe, e.max_drawdown, c.drawdown, e.turnover, t.turnover
+        FROM tt_episode e JOIN curve c ON c.episode_id = e.id JOIN turned t ON t.episode_id = e.id
+        """,
+    )
+    assert len(rows) == 2
+    for sharpe, sharpe_sql, drawdown, drawdown_sql, turnover, turnover_sql in rows:
+        assert sharpe == pytest.approx(sharpe_sql, rel=1e-9)
+        assert drawdown == pytest.approx(drawdown_sql, rel=1e-9)
+        assert turnover == pytest.approx(turnover_sql, rel=1e-9)
+
+
+def test_an_episode_names_its_ends_its_reason_and_the_agent_that_acted(rolled):
+    rows = query(
+        rolled.database,
+        "SELECT e.start_time::date::text, e.end_time::date::text, e.stop_reason, p.instrument = e.instrument, "
+        "e.config_json::json ->> 'policy_sha256' = p.sha256 FROM tt_episode e JOIN tt_policy p ON p.id = e.policy_id",
+    )
+    assert rows == [("2012-07-02", "2012-09-28", "evaluation_complete", True, True)] * 2
+
+
+def test_every_table_is_materialized_for_each_window_with_its_own_row_count(rolled):
+    for table in EPISODE_TABLES:
+        landed = landed_cells(rolled.instance, table)
+        for traded in TRADED:
+            counted = len(_rows(rolled.database, table, f"e.instrument = '{traded}'"))
+            assert landed[f"{WINDOW}|{traded}"]["dagster/row_count"] == counted > 0, (table, traded)
+
+
+def test_a_second_materialization_gives_the_same_rows(rolled):
+    before = everything(rolled.database)
+    agents = query(rolled.database, "SELECT instrument, seed, id, sha256, weights FROM tt_policy ORDER BY 1, 2")
+    assert run_job(rolled.instance, AGENTS, f"{WINDOW}|AAPL", f"{WINDOW}|sample").success
+    assert everything(rolled.database) == before
+    # The retrained agent has the same bits, so its row and its id stay.
+    assert query(rolled.database, "SELECT instrument, seed, id, sha256, weights FROM tt_policy ORDER BY 1, 2") == agents
+
+
+def test_one_episode_rolled_alone_leaves_the_others_as_they_were(rolled):
+    before = everything(rolled.database)
+    others = query(rolled.database, "SELECT id FROM tt_episode WHERE instrument = 'sample'")
+    assert run_job(rolled.instance, list(EPISODE_TABLES), f"{WINDOW}|AAPL").success
+    assert everything(rolled.database) == before
+    assert query(rolled.database, "SELECT id FROM tt_episode WHERE instrument = 'sample'") == others
+
+
+def test_a_crash_between_open_and_finalize_leaves_a_plainly_unfinished_episode_that_a_retry_replaces(
+    rolled, monkeypatch
+):
+    before = everything(rolled.database)
+
+    def crash(self, summaries):
+        raise RuntimeError("the machine stopped")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EpisodeStore, "finalize", crash)
+        assert not run_job(rolled.instance, list(EPISODE_TABLES), f"{WINDOW}|AAPL").success
+    unfinished = query(
+        rolled.database, "SELECT end_time, stop_reason, sharpe_ratio FROM tt_episode WHERE instrument = 'AAPL'"
+    )
+    assert unfinished == [(None, None, None)]
+    assert _read_curves(rolled.instance) == {"sample"}
+
+    assert run_job(rolled.instance, list(EPISODE_TABLES), f"{WINDOW}|AAPL").success
+    assert everything(rolled.database) == before
+    assert _read_curves(rolled.instance) == {"AAPL", "sample"}
+
+
+def _read_curves(instance: dg.DagsterInstance) -> set[str]:
+    """What an asset downstream of `tt_equity_curve` is given for both windows."""
+    from tt_assets.definitions import defs
+
+    read = []
+    keys = [f"{WINDOW}|AAPL", f"{WINDOW}|sample"]
+
+    @dg.asset(ins={"tt_equity_curve": dg.AssetIn(partition_mapping=dg.SpecificPartitionsPartitionMapping(keys))})
+    def reader(tt_equity_curve) -> None:
+        read.append(tt_equity_curve)
+
+    upstream = defs.get_assets_def("tt_equity_curve")
+    result = dg.materialize(
+        [upstream, reader],
+        instance=instance,
+        selection=[reader],
+        resources={"episodes": EpisodeIOManager(), "episode_tables": EpisodeIOManager(), **_resources()},
+    )
+    assert result.success
+    (frame,) = read
+    assert list(frame.columns) == ["window_start", "traded", "id", "episode_id", "timestamp", "net_worth"]
+    return set(frame["traded"])
+
+
+def _resources() -> dict[str, object]:
+    from tt_assets.storage.market_reader import MarketReader
+
+    return {"market": MarketReader()}
+
+
+def test_an_episode_takes_its_rows_with_it_when_it_is_deleted(rolled):
+    with rolled.database.connect() as connection:
+        connection.execute("DELETE FROM tt_policy WHERE instrument = 'AAPL'")
+        left = {table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in EPISODE_TABLES}
+        kept = {table: len(_rows(rolled.database, table, "e.instrument = 'sample'")) for table in EPISODE_TABLES}
+        assert left == kept
+        connection.rollback()
+    assert len(_rows(rolled.database, "tt_episode")) == 2
+
+
+def test_a_window_without_enough_history_fails_with_the_figures_and_the_others_land(rolled):
+    # Facebook was listed on 18 May 2012: 30 sessions before July.
+    result = run_job(rolled.instance, ["tt_policy"], f"{WINDOW}|AAPL", f"{WINDOW}|FB")
+    said = failure_text(result, "tt_policy")
+    assert f"{WINDOW}|FB" in said
+    assert "FB" in said
+    assert "30 sessions have prices" in said
+    assert "training needs" in said
+    assert query(rolled.database, "SELECT instrument FROM tt_policy ORDER BY 1") == [("AAPL",), ("sample",)]
+    landed = landed_cells(rolled.instance, "tt_policy", result.run_id)
+    assert set(landed) == {f"{WINDOW}|AAPL", f"{WINDOW}|sample"}
+    done, _, failed = partition_counts(rolled.instance, "tt_policy", WINDOWS)
+    assert (done, failed) == (2, 1)
+
+
+def test_a_window_without_an_agent_fails_in_all_nine_tables_and_the_others_land(rolled):
+    before = everything(rolled.database)
+    result = run_job(rolled.instance, list(EPISODE_TABLES), f"{WINDOW}|AAPL", f"{WINDOW}|FB")
+    assert f"tt_policy has no agent for {WINDOW}|FB" in failure_text(result, "episodes")
+    assert everything(rolled.database) == before
+    for table in EPISODE_TABLES:
+        assert set(landed_cells(rolled.instance, table, result.run_id)) == {f"{WINDOW}|{name}" for name in TRADED}
+        done, _, failed = partition_counts(rolled.instance, table, WINDOWS)
+        assert (table, done, failed) == (table, 2, 1)
+
+
+def test_a_window_whose_agent_was_tampered_with_fails_and_its_episode_stays(rolled):
+    before = everything(rolled.database)
+    with rolled.database.connect() as connection:
+        connection.execute("UPDATE tt_policy SET sha256 = repeat('0', 64) WHERE instrument = 'AAPL'")
+    try:
+        result = run_job(rolled.instance, list(EPISODE_TABLES), f"{WINDOW}|AAPL")
+        assert "sha256" in failure_text(result, "episodes").lower()
+        assert everything(rolled.database) == before
+    finally:
+        assert run_job(rolled.instance, ["tt_policy"], f"{WINDOW}|AAPL").success
+        assert run_job(rolled.instance, list(EPISODE_TABLES), f"{WINDOW}|AAPL").success
+    assert everything(rolled.database) == before

@@ -1,0 +1,64 @@
+"""Every benchmark, on a small scale: it tells what it says it tells, of work that was really done."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tt_assets.bench import backfill, io, memory
+
+
+@pytest.fixture
+def temporary_folder(tmp_path, monkeypatch) -> Path:
+    """The folder benchmarks make their homes in, open to the server's account."""
+    folder = Path(tempfile.mkdtemp(prefix="tt-test-"))
+    folder.chmod(0o755)
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+def test_io_tells_rates_of_all_contenders_and_ratios_with_their_aims_and_cleans_up(temporary_folder, capsys):
+    scale = io.Scale(instruments=4, sessions=60, to_sql_rows=50, rounds=2)
+    told = list(io.measure(scale))
+    json.dumps(told)
+    assert list(temporary_folder.iterdir()) == []
+    temporary_folder.rmdir()
+    assert told[0]["rows"] == 240
+    rates = {line["contender"]: line for line in told if "contender" in line}
+    assert {name for pair in io.AIMS for name in pair[:2]} == set(rates)
+    assert {name for name, line in rates.items() if line["rows"] == 50} == {io.TO_SQL, io.TO_SQL_MULTI}
+    assert {line["rows_per_second"]["rounds"] for line in rates.values()} == {2}
+    aims = {line["ratio"]: line["aim"] for line in told if "aim" in line}
+    assert aims["SliceStore.write / COPY of a text file"] == "at least 0.6"
+    assert aims["SliceStore.write / to_sql"] == "at least 12"
+    assert aims["SliceStore.read / read_sql"] == "at least 3"
+    assert "round 2 of 2" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_backfill_tells_the_cost_of_a_cell_in_bulk_and_alone(temporary_folder):
+    told = list(backfill.measure(backfill.Scale(instruments=2, sessions=60, rounds=1, single_runs=1)))
+    json.dumps(told)
+    assert list(temporary_folder.iterdir()) == []
+    temporary_folder.rmdir()
+    assert told[0]["cells"] == 120
+    bulk, together, apart = told[1:]
+    assert bulk["aim"] == "at most 3"
+    assert bulk["met"] is False  # a process for so few cells is mostly its imports
+    assert together["rounds"] == apart["rounds"] == 1
+    assert together["median"] < apart["median"]  # one pays for the imports every time
+
+
+@pytest.mark.slow
+def test_memory_tells_the_peak_of_a_range_run_and_of_a_training(temporary_folder):
+    told = list(memory.measure(memory.Scale(instruments=2, sessions=60, train_steps=64)))
+    json.dumps(told)
+    assert list(temporary_folder.iterdir()) == []
+    temporary_folder.rmdir()
+    range_run, training = told[1:]
+    assert 50 < range_run["median"] < training["median"]  # torch alone is larger than the whole of the market
+    assert range_run["aim"] == "at most 600"
+    assert training["aim"] == "at most 800"

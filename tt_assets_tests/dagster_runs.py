@@ -1,0 +1,87 @@
+"""What the tests ask of Dagster: runs of the product's jobs, and what the event log says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import dagster as dg
+from dagster._core.storage.dagster_run import RunsFilter
+
+from tt_assets.storage.database import Database
+from tt_assets.tables import MARKET_TABLES, TABLES, content_columns, key_columns
+
+RANGE_START = "dagster/asset_partition_range_start"
+RANGE_END = "dagster/asset_partition_range_end"
+
+
+def range_tags(first: str, last: str) -> dict[str, str]:
+    """The tags that make a run one over the rectangle from partition key `first` to `last`."""
+    return {RANGE_START: first, RANGE_END: last}
+
+
+def run_job(
+    instance: dg.DagsterInstance, tables: Sequence[str], first: str, last: str | None = None
+) -> dg.ExecuteInProcessResult:
+    """One run of the product's definitions through `tables`: of the cell `first`, or of the rectangle up to `last`."""
+    from tt_assets.automation import AGENTS_JOB, MARKET_JOB
+    from tt_assets.definitions import defs
+
+    job = defs.resolve_job_def(MARKET_JOB if set(tables) <= set(MARKET_TABLES) else AGENTS_JOB)
+    return job.execute_in_process(
+        instance=instance,
+        asset_selection=[dg.AssetKey(table) for table in tables],
+        partition_key=None if last else first,
+        tags=range_tags(first, last) if last else None,
+        raise_on_error=False,
+        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+    )
+
+
+def landed_cells(instance: dg.DagsterInstance, table: str, run_id: str | None = None) -> dict[str, dict[str, Any]]:
+    """Partition key → plain metadata of its latest materialization (of the run `run_id`)."""
+    records = instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key=dg.AssetKey(table)), limit=10_000, ascending=True
+    ).records
+    return {
+        record.partition_key: {name: entry.value for name, entry in record.asset_materialization.metadata.items()}
+        for record in records
+        if run_id in (None, record.run_id)
+    }
+
+
+def failure_text(result: dg.ExecuteInProcessResult, step: str) -> str:
+    """What the failed step told its reader: the description of a `Failure`, else the innermost error."""
+    for event in result.all_events:
+        if event.is_step_failure and event.step_key == step:
+            failure = event.step_failure_data
+            if failure.user_failure_data and failure.user_failure_data.description:
+                return failure.user_failure_data.description
+            error = failure.error
+            while error.cause is not None:
+                error = error.cause
+            return error.message
+    raise AssertionError(f"{step} did not fail")
+
+
+def run_statuses(instance: dg.DagsterInstance) -> dict[str, dg.DagsterRunStatus]:
+    """Status of every run by id."""
+    return {run.run_id: run.status for run in instance.get_runs(RunsFilter())}
+
+
+def query(database: Database, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+    """The rows of one statement."""
+    with database.connect() as connection:
+        return connection.execute(statement, values or None).fetchall()
+
+
+def stored(database: Database, table: str) -> list[tuple[Any, ...]]:
+    """Every row of `table` without its id, in the order of its key."""
+    columns = ", ".join(content_columns(TABLES[table]))
+    return query(database, f"SELECT {columns} FROM {table} ORDER BY {', '.join(key_columns(TABLES[table]))}")
+
+
+def cells(dates: Iterable[str], instruments: Iterable[str]) -> set[str]:
+    """Partition keys of a rectangle."""
+    names = list(instruments)
+    return {f"{day}|{name}" for day in dates for name in names}

@@ -1,0 +1,168 @@
+"""What a person does in the UI, through the GraphQL requests that its pages send."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tt_assets.tables import TABLES
+from tt_assets_tests.e2e.command_line import Machine, Ui, free_port, machine, serve, wait_until
+
+pytestmark = pytest.mark.slow
+
+REPOSITORY = {"repositoryName": "__repository__", "repositoryLocationName": "tt_assets.definitions"}
+ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
+
+
+@pytest.fixture(scope="module")
+def filled() -> Iterator[Machine]:
+    """A machine whose prices of two months came from the command line."""
+    with machine() as here:
+        told = here.tt("backfill", "market", "--from", "2012-10-01", "--to", "2012-11-30")
+        assert told.returncode == 0, told.stderr
+        yield here
+
+
+@pytest.fixture(scope="module")
+def ui(filled: Machine) -> Ui:
+    return serve(filled, free_port())
+
+
+def test_the_code_location_loads_with_all_thirteen_assets(ui: Ui) -> None:
+    entries = ui.ask(
+        "{workspaceOrError{... on Workspace{locationEntries{loadStatus locationOrLoadError{__typename}}}}}"
+    )["workspaceOrError"]["locationEntries"]
+    assert entries == [{"loadStatus": "LOADED", "locationOrLoadError": {"__typename": "RepositoryLocation"}}]
+    nodes = ui.ask("{assetNodes{assetKey{path} groupName description owners{... on TeamAssetOwner{team}}}}")[
+        "assetNodes"
+    ]
+    assert {node["assetKey"]["path"][0] for node in nodes} == set(TABLES)
+    assert all(node["groupName"] and node["description"] and node["owners"] for node in nodes)
+
+
+def test_tt_status_counts_partitions_as_the_ui_does(ui: Ui, filled: Machine) -> None:
+    import json
+
+    nodes = ui.ask("{assetNodes{assetKey{path} partitionStats{numMaterialized numFailed numPartitions}}}")["assetNodes"]
+    in_ui = {node["assetKey"]["path"][0]: node["partitionStats"] for node in nodes}
+    for line in json.loads(filled.tt("status", "--json").stdout):
+        counted = in_ui[line["table"]]
+        assert line["materialized"] == counted["numMaterialized"], line
+        assert line["failed"] == counted["numFailed"], line
+        assert line["materialized"] + line["missing"] + line["failed"] == counted["numPartitions"], line
+    assert in_ui["tt_prices"]["numMaterialized"] == 42 * 5  # sessions of October and November 2012, closed for Sandy
+
+
+def test_one_date_and_instrument_is_materialized_from_the_asset_page(ui: Ui, filled: Machine) -> None:
+    assert filled.rows("DELETE FROM tt_features WHERE instrument = 'IBM' AND timestamp = '2012-11-15' RETURNING id")
+    job = next(
+        name
+        for node in ui.ask("{assetNodes{assetKey{path} jobNames}}")["assetNodes"]
+        if node["assetKey"]["path"] == ["tt_features"]
+        for name in node["jobNames"]
+        if name.startswith("__ASSET_JOB")
+    )
+    answer = ui.ask(
+        """mutation($params: [ExecutionParams!]!) {
+             launchMultipleRuns(executionParamsList: $params) {
+               __typename
+               ... on LaunchMultipleRunsResult {
+                 launchMultipleRunsResult {__typename ... on LaunchRunSuccess {run {id}} ... on PythonError {message}}
+               }
+               ... on PythonError {message}
+             }
+           }""",
+        params=[
+            {
+                "mode": "default",
+                "runConfigData": "{}\n",
+                "selector": {
+                    **REPOSITORY,
+                    "pipelineName": job,
+                    "assetSelection": [{"path": ["tt_features"]}],
+                    "assetCheckSelection": [],
+                },
+                "executionMetadata": {
+                    "tags": [
+                        {"key": "dagster/partition/date", "value": "2012-11-15"},
+                        {"key": "dagster/partition/instrument", "value": "IBM"},
+                        {"key": "dagster/partition", "value": "2012-11-15|IBM"},
+                    ]
+                },
+            }
+        ],
+    )["launchMultipleRuns"]
+    (launched,) = answer["launchMultipleRunsResult"]
+    assert launched["__typename"] == "LaunchRunSuccess", launched
+    assert _end_of_run(ui, launched["run"]["id"]) == "SUCCESS"
+    # The same rows as the cell next to it, which the bulk run wrote.
+    (count,), (neighbour,) = filled.rows(
+        "SELECT count(*) FROM tt_features WHERE instrument = 'IBM' AND timestamp IN ('2012-11-15', '2012-11-16') "
+        "GROUP BY timestamp"
+    )
+    assert count == neighbour > 0
+
+
+def test_a_month_of_all_instruments_is_backfilled_by_the_daemon(ui: Ui, filled: Machine) -> None:
+    tables = ["tt_prices", "tt_features", "tt_signal_scores"]
+    dates = [f"2012-12-{day:02d}" for day in range(3, 32) if day not in (8, 9, 15, 16, 22, 23, 25, 29, 30)]
+    assert len(dates) == 20
+    cells = [f"{day}|{name}" for day in dates for name in ("AAPL", "FB", "GOOG", "IBM", "MSFT")]
+    answer = ui.ask(
+        """mutation($params: LaunchBackfillParams!) {
+             launchPartitionBackfill(backfillParams: $params) {
+               __typename ... on LaunchBackfillSuccess {backfillId} ... on PythonError {message}
+             }
+           }""",
+        params={
+            "assetSelection": [{"path": [table]} for table in tables],
+            "partitionNames": cells,
+            "fromFailure": False,
+            "tags": [],
+        },
+    )["launchPartitionBackfill"]
+    assert answer["__typename"] == "LaunchBackfillSuccess", answer
+    state: dict[str, str] = {}
+
+    def ended() -> bool:
+        state.update(
+            ui.ask(
+                "query($id: String!) {partitionBackfillOrError(backfillId: $id) {... on PartitionBackfill {status}}}",
+                id=answer["backfillId"],
+            )["partitionBackfillOrError"]
+        )
+        return state["status"] not in ("REQUESTED", "COMPLETING", "FAILING", "CANCELING")
+
+    wait_until(ended, within=600, every=2)
+    assert state["status"] == "COMPLETED_SUCCESS"
+    # Dagster takes in what looks back on December too, so beyond it there may be more; of December all is there.
+    done = filled.rows(
+        "SELECT asset_key, count(DISTINCT partition) FROM event_logs WHERE partition LIKE '2012-12-%' "
+        "AND dagster_event_type = 'ASSET_MATERIALIZATION' GROUP BY 1 ORDER BY 1",
+        "dagster",
+    )
+    assert done == [(f'["{table}"]', len(cells)) for table in sorted(tables)]
+    stats = ui.ask("{assetNodes{assetKey{path} partitionStats{numMaterialized numFailed}}}")["assetNodes"]
+    counted = {node["assetKey"]["path"][0]: node["partitionStats"] for node in stats}
+    assert counted["tt_prices"] == {"numMaterialized": (42 + 20) * 5, "numFailed": 0}
+    (bars,) = filled.rows("SELECT count(*), count(DISTINCT timestamp) FROM tt_prices WHERE timestamp >= '2012-12-01'")
+    assert bars == (100, 20)
+    for table in tables[1:]:
+        # The look-back across the first of the month was read: the first session of December has all its values.
+        (first, before), *_ = filled.rows(
+            f"SELECT count(*) FILTER (WHERE timestamp = '2012-12-03'), count(*) FILTER (WHERE timestamp = '2012-11-30') "
+            f"FROM {table} WHERE instrument = 'IBM'"
+        )
+        assert first == before > 0
+
+
+def _end_of_run(ui: Ui, run_id: str) -> str:
+    state = {"status": ""}
+
+    def ended() -> bool:
+        state.update(ui.ask("query($id: ID!) {runOrError(runId: $id) {... on Run {status}}}", id=run_id)["runOrError"])
+        return state["status"] in ENDED
+
+    wait_until(ended)
+    return state["status"]

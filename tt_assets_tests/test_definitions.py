@@ -1,0 +1,132 @@
+"""What Dagster loads: thirteen described assets, and nothing heavy."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import dagster as dg
+import pytest
+
+from tt_assets.automation import AGENTS_JOB, MARKET_JOB
+from tt_assets.definitions import defs
+from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES, TABLES
+
+HEAVY = (
+    "torch",
+    "stable_baselines3",
+    "gymnasium",
+    "tensortrade",
+    "tensorflow",
+    "matplotlib",
+    "ib_insync",
+    "talib",
+    "alembic",
+    "adbc_driver_postgresql",
+)
+
+LOAD = f"""
+import json, sys
+import tt_assets.definitions
+print(json.dumps(sorted(set({HEAVY!r}) & set(sys.modules))))
+"""
+
+
+def specs() -> dict[str, dg.AssetSpec]:
+    return {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
+
+
+def graph():
+    return defs.resolve_asset_graph()
+
+
+def test_loading_the_definitions_imports_no_heavy_library(settings_environment):
+    loaded = subprocess.run(
+        [sys.executable, "-c", LOAD], env=settings_environment, capture_output=True, text=True, check=True
+    )
+    assert json.loads(loaded.stdout) == []
+
+
+def test_the_definitions_load_without_a_database(settings_environment):
+    nowhere = settings_environment | {"TT_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}
+    loaded = subprocess.run([sys.executable, "-c", LOAD], env=nowhere, capture_output=True, text=True, check=False)
+    assert loaded.returncode == 0, loaded.stderr
+
+
+def test_the_definitions_are_valid_and_hold_the_thirteen_tables():
+    dg.Definitions.validate_loadable(defs)
+    assert set(specs()) == set(TABLES)
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_an_asset_says_where_it_belongs_who_owns_it_and_what_it_is(table):
+    spec = specs()[table]
+    assert spec.group_name == TABLES[table].info["layer"]
+    assert set(TABLES[table].info["kinds"]) == spec.kinds
+    assert "postgres" in spec.kinds
+    assert spec.owners
+    assert spec.description == TABLES[table].comment
+    assert spec.metadata["dagster/table_name"] == table
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_the_columns_shown_are_those_of_the_server(table, postgres):
+    with postgres.connect() as connection:
+        served = connection.execute(
+            "SELECT a.attname, a.attnotnull, col_description(a.attrelid, a.attnum) FROM pg_attribute a "
+            "WHERE a.attrelid = %s::regclass AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
+            [table],
+        ).fetchall()
+    schema = specs()[table].metadata["dagster/column_schema"]
+    schema = schema.value if isinstance(schema, dg.MetadataValue) else schema
+    assert [(column.name, not column.constraints.nullable) for column in schema.columns] == [
+        (name, not_null) for name, not_null, _ in served
+    ]
+    for column, (_, _, comment) in zip(schema.columns, served, strict=True):
+        assert column.description
+        assert column.description.startswith((comment or column.description).rstrip("."))
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_selection_of_partitions_is_one_run_through_an_io_manager_of_ours(table):
+    node = graph().get(dg.AssetKey(table))
+    assert node.backfill_policy == dg.BackfillPolicy.single_run()
+    asset = defs.get_assets_def(table)
+    manager = asset.get_io_manager_key_for_asset_key(dg.AssetKey(table))
+    assert manager == ("episodes" if table in EPISODE_TABLES else "slices")
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_asset_is_partitioned_by_date_and_instrument(table):
+    grid = graph().get(dg.AssetKey(table)).partitions_def
+    assert isinstance(grid, dg.MultiPartitionsDefinition)
+    assert grid.partition_dimension_names == ["date", "instrument"]
+
+
+def test_data_flows_in_the_order_of_the_tables():
+    order = list(TABLES)
+    upstream = {table: {key.to_user_string() for key in graph().get(dg.AssetKey(table)).parent_keys} for table in order}
+    assert upstream["tt_prices"] == set()
+    assert upstream["tt_features"] == {"tt_prices"}
+    assert upstream["tt_signal_scores"] == {"tt_prices", "tt_features"}
+    assert upstream["tt_policy"] == set(MARKET_TABLES)
+    assert {*MARKET_TABLES, "tt_policy"} <= upstream["tt_observation"]
+    # tt_prices reaches every table.
+    for table in order[1:]:
+        seen, todo = set(), [table]
+        while todo:
+            for parent in upstream[todo.pop()] - seen:
+                seen.add(parent)
+                todo.append(parent)
+        assert "tt_prices" in seen, table
+
+
+def test_each_job_takes_its_tables():
+    for job, tables in ((MARKET_JOB, MARKET_TABLES), (AGENTS_JOB, ("tt_policy", *EPISODE_TABLES))):
+        chosen = defs.resolve_job_def(job).asset_layer.executable_asset_keys
+        assert {key.to_user_string() for key in chosen} == set(tables)
+
+
+def test_training_waits_in_its_pool():
+    assert defs.get_assets_def("tt_policy").op.pool == "training"

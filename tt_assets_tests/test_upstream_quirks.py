@@ -1,0 +1,253 @@
+"""One test for each habit of Dagster and SQLAlchemy that a decision here leans on: it fails the day the habit is gone.
+
+A failure here is no defect of the platform. It says which workaround may now be simpler, or must be done anew.
+"""
+
+import importlib
+import textwrap
+import types
+from collections.abc import Callable
+from datetime import date, datetime
+
+import dagster as dg
+import pytest
+from dagster._core.definitions.partitions.context import partition_loading_context
+from dagster._core.storage.db_io_manager import DbIOManager, DbTypeHandler
+from sqlalchemy import create_engine
+
+from tt_assets.commands.status import partition_counts
+from tt_assets.horizon import NEW_YORK, Horizon
+from tt_assets.partitions import session_partitions
+from tt_assets.settings import DateGrain
+from tt_assets.storage.io_managers import attach
+from tt_assets_tests.dagster_runs import failure_text, landed_cells, range_tags
+
+SESSIONS = session_partitions(Horizon(date(2012, 5, 1), date(2012, 7, 31)), DateGrain.SESSION)
+NAMES = dg.DynamicPartitionsDefinition(name="instrument")
+GRID = dg.MultiPartitionsDefinition({"date": SESSIONS, "instrument": NAMES})
+ORDER = ["MSFT", "T", "AA", "A"]
+
+
+@pytest.fixture
+def instance():
+    with dg.DagsterInstance.ephemeral() as ephemeral:
+        ephemeral.add_dynamic_partitions("instrument", ORDER)
+        yield ephemeral
+
+
+def keys_of_range(instance: dg.DagsterInstance, first: str, last: str) -> list[str]:
+    with partition_loading_context(dynamic_partitions_store=instance):
+        return [str(key) for key in GRID.get_partition_keys_in_range(dg.PartitionKeyRange(first, last))]
+
+
+def run_asset(instance: dg.DagsterInstance, body: Callable, first: str, last: str) -> dg.ExecuteInProcessResult:
+    asset = dg.asset(name="probe", partitions_def=GRID, backfill_policy=dg.BackfillPolicy.single_run())(body)
+    return dg.materialize([asset], instance=instance, tags=range_tags(first, last), raise_on_error=False)
+
+
+def test_dimensions_are_sorted_by_name_so_a_key_reads_date_then_instrument():
+    assert dg.MultiPartitionKey({"instrument": "A", "date": "2012-05-25"}) == "2012-05-25|A"
+
+
+def test_dynamic_partitions_are_listed_in_the_order_they_were_added(instance):
+    assert list(instance.get_dynamic_partitions("instrument")) == ORDER
+
+
+def test_a_range_over_two_dimensions_is_a_rectangle_in_listing_order(instance):
+    assert set(keys_of_range(instance, "2012-05-24|T", "2012-05-25|AA")) == {
+        "2012-05-24|T", "2012-05-24|AA", "2012-05-25|T", "2012-05-25|AA",
+    }  # fmt: skip
+
+
+def test_a_range_end_on_a_closed_day_takes_in_the_next_session(instance):
+    # 26 May 2012 is a Saturday and Monday the 28th Memorial Day: Tuesday's session comes along unasked.
+    assert "2012-05-29|T" in keys_of_range(instance, "2012-05-25|T", "2012-05-26|T")
+
+
+def test_a_reversed_range_of_instruments_is_silently_empty(instance):
+    assert keys_of_range(instance, "2012-05-25|A", "2012-05-25|MSFT") == []
+
+
+def test_the_weekday_cron_hides_friday_until_monday():
+    weekdays = dg.TimeWindowPartitionsDefinition(
+        start=datetime(2024, 1, 2), cron_schedule="0 0 * * 1-5", fmt="%Y-%m-%d", timezone="America/New_York"
+    )
+    saturday = datetime(2024, 7, 6, 12, tzinfo=NEW_YORK)
+    assert weekdays.get_partition_keys(current_time=saturday)[-1] == "2024-07-04"
+
+
+def test_an_end_offset_with_exclusions_invents_a_session_that_has_not_come():
+    ahead = dg.TimeWindowPartitionsDefinition(
+        start=datetime(2024, 1, 2),
+        cron_schedule="0 0 * * *",
+        fmt="%Y-%m-%d",
+        timezone="America/New_York",
+        exclusions=["0 0 * * 6,0"],
+        end_offset=1,
+    )
+    saturday = datetime(2024, 7, 6, 12, tzinfo=NEW_YORK)
+    assert ahead.get_partition_keys(current_time=saturday)[-1] == "2024-07-08"
+
+
+def test_a_rectangle_has_no_one_key_and_its_time_window_forgets_the_instruments(instance):
+    seen = {}
+
+    def body(context) -> None:
+        seen["keys"] = list(context.partition_keys)
+        op = context.op_execution_context
+        for name, ask in {
+            "one key": lambda: context.partition_key,
+            "time window": lambda: op.asset_partitions_time_window_for_output("result"),
+        }.items():
+            try:
+                seen[name] = ask()
+            except Exception:  # noqa: BLE001 - any refusal is the habit
+                seen[name] = "refused"
+
+    assert run_asset(instance, body, "2012-05-24|T", "2012-05-25|AA").success
+    assert len(seen["keys"]) == 4
+    assert seen["one key"] == "refused"
+    assert [moment.date() for moment in seen["time window"]] == [date(2012, 5, 24), date(2012, 5, 26)]
+
+
+def test_attach_gives_each_partition_what_add_asset_metadata_would_give_it(instance):
+    """`attach` fills a private accumulator; the public way is quadratic in the partitions of a run."""
+    told = {
+        key: {"rows": number}
+        for number, key in enumerate(sorted(keys_of_range(instance, "2012-05-24|T", "2012-05-25|AA")))
+    }
+
+    def public(context) -> None:
+        for key, metadata in told.items():
+            context.add_asset_metadata(metadata, partition_key=key)
+
+    def private(context) -> None:
+        attach(context.op_execution_context._step_execution_context, dg.AssetKey("probe"), told)
+
+    for body in (public, private):
+        result = run_asset(instance, body, "2012-05-24|T", "2012-05-25|AA")
+        assert result.success
+        landed = landed_cells(instance, "probe", result.run_id)
+        assert {key: {"rows": metadata["rows"]} for key, metadata in landed.items()} == told
+
+
+def test_outputs_of_a_multi_asset_must_come_in_topological_order(instance):
+    def materialize(order: tuple[str, ...]) -> dg.ExecuteInProcessResult:
+        @dg.multi_asset(
+            outs={"parent": dg.AssetOut(), "child": dg.AssetOut()},
+            internal_asset_deps={"parent": set(), "child": {dg.AssetKey("parent")}},
+            can_subset=False,
+        )
+        def both():
+            for name in order:
+                yield dg.Output(1, name)
+
+        return dg.materialize([both], instance=instance, raise_on_error=False)
+
+    assert materialize(("parent", "child")).success
+    assert not materialize(("child", "parent")).success
+
+
+def test_annotations_as_text_hide_the_context_type_from_dagster():
+    """Modules that annotate `context` therefore do without `from __future__ import annotations`."""
+    body = """
+    import dagster as dg
+    @dg.asset
+    def probe(context: dg.AssetExecutionContext) -> None: ...
+    """
+    module = types.ModuleType("plain")
+    exec(textwrap.dedent(body), module.__dict__)
+    with pytest.raises(dg.DagsterInvalidDefinitionError, match="context"):
+        exec("from __future__ import annotations\n" + textwrap.dedent(body), types.ModuleType("postponed").__dict__)
+
+
+def test_the_managers_of_dagsters_database_packages_refuse_a_dynamic_dimension(instance):
+    manager = DbIOManager(
+        type_handlers=[_Bars()], db_client=_NoDatabase(), database="tt", schema="public", io_manager_name="probe"
+    )
+
+    @dg.asset(partitions_def=GRID, metadata={"partition_expr": {"date": "timestamp", "instrument": "instrument"}})
+    def probe() -> int:
+        return 1
+
+    result = dg.materialize(
+        [probe],
+        instance=instance,
+        resources={"io_manager": manager},
+        partition_key="2012-05-25|T",
+        raise_on_error=False,
+    )
+    said = failure_text(result, "probe")
+    assert "DynamicPartitionsDefinition" in said or "instance is not available" in said, said
+
+
+class _Bars(DbTypeHandler):
+    supported_types = (int,)
+
+    def handle_output(self, *arguments: object) -> None: ...
+
+    def load_input(self, *arguments: object) -> int:
+        return 1
+
+
+class _NoDatabase:
+    def ensure_schema_exists(self, *arguments: object) -> None: ...
+
+
+def test_a_static_mapping_cannot_take_a_dynamic_dimension_upstream(instance):
+    mapping = dg.StaticPartitionMapping({"T": "T"})
+    static = dg.StaticPartitionsDefinition(["T"])
+    with pytest.raises(dg.DagsterInvalidDefinitionError, match="StaticPartitionsDefinition"):
+        mapping.validate_partition_mapping(NAMES, static)
+
+
+def test_the_outer_key_of_a_multi_partition_mapping_is_the_upstream_dimension():
+    mapping = dg.MultiPartitionMapping(
+        {"upstream": dg.DimensionPartitionMapping("downstream", dg.IdentityPartitionMapping())}
+    )
+    assert list(mapping.downstream_mappings_by_upstream_dimension) == ["upstream"]
+    assert mapping.downstream_mappings_by_upstream_dimension["upstream"].dimension_name == "downstream"
+
+
+def test_a_window_whose_first_day_is_closed_leaks_the_session_before_it():
+    """So the panel of a window is clipped by date at both ends, whatever the mapping names."""
+    quarters = dg.TimeWindowPartitionsDefinition(
+        start=datetime(2012, 4, 1),
+        end=datetime(2012, 10, 1),
+        cron_schedule="0 0 1 1,4,7,10 *",
+        fmt="%Y-%m-%d",
+        timezone="America/New_York",
+    )
+    window = quarters.empty_subset().with_partition_keys(["2012-07-01"])  # a Sunday
+    result = dg.TimeWindowPartitionMapping().get_upstream_mapped_partitions_result_for_partitions(
+        window, quarters, SESSIONS
+    )
+    assert min(result.partitions_subset.get_partition_keys()) == "2012-06-29"
+
+
+def test_the_failed_partitions_of_a_range_run_are_not_counted_by_dagster_alone(postgres_instance, monkeypatch):
+    """Its one planned event names no partition; `count_as_failed` names those that failed."""
+    postgres_instance.add_dynamic_partitions("instrument", ["T", "AA"])
+
+    def body(context) -> None:
+        raise RuntimeError("all of it")
+
+    for subset, failed in (("1", 0), ("0", 4)):
+        monkeypatch.setenv("DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS", subset)
+        assert not run_asset(postgres_instance, body, "2012-05-24|T", "2012-05-25|AA").success
+        assert partition_counts(postgres_instance, "probe", GRID)[2] == failed
+
+
+def test_a_postgres_url_without_a_driver_is_not_psycopg2():
+    """Dagster's event log needs psycopg2, so every URL of its storage names it."""
+    assert create_engine("postgresql://nobody@127.0.0.1:1/none").driver == "psycopg"
+    assert create_engine("postgresql+psycopg2://nobody@127.0.0.1:1/none").driver == "psycopg2"
+
+
+def test_the_storage_of_the_instance_names_psycopg2(postgres):
+    assert postgres.dagster_url().startswith("postgresql+psycopg2://")
+
+
+@pytest.mark.parametrize("module", ["prices", "features", "signals", "policy", "episodes"])
+def test_modules_of_assets_do_not_postpone_their_annotations(module):
+    assert "annotations" not in vars(importlib.import_module(f"tt_assets.assets.{module}"))
