@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.panel import Booleans, Floats
+from tt_assets.trading.registry import load_extensions, named
 
 
 class Stopper(ABC):
@@ -63,9 +64,10 @@ class NetWorthFloor(Stopper):
 
 
 STOPPERS: Mapping[str, type[Stopper]] = {stopper.name: stopper for stopper in (DrawdownStopper, NetWorthFloor)}
-"""Stoppers by name; every account is under all of them."""
+"""Built-in stoppers by name."""
 
 
 def stoppers(config: TradingConfig) -> tuple[Stopper, ...]:
-    """Every stopper under `config`."""
-    return tuple(kind.from_config(config) for kind in STOPPERS.values())
+    """The stoppers that `config` names; an unknown name raises ConfigError listing the known ones."""
+    known = {**STOPPERS, **load_extensions(config.trading_modules).stoppers}
+    return tuple(named(known, name, "stopper").from_config(config) for name in config.stoppers)
