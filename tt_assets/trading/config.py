@@ -46,6 +46,7 @@ class TradingConfig:
     commission_per_share: USD per share, on top. commission_minimum: least commission of one order, USD.
     price_impact: slippage of `volume_share` at an order of a session's whole volume, fraction of price.
     volume_limit: largest share of a session's volume that one order fills, the rest is not filled; 0 is no limit.
+    cost_multiple: every cost, the borrow fee too, times this; to judge how much a result hangs on them.
     minimum_trade: orders worth less at the deciding close are not sent, USD; a cent at least.
     whole_shares: orders are whole shares, cut towards zero.
     execution: fill at the open or at the close of the session after the decision.
@@ -74,6 +75,7 @@ class TradingConfig:
     slippage_bps: float = 0.0
     price_impact: float = 0.1
     volume_limit: float = 0.0
+    cost_multiple: float = 1.0
     minimum_trade: float = 0.01
     whole_shares: bool = False
     execution: Execution = Execution.NEXT_OPEN
@@ -112,6 +114,7 @@ class TradingConfig:
             ("slippage_bps", 0 <= self.slippage_bps < 10_000, "at least 0 and below 10000"),
             ("price_impact", 0 <= self.price_impact < 1, "at least 0 and below 1"),
             ("volume_limit", 0 <= self.volume_limit <= 1, "at least 0 and at most 1"),
+            ("cost_multiple", 0 <= self.cost_multiple <= 100, "at least 0 and at most 100"),
             ("minimum_trade", self.minimum_trade >= SMALLEST_ORDER_USD, f"at least {SMALLEST_ORDER_USD} USD"),
             ("observation_window", self.observation_window >= 1, "at least 1 session"),
             ("max_drawdown", 0 < self.max_drawdown <= 1, "above 0 and at most 1"),

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -57,6 +57,10 @@ class CostModel(ABC):
     @abstractmethod
     def commission(self, shares: Floats, fill_price: Floats) -> Floats:
         """USD charged for filling `shares` at `fill_price`; 0 where there are none."""
+
+    def times(self, multiple: float) -> CostModel:
+        """The model with all its costs times `multiple`."""
+        return MultipliedCosts(self, multiple)
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,10 @@ class ProportionalCosts(CostModel):
             charged = np.where(size > 0.0, np.maximum(charged, self.commission_minimum), 0.0)
         return charged
 
+    def times(self, multiple: float) -> CostModel:
+        """Rates, amounts and minimum times `multiple`: as linear as before."""
+        return replace(self, **{name: multiple * rate for name, rate in vars(self).items()})
+
 
 @dataclass(frozen=True)
 class VolumeShareCosts(ProportionalCosts):
@@ -121,11 +129,34 @@ class VolumeShareCosts(ProportionalCosts):
         return quote * (1.0 + np.sign(shares) * (self.slippage_rate + self.price_impact * share * share))
 
 
+@dataclass(frozen=True)
+class MultipliedCosts(CostModel):
+    """Another model's slippage and commission times `multiple`."""
+
+    costs: CostModel
+    multiple: float
+
+    @classmethod
+    def from_config(cls, config: TradingConfig) -> CostModel:
+        """What `cost_model` gives."""
+        return cost_model(config)
+
+    def fill_price(self, shares: Floats, quote: Floats, volume: Floats) -> Floats:
+        """The quote and `multiple` times what the model adds to it; a hair above 0 at least."""
+        slipped = quote + self.multiple * (self.costs.fill_price(shares, quote, volume) - quote)
+        return np.maximum(slipped, 1e-4 * quote)
+
+    def commission(self, shares: Floats, fill_price: Floats) -> Floats:
+        """`multiple` times the model's."""
+        return self.multiple * self.costs.commission(shares, fill_price)
+
+
 COST_MODELS: Mapping[str, type[CostModel]] = {model.name: model for model in (ProportionalCosts, VolumeShareCosts)}
 """Built-in cost models by name."""
 
 
 def cost_model(config: TradingConfig) -> CostModel:
-    """The cost model of `config`; an unknown name raises ConfigError listing the known ones."""
+    """The cost model of `config` times its `cost_multiple`; ConfigError lists the known ones for an unknown name."""
     known = {**COST_MODELS, **load_extensions(config.trading_modules).cost_models}
-    return named(known, config.cost_model, "cost model").from_config(config)
+    costs = named(known, config.cost_model, "cost model").from_config(config)
+    return costs if config.cost_multiple == 1.0 else costs.times(config.cost_multiple)

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tt_assets.trading.config import TradingConfig
+from tt_assets.trading.costs import CostModel
 from tt_assets.trading.errors import NotFinite
 from tt_assets.trading.metrics import SESSIONS_PER_YEAR
 from tt_assets.trading.observation import ObservationBuilder, Scaler
@@ -56,7 +57,7 @@ class Simulator:
         self._stoppers = stoppers(config)
         self._settlement = settlement(config, accounts, len(panel.instruments))
         self._sums = row_sums(accounts, len(panel.instruments))
-        self._borrow_rate = config.borrow_bps * 1e-4 / SESSIONS_PER_YEAR
+        self._borrow_rate = config.cost_multiple * config.borrow_bps * 1e-4 / SESSIONS_PER_YEAR
         self._last = len(panel.sessions) - 1
         instruments = len(panel.instruments)
         self.session = np.full(accounts, panel.start, dtype=np.int64)
@@ -107,6 +108,11 @@ class Simulator:
     def step_to(self, weights: Floats) -> Step:
         """As `step`, with target weights (B × N) instead of actions."""
         return self._trade(weights, self.tape.at(self.session), weights)
+
+    @property
+    def costs(self) -> CostModel:
+        """What prices the fills and charges for them."""
+        return self._settlement.costs
 
     def unfilled(self) -> tuple[int, int]:
         """Orders of the last step that met no trading at all, and orders that were cut to the volume limit."""

@@ -85,5 +85,7 @@ def test_a_setting_out_of_range_is_refused_by_name_and_value_on_one_line(name: s
 def test_an_unknown_scheme_lists_the_known_ones():
     with pytest.raises(ConfigError, match=r"action scheme 'x' is unknown; known are: .*volatility_target"):
         action_scheme(TradingConfig(action_scheme="x"))
-    with pytest.raises(ConfigError, match=r"reward scheme 'x' is unknown; known are: differential_sharpe, risk_aware, simple_returns"):
+    with pytest.raises(
+        ConfigError, match=r"reward scheme 'x' is unknown; known are: differential_sharpe, risk_aware, simple_returns"
+    ):
         reward_scheme(TradingConfig(reward_scheme="x"), 1)
