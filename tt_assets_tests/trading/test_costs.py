@@ -19,7 +19,7 @@ CASH = arrays(np.float64, (3,), elements=st.just(0.0) | st.floats(1e-6, 50_000))
 @given(SHARES, PRICES, CASH, st.sampled_from([0, 10, 250]), st.sampled_from([0, 5, 100]))
 def test_cash_never_goes_negative_and_books_balance_after_any_fills(wanted, price, cash, commission, slippage):
     config = TradingConfig(commission_bps=commission, slippage_bps=slippage)
-    fills = settlement(config, 3, 4).settle(wanted, price, np.ones_like(price), cash)
+    fills = settlement(config).settle(wanted, price, np.ones_like(price), cash)
     assert (fills.cash >= 0.0).all()
     notional = fills.shares * fills.price
     fee = np.abs(notional) * commission / 10_000
@@ -33,7 +33,7 @@ def test_cash_never_goes_negative_and_books_balance_after_any_fills(wanted, pric
 
 @given(SHARES, PRICES, CASH)
 def test_buys_are_scaled_by_one_factor_and_only_when_the_cash_does_not_reach(wanted, price, cash):
-    fills = settlement(TradingConfig(commission_bps=10), 3, 4).settle(wanted, price, np.ones_like(price), cash)
+    fills = settlement(TradingConfig(commission_bps=10)).settle(wanted, price, np.ones_like(price), cash)
     for account in range(3):
         buys = wanted[account] > 0
         sold = sum(-w * p * 0.999 for w, p in zip(wanted[account], price[account], strict=True) if w < 0)
@@ -43,7 +43,7 @@ def test_buys_are_scaled_by_one_factor_and_only_when_the_cash_does_not_reach(wan
 
 
 def test_slippage_is_against_the_trader_on_both_sides():
-    fills = settlement(TradingConfig(slippage_bps=50), 1, 2).settle(
+    fills = settlement(TradingConfig(slippage_bps=50)).settle(
         np.array([[2.0, -3.0]]), np.array([[100.0, 10.0]]), np.ones((1, 2)), np.array([1000.0])
     )
     np.testing.assert_allclose(fills.price, [[100.5, 9.95]], rtol=1e-15)
@@ -89,7 +89,7 @@ def cost_of_one(config, shares: float, quote: float, volume: float) -> tuple[flo
 @given(RICH, SHARES, PRICES, VOLUMES, CASH)
 def test_any_mix_of_costs_balances_keeps_to_its_limits_and_never_overdraws(settings, wanted, price, volume, cash):
     config = TradingConfig(**settings)
-    fills = settlement(config, 3, 4).settle(wanted, price, volume, cash)
+    fills = settlement(config).settle(wanted, price, volume, cash)
     assert (fills.cash >= 0.0).all()
     assert (np.abs(fills.shares) <= np.abs(wanted) + 1e-6).all()
     assert (fills.shares * wanted >= 0.0).all()
@@ -115,7 +115,7 @@ def test_any_mix_of_costs_balances_keeps_to_its_limits_and_never_overdraws(setti
 @given(SHARES, PRICES, CASH)
 def test_the_search_finds_the_factor_that_linear_costs_have_in_closed_form(wanted, price, cash):
     config = TradingConfig(commission_bps=10, slippage_bps=5)
-    linear = settlement(config, 3, 4)
+    linear = settlement(config)
     searched = SearchedSettlement(linear.costs, whole_shares=False, volume_limit=0.0)
     ones = np.ones_like(price)
     one, other = linear.settle(wanted, price, ones, cash), searched.settle(wanted, price, ones, cash)
@@ -138,13 +138,13 @@ def test_impact_is_the_square_of_the_share_of_volume_against_the_trader():
 
 
 def test_the_volume_limit_fills_its_share_and_leaves_the_rest():
-    settle = settlement(TradingConfig(volume_limit=0.025, commission_bps=0), 1, 2).settle
+    settle = settlement(TradingConfig(volume_limit=0.025, commission_bps=0)).settle
     fills = settle(np.array([[100.0, -10.0]]), np.array([[10.0, 10.0]]), np.array([[1_000.0, 1e6]]), np.array([5e3]))
     np.testing.assert_allclose(fills.shares, [[25.0, -10.0]])
 
 
 def test_an_order_that_would_not_pay_its_own_commission_is_not_sent():
-    settle = settlement(TradingConfig(commission_minimum=5.0), 1, 3).settle
+    settle = settlement(TradingConfig(commission_minimum=5.0)).settle
     fills = settle(np.array([[0.4, -0.4, 1.0]]), np.full((1, 3), 10.0), np.ones((1, 3)), np.array([100.0]))
     np.testing.assert_allclose(fills.shares, [[0.0, 0.0, 1.0]])
     assert fills.cash[0] == pytest.approx(85.0)
