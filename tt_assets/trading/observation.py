@@ -24,6 +24,13 @@ class Scaler:
 
     mean: Floats
     std: Floats
+    clip: float = CLIP
+
+    @classmethod
+    def unscaled(cls, panel: MarketPanel) -> Scaler:
+        """Values as they are, for who learns from none; unknown ones are 0 all the same."""
+        shape = panel.features.shape[1:]
+        return cls(np.zeros(shape), np.ones(shape), np.inf)
 
     @classmethod
     def fit(cls, panel: MarketPanel) -> Scaler:
@@ -35,7 +42,7 @@ class Scaler:
         """
         span = panel.features[panel.start :]
         mean, std, count = _moments(span, axis=0)
-        pooled_mean, pooled_std, _ = _moments(span.reshape(-1, span.shape[-1]), axis=0)
+        pooled_mean, pooled_std, _ = _moments(span.reshape(span.shape[0] * span.shape[1], span.shape[2]), axis=0)
         few = count < 2
         mean = np.where(few, pooled_mean, mean)
         std = np.where(few, pooled_std, std)
@@ -45,7 +52,7 @@ class Scaler:
 
     def scale(self, features: Floats) -> npt.NDArray[np.float32]:
         """(value − mean) / std, cut to ±10, NaN as 0 (T × N × F)."""
-        scaled = np.clip((features - self.mean) / self.std, -CLIP, CLIP)
+        scaled = np.clip((features - self.mean) / self.std, -self.clip, self.clip)
         return np.where(np.isfinite(features), scaled, 0.0).astype(np.float32)
 
 

@@ -100,6 +100,16 @@ class MarketPanel:
             **bars,
         )
 
+    def until(self, stop: int, start: int | None = None) -> MarketPanel:
+        """The rows before `stop`, with the span beginning at row `start` (as before when None)."""
+        rows = {name: getattr(self, name)[:stop] for name in ("sessions", *BAR_FIELDS, "features")}
+        return dataclasses.replace(self, start=self.start if start is None else start, **rows)
+
+    @property
+    def priced_sessions(self) -> int:
+        """Sessions of the span in which at least one instrument has a bar."""
+        return int(np.isfinite(self.close[self.start :]).any(axis=1).sum())
+
     @cached_property
     def listed(self) -> Booleans:
         """Whether an instrument has had a close at or before t (T × N)."""

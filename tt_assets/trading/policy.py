@@ -19,9 +19,8 @@ from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.errors import ConfigError, PolicyMismatch
 from tt_assets.trading.observation import Scaler
 from tt_assets.trading.panel import MarketPanel
-from tt_assets.trading.schemes import action_scheme
 
-FORMAT = 1
+FORMAT = 2
 """Raised when the stored form changes."""
 
 _KEYS = {"format", "trading", "network", "channels", "instruments", "scaler", "seed", "training", "reward", "versions"}
@@ -29,15 +28,24 @@ _KEYS = {"format", "trading", "network", "channels", "instruments", "scaler", "s
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Network:
-    """Shape of the agent's network: `inputs` → tanh layers `hidden` → `outputs`; float32 tensors by name."""
+    """Shape of the agent's network: `inputs` → tanh layers `hidden` → `outputs`; float32 tensors by name.
+
+    With `choices` there are that many scores per instrument and the agent takes the highest; without, an output per
+    instrument is its mean action, cut to `lowest` … 1.
+    """
 
     inputs: int
     hidden: tuple[int, ...]
     outputs: int
+    choices: int
+    lowest: float
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Every tensor of a Stable-Baselines3 `MlpPolicy` of this shape, with a value head and a diagonal Gaussian."""
-        shapes: dict[str, tuple[int, ...]] = {"log_std": (self.outputs,)}
+        """Every tensor of a Stable-Baselines3 `MlpPolicy` of this shape, with a value head.
+
+        Actions that are numbers have a diagonal Gaussian, whose `log_std` is a tensor of its own.
+        """
+        shapes: dict[str, tuple[int, ...]] = {} if self.choices else {"log_std": (self.outputs,)}
         for part in ("policy_net", "value_net"):
             width = self.inputs
             for layer, units in enumerate(self.hidden):
@@ -71,7 +79,9 @@ class TrainedPolicy:
     def network(self) -> Network:
         """Shape of the network."""
         shape = self._stored["network"]
-        return Network(shape["inputs"], tuple(shape["hidden"]), shape["outputs"])
+        if set(shape) != {field.name for field in dataclasses.fields(Network)}:
+            raise ValueError(f"network has the keys {', '.join(sorted(shape))}")
+        return Network(**{**shape, "hidden": tuple(shape["hidden"])})
 
     @cached_property
     def scaler(self) -> Scaler:
@@ -128,17 +138,19 @@ class TrainedPolicy:
             for name in names
         ]
 
-    @cached_property
-    def _lowest(self) -> float:
-        return action_scheme(self.config).lowest
-
     def act(self, observation: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """The mean action (N), cut to the bounds of the action space, for one observation (size). Deterministic."""
+        """The likeliest action (N) for one observation (size): a mean cut to its bounds, or a choice. Deterministic."""
         values = observation.astype(np.float64)
         for weight, bias in self._layers[:-1]:
             values = np.tanh(np.einsum("oi,i->o", weight, values) + bias)
         weight, bias = self._layers[-1]
-        return np.clip(np.einsum("oi,i->o", weight, values) + bias, self._lowest, 1.0)
+        outputs = np.einsum("oi,i->o", weight, values) + bias
+        choices = self.network.choices
+        if choices:
+            scores = outputs.reshape(-1, choices)
+            # argmax would take a NaN for the highest score.
+            return np.where(np.isfinite(scores).all(axis=1), scores.argmax(axis=1), np.nan)
+        return np.clip(outputs, self.network.lowest, 1.0)
 
     def check_fits(self, panel: MarketPanel) -> None:
         """PolicyMismatch naming the difference if `panel` offers other instruments or channels."""
@@ -196,9 +208,9 @@ def load_policy(weights: bytes, config_json: str, sha256: str, name: str = "the 
         inputs = policy.config.observation_window * len(policy.instruments) * len(policy.channels)
         if policy.network.inputs != inputs + len(policy.instruments) + 1:
             raise PolicyMismatch(f"its network reads {policy.network.inputs} values, its channels give {inputs}")
-        if policy.network.outputs != len(policy.instruments):
+        if policy.network.outputs != len(policy.instruments) * max(policy.network.choices, 1):
             raise PolicyMismatch(
-                f"its network weighs {policy.network.outputs} of {len(policy.instruments)} instruments"
+                f"its network gives {policy.network.outputs} values for {len(policy.instruments)} instruments"
             )
         _ = policy.scaler, policy.tensors
     except PolicyMismatch as error:

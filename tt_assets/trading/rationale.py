@@ -54,8 +54,19 @@ class Rationale:
         )
         if isinstance(self._scheme, VolatilityTarget):
             volatility += f", which a target of {self._config.risk_target:.2%} makes a full position of {scale:.1%}"
+        conviction = float(self._scheme.convictions(np.array([action]))[0])
+        if conviction < 0.0 and target == 0.0:
+            return (
+                f"0.0%: agent's output {action:+.3f} asks for a short, but net worth is below the maintenance margin "
+                f"of {self._config.maintenance_margin:.0%} of the shorts held, so shorts are covered."
+            )
+        output = f"agent's output {action:+.3f};"
+        if self._scheme.choices:
+            output = (
+                f"agent's choice {action:.0f}, {'short' if conviction < 0.0 else 'long' if conviction else 'flat'};"
+            )
         limit = f", times {shrunk:.3f} to keep to {self._config.max_leverage:.0%} in all" if shrunk < 1.0 else ""
-        return f"{target:.1%}: agent's output {action:+.3f}; {volatility}{limit}{self._strongest(session, column)}."
+        return f"{target:.1%}: {output} {volatility}{limit}{self._strongest(session, column)}."
 
     def _strongest(self, session: int, column: int) -> str:
         """The channel farthest from its mean in the training span, if there is any."""

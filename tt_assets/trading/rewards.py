@@ -12,9 +12,10 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from tt_assets.trading.arrays import constant
 from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.panel import Floats
-from tt_assets.trading.registry import named
+from tt_assets.trading.registry import load_extensions, named
 
 
 class RewardScheme(ABC):
@@ -70,19 +71,23 @@ class RiskAware(RewardScheme):
 
     def reward(self, returns: Floats, drawdown: Floats, turnover: Floats) -> Floats:
         """See the class. The sums over the window are carried on from step to step."""
+        accounts = returns.shape
         self._newest = (self._newest + 1) % self.WINDOW
         place = self._past[self._newest]
         self._sums -= place
         place[0] = returns
         np.multiply(returns, returns, out=place[1])
         self._sums += place
-        self._known = np.minimum(self._known + 1.0, self.WINDOW)
+        self._known += constant(accounts, 1.0)
+        np.minimum(self._known, constant(accounts, self.WINDOW), out=self._known)
         mean, square = self._sums / self._known
-        variance = square - mean * mean
-        raw = returns / np.sqrt(np.maximum(variance, self.SIGMA_FLOOR * self.SIGMA_FLOOR))
-        raw -= self.DRAWDOWN_PENALTY * drawdown
-        raw -= self.TURNOVER_PENALTY * turnover
-        return np.minimum(np.maximum(raw, -self.CLIP), self.CLIP)
+        mean *= mean
+        square -= mean
+        raw = returns / np.sqrt(np.maximum(square, constant(accounts, self.SIGMA_FLOOR * self.SIGMA_FLOOR)))
+        raw -= drawdown * constant(accounts, self.DRAWDOWN_PENALTY)
+        raw -= turnover * constant(accounts, self.TURNOVER_PENALTY)
+        np.maximum(raw, constant(accounts, -self.CLIP), out=raw)
+        return np.minimum(raw, constant(accounts, self.CLIP), out=raw)
 
 
 class SimpleReturns(RewardScheme):
@@ -98,10 +103,48 @@ class SimpleReturns(RewardScheme):
         return returns
 
 
-REWARD_SCHEMES: Mapping[str, type[RewardScheme]] = {scheme.name: scheme for scheme in (RiskAware, SimpleReturns)}
-"""Reward schemes by name."""
+class DifferentialSharpe(RewardScheme):
+    """What the latest return adds to an exponentially weighted Sharpe ratio.
+
+    D = (B ΔA − ½ A ΔB) / (B − A²)^{3/2} with A and B the exponential means of the returns R and of R² before this
+    step, ΔA = R − A, ΔB = R² − B; afterwards A += η ΔA, B += η ΔB. Moody, Wu, Liao, Saffell, "Performance functions
+    and reinforcement learning for trading systems and portfolios", Journal of Forecasting 17 (1998), eq. 15.
+    η is 1/64. B − A² is never taken below 0.001², where the formula blows up, and D is clipped to ±5.
+    """
+
+    name: ClassVar[str] = "differential_sharpe"
+
+    ADAPTATION: ClassVar[float] = 1.0 / 64.0
+    SIGMA_FLOOR: ClassVar[float] = 1e-3
+    CLIP: ClassVar[float] = 5.0
+
+    def __init__(self, accounts: int) -> None:
+        super().__init__(accounts)
+        self._mean = np.zeros(accounts)
+        self._square = np.zeros(accounts)
+
+    def reset(self, which: npt.NDArray[np.bool_]) -> None:
+        """Both means start again from 0, so the first reward of an account is 0."""
+        self._mean[which] = 0.0
+        self._square[which] = 0.0
+
+    def reward(self, returns: Floats, drawdown: Floats, turnover: Floats) -> Floats:
+        """See the class."""
+        more, more_square = returns - self._mean, returns * returns - self._square
+        variance = np.maximum(self._square - self._mean * self._mean, self.SIGMA_FLOOR * self.SIGMA_FLOOR)
+        raw = (self._square * more - 0.5 * self._mean * more_square) / (variance * np.sqrt(variance))
+        self._mean += self.ADAPTATION * more
+        self._square += self.ADAPTATION * more_square
+        return np.minimum(np.maximum(raw, -self.CLIP), self.CLIP)
+
+
+REWARD_SCHEMES: Mapping[str, type[RewardScheme]] = {
+    scheme.name: scheme for scheme in (RiskAware, SimpleReturns, DifferentialSharpe)
+}
+"""Built-in reward schemes by name."""
 
 
 def reward_scheme(config: TradingConfig, accounts: int) -> RewardScheme:
     """The reward scheme of `config` over `accounts`; an unknown name raises ConfigError listing the known ones."""
-    return named(REWARD_SCHEMES, config.reward_scheme, "reward scheme")(accounts)
+    known = {**REWARD_SCHEMES, **load_extensions(config.trading_modules).reward_schemes}
+    return named(known, config.reward_scheme, "reward scheme")(accounts)

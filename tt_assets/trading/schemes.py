@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from tt_assets.trading.arrays import constant, row_sums
 from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.panel import Floats, MarketPanel
-from tt_assets.trading.registry import named
+from tt_assets.trading.registry import load_extensions, named
 
 if TYPE_CHECKING:
     from gymnasium import spaces
@@ -41,15 +42,23 @@ class ActionScheme(ABC):
         """Smallest raw action: −1 with shorts, else 0."""
         return -1.0 if self.allow_shorts else 0.0
 
+    @property
+    def choices(self) -> int:
+        """How many actions an agent chooses from per instrument; 0 where actions are numbers."""
+        return 0
+
     def space(self, instruments: int) -> spaces.Space:
         """The action space of an agent that trades `instruments`."""
         from gymnasium import spaces
 
+        if self.choices:
+            return spaces.MultiDiscrete([self.choices] * instruments)
         return spaces.Box(self.lowest, 1.0, (instruments,), np.float32)
 
     def convictions(self, actions: Floats) -> Floats:
         """Actions clipped to their bounds: the fraction of a full position the agent asks for. NaN stays NaN."""
-        return np.minimum(np.maximum(actions, self.lowest), 1.0)
+        shape = np.shape(actions)
+        return np.minimum(np.maximum(actions, constant(shape, self.lowest)), constant(shape, 1.0))
 
     @abstractmethod
     def scale(self, panel: MarketPanel) -> Floats:
@@ -58,8 +67,9 @@ class ActionScheme(ABC):
     def weights(self, actions: Floats, scale: Floats) -> Floats:
         """Target weights (B × N) from raw actions (B × N) and the scale of each account's session (B × N or N)."""
         weights = self.convictions(actions) * scale
-        gross = np.add.reduce(np.abs(weights) if self.lowest < 0.0 else weights, axis=-1)
-        weights *= (self.max_leverage / np.maximum(gross, self.max_leverage))[..., None]
+        gross = row_sums(np.abs(weights) if self.allow_shorts else weights)
+        limit = constant(gross.shape, self.max_leverage)
+        weights *= (limit / np.maximum(gross, limit))[..., None]
         return weights
 
 
@@ -95,12 +105,33 @@ class LongOnlyWeights(ActionScheme):
         return np.where(panel.listed, self.max_leverage, 0.0)
 
 
+@dataclass(frozen=True)
+class Discrete(ActionScheme):
+    """0 is flat, 1 long and, with shorts, 2 short: equal weights in what is held, up to the leverage limit together."""
+
+    name: ClassVar[str] = "discrete"
+
+    @property
+    def choices(self) -> int:
+        """Flat and long; short as well where shorts are allowed."""
+        return 3 if self.allow_shorts else 2
+
+    def convictions(self, actions: Floats) -> Floats:
+        """0, 1 and 2 become 0, 1 and −1. NaN stays NaN."""
+        return np.where(actions == 2.0, -1.0 if self.allow_shorts else 1.0, np.minimum(np.maximum(actions, 0.0), 1.0))
+
+    def scale(self, panel: MarketPanel) -> Floats:
+        """The leverage limit where listed; what is held together is shrunk to it."""
+        return np.where(panel.listed, self.max_leverage, 0.0)
+
+
 ACTION_SCHEMES: Mapping[str, type[ActionScheme]] = {
-    scheme.name: scheme for scheme in (VolatilityTarget, LongOnlyWeights)
+    scheme.name: scheme for scheme in (VolatilityTarget, LongOnlyWeights, Discrete)
 }
-"""Action schemes by name."""
+"""Built-in action schemes by name."""
 
 
 def action_scheme(config: TradingConfig) -> ActionScheme:
     """The action scheme of `config`; an unknown name raises ConfigError listing the known ones."""
-    return named(ACTION_SCHEMES, config.action_scheme, "action scheme").from_config(config)
+    known = {**ACTION_SCHEMES, **load_extensions(config.trading_modules).action_schemes}
+    return named(known, config.action_scheme, "action scheme").from_config(config)

@@ -1,7 +1,9 @@
 """The vectorised simulator: B accounts over one panel, in NumPy.
 
 Each step is one decision: observe at the close of t, fill in session t+1, mark at the close of t+1. The books are
-those of the TensorTrade environment; the fills come from the same functions.
+those of the TensorTrade environment; the fills come from the same functions. What only the simulator can do is to hold
+less than nothing: a short pays the borrow fee at every close, and is covered when the account falls below the
+maintenance margin.
 """
 
 from __future__ import annotations
@@ -12,15 +14,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tt_assets.trading.arrays import constant, row_sums
 from tt_assets.trading.config import TradingConfig
-from tt_assets.trading.costs import Fills, cost_model
+from tt_assets.trading.costs import CostModel
 from tt_assets.trading.errors import NotFinite
+from tt_assets.trading.metrics import SESSIONS_PER_YEAR
 from tt_assets.trading.observation import ObservationBuilder, Scaler
 from tt_assets.trading.panel import Booleans, Floats, MarketPanel
 from tt_assets.trading.rewards import reward_scheme
 from tt_assets.trading.schemes import action_scheme
+from tt_assets.trading.settlement import Fills, settlement
 from tt_assets.trading.stoppers import stoppers
-from tt_assets.trading.tape import DecisionTape, wanted_shares
+from tt_assets.trading.tape import Decision, DecisionTape, unfilled, wanted_shares
 
 
 @dataclass(slots=True)
@@ -38,7 +43,8 @@ class Simulator:
     """B accounts trading `panel`. State is public and belongs to the close of each account's `session`.
 
     session: row of the panel (B). cash, net_worth, peak: USD (B). quantity: shares, positions: USD (B × N).
-    target: weights of the last decision (B × N).
+    target: weights of the last decision (B × N). margin_call: whether shorts are covered next (B).
+    borrow_fees: USD paid so far for shares held short (B).
     """
 
     def __init__(self, panel: MarketPanel, config: TradingConfig, scaler: Scaler, accounts: int) -> None:
@@ -50,7 +56,9 @@ class Simulator:
         self.tape = DecisionTape(panel, config, self.scheme)
         self._rewards = reward_scheme(config, accounts)
         self._stoppers = stoppers(config)
-        self._costs = cost_model(config)
+        self._settlement = settlement(config)
+        self._borrow_rate = config.cost_multiple * config.borrow_bps * 1e-4 / SESSIONS_PER_YEAR
+        self._next = np.ones(accounts, dtype=np.int64)
         self._last = len(panel.sessions) - 1
         instruments = len(panel.instruments)
         self.session = np.full(accounts, panel.start, dtype=np.int64)
@@ -61,6 +69,9 @@ class Simulator:
         self.quantity = np.zeros((accounts, instruments))
         self.positions = np.zeros((accounts, instruments))
         self.target = np.zeros((accounts, instruments))
+        self.margin_call = np.zeros(accounts, dtype=bool)
+        self.borrow_fees = np.zeros(accounts)
+        self.wanted = np.zeros((accounts, instruments))
 
     def reset(self, which: Booleans, session: npt.NDArray[np.int64], end: npt.NDArray[np.int64] | None = None) -> None:
         """Start the accounts in `which` (B) afresh in cash at the close of `session` (rows, one per started account).
@@ -73,11 +84,13 @@ class Simulator:
             usd[which] = self.config.initial_cash
         for rows in (self.quantity, self.positions, self.target):
             rows[which] = 0.0
+        self.margin_call[which] = False
+        self.borrow_fees[which] = 0.0
         self._rewards.reset(which)
 
     def observe(self, out: npt.NDArray[np.float32] | None = None) -> npt.NDArray[np.float32]:
         """What each account sees at the close of its session (B × size), in `out` if given."""
-        share = 1.0 / self.net_worth
+        share = constant(self.net_worth.shape, 1.0) / self.net_worth
         return self.observations.observe(self.session, self.positions * share[:, None], self.cash * share, out)
 
     def step(self, actions: npt.NDArray[np.floating]) -> Step:
@@ -86,31 +99,75 @@ class Simulator:
         Raises NotFinite naming session, instrument and value if a weight, a reward or a net worth is NaN or infinite.
         An account on its last session must be reset instead.
         """
-        scale, per_usd, smallest, fill_price, next_mark = self.tape.at(self.session)
-        weights = self.scheme.weights(actions, scale)
-        wanted = wanted_shares(weights, self.net_worth, self.quantity, per_usd)
-        wanted *= np.abs(wanted) >= smallest
-        fills = self._costs.settle(wanted, fill_price, self.cash)
+        decision = self.tape.at(self.session)
+        return self._trade(self.scheme.weights(actions, decision.scale), decision, actions)
+
+    def weights(self, actions: npt.NDArray[np.floating]) -> Floats:
+        """Target weights (B × N) that the scheme makes of `actions` at the close of each account's session."""
+        return self.scheme.weights(actions, self.tape.scale[self.session])
+
+    def step_to(self, weights: Floats) -> Step:
+        """As `step`, with target weights (B × N) instead of actions."""
+        return self._trade(weights, self.tape.at(self.session), weights)
+
+    @property
+    def costs(self) -> CostModel:
+        """What prices the fills and charges for them."""
+        return self._settlement.costs
+
+    def unfilled(self) -> tuple[int, int]:
+        """Orders of the last step that met no trading at all, and orders that were cut to the volume limit."""
+        return unfilled(self.wanted, self.tape.at(self.session - 1), self.config)
+
+    def _trade(self, weights: Floats, decision: Decision, actions: npt.NDArray[np.floating]) -> Step:
+        shorts = self.config.allow_shorts
+        if shorts and self.margin_call.any():
+            weights = np.where(self.margin_call[:, None], np.maximum(weights, 0.0), weights)
+        wanted = wanted_shares(weights, self.net_worth, self.quantity, decision.per_usd)
+        self.wanted = wanted
+        sent = wanted.copy()
+        np.putmask(sent, np.abs(wanted) < decision.smallest, 0.0)
+        fills = self._settlement.settle(sent, decision.fill_price, decision.volume, self.cash)
         self.cash = fills.cash
         self.quantity = self.quantity + fills.shares
-        self.positions = self.quantity * next_mark
-        net_worth = fills.cash + np.add.reduce(self.positions, axis=-1)
-        returns = net_worth / self.net_worth - 1.0
+        self.positions = self.quantity * decision.next_mark
+        if shorts:
+            self._charge_borrowing()
+        net_worth = self.cash + row_sums(self.positions)
+        one = constant(net_worth.shape, 1.0)
+        returns = net_worth / self.net_worth
+        returns -= one
         self.net_worth = net_worth
         self.peak = np.maximum(self.peak, net_worth)
-        drawdown = 1.0 - net_worth / self.peak
-        turnover = np.add.reduce(np.abs(weights - self.target), axis=-1)
+        drawdown = one - net_worth / self.peak
+        turnover = row_sums(np.abs(weights - self.target))
         reward = self._rewards.reward(returns, drawdown, turnover)
         self.target = weights
-        self.session = self.session + 1
-        # Not finite as soon as any net worth or reward is not, and a weight that is NaN makes net worth NaN.
-        if not math.isfinite(reward.dot(net_worth)):
+        self.session = self.session + self._next
+        # Not finite as soon as any net worth or reward is not, or any weight, which makes turnover NaN.
+        if not math.isfinite((reward + turnover).dot(net_worth)):
             refuse_not_finite(self.panel, self.session - 1, np.asarray(actions), weights, reward, net_worth)
-        terminated = self._stoppers[0].stops(net_worth, drawdown)
-        for stopper in self._stoppers[1:]:
-            terminated = terminated | stopper.stops(net_worth, drawdown)
+        terminated = self._stops(net_worth, drawdown)
         # For booleans `greater` is "and not": an account that stops is not also cut off.
         return Step(reward, terminated, np.greater(self.session >= self.end, terminated), weights, fills)
+
+    def _charge_borrowing(self) -> None:
+        """Take the fee for the shares that are short at this close, and call margin where net worth does not cover."""
+        short = -row_sums(np.minimum(self.positions, 0.0))
+        fee = self._borrow_rate * short
+        self.cash = self.cash - fee
+        self.borrow_fees = self.borrow_fees + fee
+        net_worth = self.cash + row_sums(self.positions)
+        self.margin_call = net_worth < self.config.maintenance_margin * short
+
+    def _stops(self, net_worth: Floats, drawdown: Floats) -> Booleans:
+        # An account that shorts can lose more than it has; nothing can be traded from there.
+        stops = net_worth <= 0.0 if self.config.allow_shorts or not self._stoppers else None
+        for stopper in self._stoppers:
+            asked = stopper.stops(net_worth, drawdown)
+            stops = asked if stops is None else stops | asked
+        assert stops is not None  # noqa: S101 - one of the two above has set it
+        return stops
 
 
 def refuse_not_finite(

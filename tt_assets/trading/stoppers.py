@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from tt_assets.trading.arrays import constant
 from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.panel import Booleans, Floats
+from tt_assets.trading.registry import load_extensions, named
 
 
 class Stopper(ABC):
@@ -41,7 +43,7 @@ class DrawdownStopper(Stopper):
 
     def stops(self, net_worth: Floats, drawdown: Floats) -> Booleans:
         """drawdown ≥ limit."""
-        return drawdown >= self.limit
+        return drawdown >= constant(drawdown.shape, self.limit)
 
 
 @dataclass(frozen=True)
@@ -59,13 +61,14 @@ class NetWorthFloor(Stopper):
 
     def stops(self, net_worth: Floats, drawdown: Floats) -> Booleans:
         """net worth ≤ floor."""
-        return net_worth <= self.floor
+        return net_worth <= constant(net_worth.shape, self.floor)
 
 
 STOPPERS: Mapping[str, type[Stopper]] = {stopper.name: stopper for stopper in (DrawdownStopper, NetWorthFloor)}
-"""Stoppers by name; every account is under all of them."""
+"""Built-in stoppers by name."""
 
 
 def stoppers(config: TradingConfig) -> tuple[Stopper, ...]:
-    """Every stopper under `config`."""
-    return tuple(kind.from_config(config) for kind in STOPPERS.values())
+    """The stoppers that `config` names; an unknown name raises ConfigError listing the known ones."""
+    known = {**STOPPERS, **load_extensions(config.trading_modules).stoppers}
+    return tuple(named(known, name, "stopper").from_config(config) for name in config.stoppers)

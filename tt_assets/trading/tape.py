@@ -16,16 +16,14 @@ from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.panel import Booleans, Floats, MarketPanel
 from tt_assets.trading.schemes import ActionScheme
 
-SMALLEST_ORDER_USD = 0.01
-"""An order of less than a cent at the deciding close is not sent."""
-
 
 class Decision(NamedTuple):
     """Accounts × instruments (B × N) at the closes of their sessions t.
 
     Known at t: `scale` (weight of a full position) and `per_usd` (shares per USD at the mark, 0 while not listed).
     Of t+1, for the engine only: `smallest` (fewest shares that are filled; infinite where nothing is), `fill_price`
-    (USD before slippage, 0 where nothing is filled) and `next_mark` (USD, 0 while not listed).
+    (USD before slippage, 0 where nothing is filled), `next_mark` (USD, 0 while not listed) and `volume` (shares, 0
+    where nothing is filled).
     """
 
     scale: Floats
@@ -33,6 +31,7 @@ class Decision(NamedTuple):
     smallest: Floats
     fill_price: Floats
     next_mark: Floats
+    volume: Floats
 
 
 class DecisionTape:
@@ -44,19 +43,17 @@ class DecisionTape:
         np.divide(1.0, panel.marks, out=per_usd, where=panel.marks > 0.0)
         fill_price = _next(panel.fill_prices(config.execution), np.nan)
         self.fillable: Booleans = np.isfinite(fill_price)
-        smallest = np.where(self.fillable & (per_usd > 0.0), SMALLEST_ORDER_USD * per_usd, np.inf)
+        smallest = np.where(self.fillable & (per_usd > 0.0), config.minimum_trade * per_usd, np.inf)
         self.scale = scheme.scale(panel)
-        self._instruments = instruments
-        parts = (self.scale, per_usd, smallest, np.where(self.fillable, fill_price, 0.0), _next(panel.marks, 0.0))
-        self._rows = np.concatenate(parts, axis=1)
+        volume = np.where(self.fillable, _next(panel.volume, np.nan), 0.0)
+        quote = np.where(self.fillable, fill_price, 0.0)
+        parts = (self.scale, per_usd, smallest, quote, _next(panel.marks, 0.0), volume)
+        self._blocks = np.stack(parts)
 
     def at(self, sessions: npt.NDArray[np.int64]) -> Decision:
         """The decisions at the closes of `sessions` (B rows of the panel)."""
-        rows = self._rows.take(sessions, axis=0)
-        n = self._instruments
-        return Decision(
-            rows[:, :n], rows[:, n : 2 * n], rows[:, 2 * n : 3 * n], rows[:, 3 * n : 4 * n], rows[:, 4 * n :]
-        )
+        # As one block per column of a Decision, so that each is contiguous.
+        return Decision(*self._blocks.take(sessions, axis=1))
 
 
 def wanted_shares(weights: Floats, net_worth: Floats, quantity: Floats, per_usd: Floats) -> Floats:
@@ -65,6 +62,15 @@ def wanted_shares(weights: Floats, net_worth: Floats, quantity: Floats, per_usd:
     wanted *= per_usd
     wanted -= quantity
     return wanted
+
+
+def unfilled(wanted: Floats, decision: Decision, config: TradingConfig) -> tuple[int, int]:
+    """Of the orders in `wanted` (B × N, shares): how many met no trading at all, how many were cut to the volume."""
+    size = np.abs(wanted)
+    sent = (size > 0.0) & (size >= config.minimum_trade * decision.per_usd)
+    nobody_traded = np.isinf(decision.smallest)
+    limit = config.volume_limit * decision.volume if config.volume_limit else np.inf
+    return int((sent & nobody_traded).sum()), int((sent & ~nobody_traded & (size > limit)).sum())
 
 
 def _next(rows: Floats, after_the_last: float) -> Floats:

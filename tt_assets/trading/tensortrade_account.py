@@ -11,12 +11,13 @@ its own.
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from tt_assets.trading.costs import CostModel, Fills
+from tt_assets.trading.costs import CostModel
 from tt_assets.trading.panel import Floats
+from tt_assets.trading.settlement import AccountFills, Fills
 from tt_assets.trading.tensortrade_parts import (
     Exchange,
     ExchangeOptions,
@@ -69,18 +70,14 @@ class SessionExchange(Exchange):
         return execute_order(**order)
 
 
-class AccountFills(NamedTuple):
-    """Fills of one session per instrument (N): signed shares, USD per share, commission in USD."""
-
-    shares: Floats
-    price: Floats
-    commission: Floats
-
-
 class Account:
-    """Cash and positions as TensorTrade wallets. `prices` (rows × N, USD) is the stream of prices, row by row."""
+    """Cash and positions as TensorTrade wallets. `prices` (rows × N, USD) is the stream of prices, row by row.
 
-    def __init__(self, prices: Floats, cash: float) -> None:
+    With `whole_shares` quantities are read to the nearest share: a wallet misses it by its last decimal.
+    """
+
+    def __init__(self, prices: Floats, cash: float, *, whole_shares: bool = False) -> None:
+        self._whole_shares = whole_shares
         # Equal length, so that no code is the end of another; three or more capitals, as TensorTrade expects.
         codes = [f"I{number:05d}" for number in range(prices.shape[1])]
         self.exchange = SessionExchange()(
@@ -107,7 +104,10 @@ class Account:
     @property
     def quantity(self) -> Floats:
         """Shares per instrument (N)."""
-        return np.array([wallet.total_balance.as_float() for wallet in self.wallets])
+        return self._read([wallet.total_balance.as_float() for wallet in self.wallets])
+
+    def _read(self, shares: list[float]) -> Floats:
+        return np.round(shares) if self._whole_shares else np.array(shares)
 
     def trade(self, broker: Any, planned: Fills, costs: CostModel) -> AccountFills:
         """Fill what was `planned` (1 × N): sells first, then buys. The fills returned are what the wallets say."""
@@ -124,7 +124,7 @@ class Account:
         broker.trades.clear()
         self.ledger.reset()
         filled = [float(wallet.total_balance.size - size) for wallet, size in zip(self.wallets, before, strict=True)]
-        return AccountFills(np.array(filled), price, commission)
+        return AccountFills(self._read(filled), price, commission)
 
     def _sell(self, broker: Any, column: int, shares: float, price: float, fee: float) -> float:
         """Sell; the commission is taken in shares, so its rate is fee over notional. Returns the commission in USD."""

@@ -14,16 +14,16 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from tt_assets.trading.config import TradingConfig
-from tt_assets.trading.costs import cost_model
 from tt_assets.trading.errors import UnsupportedOnTensorTrade
 from tt_assets.trading.observation import ObservationBuilder, Scaler
 from tt_assets.trading.panel import Floats, MarketPanel
 from tt_assets.trading.rewards import reward_scheme
 from tt_assets.trading.schemes import action_scheme
+from tt_assets.trading.settlement import AccountFills, settlement
 from tt_assets.trading.simulator import refuse_not_finite
 from tt_assets.trading.stoppers import stoppers
-from tt_assets.trading.tape import SMALLEST_ORDER_USD, DecisionTape, wanted_shares
-from tt_assets.trading.tensortrade_account import PLACEHOLDER_PRICE, Account, AccountFills
+from tt_assets.trading.tape import DecisionTape, unfilled, wanted_shares
+from tt_assets.trading.tensortrade_account import PLACEHOLDER_PRICE, Account
 from tt_assets.trading.tensortrade_parts import (
     DataFeed,
     EmptyRenderer,
@@ -35,6 +35,7 @@ from tt_assets.trading.tensortrade_parts import (
     TensorTradeRewardScheme,
     TradingEnv,
 )
+from tt_assets.trading.trader import TraderStep
 
 
 class _Rebalance(TensorTradeActionScheme):
@@ -49,7 +50,8 @@ class _Rebalance(TensorTradeActionScheme):
         self._panel = panel
         self._scheme = action_scheme(config)
         self._tape = DecisionTape(panel, config, self._scheme)
-        self._costs = cost_model(config)
+        self._config = config
+        self._settlement = settlement(config)
         self._forget()
 
     def _forget(self) -> None:
@@ -57,6 +59,7 @@ class _Rebalance(TensorTradeActionScheme):
         self.target = np.zeros((1, len(self._panel.instruments)))
         self.turnover = np.zeros(1)
         self.not_filled = 0
+        self.cut_by_volume = 0
         nothing = np.zeros(len(self._panel.instruments))
         self.fills = AccountFills(nothing, nothing, nothing)
 
@@ -71,20 +74,23 @@ class _Rebalance(TensorTradeActionScheme):
         if not env.observer.has_next():
             raise IndexError("the episode is over: TensorTrade would repeat its last row; call reset")
         now = np.array([env.observer.session])
-        scale, per_usd, smallest, fill_price, _ = self._tape.at(now)
+        decision = self._tape.at(now)
         self.action = np.asarray(action, dtype=np.float64)[None]
-        weights = self._scheme.weights(self.action, scale)
+        weights = self._scheme.weights(self.action, decision.scale)
         net_worth = np.array([float(self.portfolio.net_worth)])
         if not np.isfinite(weights).all():
             refuse_not_finite(self._panel, now, self.action, weights, np.zeros(1), net_worth)
         self.turnover = np.abs(weights - self.target).sum(axis=-1)
         self.target = weights
-        wanted = wanted_shares(weights, net_worth, self.account.quantity[None], per_usd)
-        size = np.abs(wanted)
-        self.not_filled += int((np.isinf(smallest) & (size > 0.0) & (size >= SMALLEST_ORDER_USD * per_usd)).sum())
-        planned = self._costs.settle(wanted * (size >= smallest), fill_price, np.array([self.account.cash]))
+        wanted = wanted_shares(weights, net_worth, self.account.quantity[None], decision.per_usd)
+        not_filled, cut = unfilled(wanted, decision, self._config)
+        self.not_filled += not_filled
+        self.cut_by_volume += cut
+        sent = np.where(np.abs(wanted) < decision.smallest, 0.0, wanted)
+        cash = np.array([self.account.cash])
+        planned = self._settlement.settle(sent, decision.fill_price, decision.volume, cash)
         env.observer.feed.next()
-        self.fills = self.account.trade(self.broker, planned, self._costs)
+        self.fills = self.account.trade(self.broker, planned, self._settlement.costs)
 
     def reset(self) -> None:
         super().reset()
@@ -213,6 +219,11 @@ class SessionEnv(TradingEnv):
         """Orders wanted so far that met a session without a bar or without volume."""
         return self.action_scheme.not_filled
 
+    @property
+    def cut_by_volume(self) -> int:
+        """Orders so far that were cut to the volume limit."""
+        return self.action_scheme.cut_by_volume
+
 
 def session_env(panel: MarketPanel, config: TradingConfig, scaler: Scaler) -> SessionEnv:
     """The environment over the panel's span. Shorts raise UnsupportedOnTensorTrade: its wallets cannot go below 0."""
@@ -228,7 +239,11 @@ def session_env(panel: MarketPanel, config: TradingConfig, scaler: Scaler) -> Se
     # The close of the first session, then for each later session the price of its fills and its close.
     rows = np.repeat(sessions, 2)[1:]
     is_close = np.arange(len(rows)) % 2 == 0
-    account = Account(np.where(is_close[:, None], marks[rows], fill_prices[rows]), config.initial_cash)
+    account = Account(
+        np.where(is_close[:, None], marks[rows], fill_prices[rows]),
+        config.initial_cash,
+        whole_shares=config.whole_shares,
+    )
     feed = DataFeed([Stream.source(rows.astype(float).tolist(), dtype="float").rename("row")])
     return SessionEnv(
         action_scheme=_Rebalance(panel, config, account),
@@ -239,3 +254,55 @@ def session_env(panel: MarketPanel, config: TradingConfig, scaler: Scaler) -> Se
         renderer=EmptyRenderer(),
         max_episode_steps=max(len(sessions) - 1, 1),
     )
+
+
+class TensorTradeTrader:
+    """A `Trader` on TensorTrade; see `trader.Trader`."""
+
+    borrow_fees = 0.0
+
+    def __init__(self, panel: MarketPanel, config: TradingConfig, scaler: Scaler) -> None:
+        self._env = session_env(panel, config, scaler)
+
+    def reset(self) -> npt.NDArray[np.float32]:
+        return self._env.reset()[0]
+
+    def step(self, action: Floats) -> TraderStep:
+        observation, reward, terminated, truncated, _ = self._env.step(action)
+        return TraderStep(observation, float(reward), bool(terminated), bool(truncated))
+
+    @property
+    def session(self) -> int:
+        return self._env.observer.session
+
+    @property
+    def observation_names(self) -> tuple[str, ...]:
+        return self._env.observation_names
+
+    @property
+    def net_worth(self) -> float:
+        return self._env.net_worth
+
+    @property
+    def cash(self) -> float:
+        return self._env.account.cash
+
+    @property
+    def quantity(self) -> Floats:
+        return self._env.account.quantity
+
+    @property
+    def target(self) -> Floats:
+        return self._env.target
+
+    @property
+    def fills(self) -> AccountFills:
+        return self._env.fills
+
+    @property
+    def not_filled(self) -> int:
+        return self._env.not_filled
+
+    @property
+    def cut_by_volume(self) -> int:
+        return self._env.cut_by_volume

@@ -17,23 +17,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tt_assets.trading.config import SIGMA_SESSIONS, TradingConfig
-from tt_assets.trading.errors import NotEnoughHistory
+from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.observation import Scaler
 from tt_assets.trading.panel import MarketPanel
 from tt_assets.trading.policy import FORMAT, Network, TrainedPolicy, seal
-from tt_assets.trading.schemes import action_scheme
+from tt_assets.trading.schemes import ActionScheme, action_scheme
 from tt_assets.trading.simulator import Simulator
+from tt_assets.trading.walk_forward import MIN_TRAINING_SESSIONS, not_enough, split_span
 
 if TYPE_CHECKING:
-    from stable_baselines3 import PPO
     from stable_baselines3.common.policies import ActorCriticPolicy
+    from torch import Tensor
 
 Report = Callable[[int, int, str], None]
 """Called with what is done, the total, and a note."""
-
-MIN_TRAINING_SESSIONS = 42
-"""Sessions at whose close at least one instrument can be held: two months, the shortest span worth learning from."""
 
 HIDDEN = (64, 64)
 ACCOUNTS = 32
@@ -51,53 +48,121 @@ def train_policy(
 ) -> TrainedPolicy:
     """Train an agent on the panel's span (from `panel.start`; what lies before is look-back).
 
-    `report` is called with (steps done, steps in all, note) after each rollout. Raises NotEnoughHistory when fewer than
-    `MIN_TRAINING_SESSIONS` sessions of the span can be traded, ConfigError for an unknown scheme and NotFinite when a
-    weight or reward is not a number.
+    The span ends with the session before the traded window. Its last sessions are kept out of training and of the
+    scaler: the embargo, and before it the validation sessions on which the checkpoint is chosen. `report` is called
+    with (steps done, steps in all, note) after each rollout. Raises NotEnoughHistory when fewer than
+    `MIN_TRAINING_SESSIONS` sessions can be trained on, ConfigError for an unknown scheme and NotFinite when a weight
+    or reward is not a number.
     """
+    split = split_span(panel, config)
     first = first_trained_session(panel, config)
 
     import torch
     from stable_baselines3 import PPO
 
+    from tt_assets.trading.checkpoint import BestOnValidation
     from tt_assets.trading.vec_env import SimulatorVecEnv
 
-    scaler = Scaler.fit(panel)
-    simulator = Simulator(panel, config, scaler, ACCOUNTS)
-    rollout = min(ROLLOUT_SESSIONS, math.ceil(config.train_steps / ACCOUNTS))
+    scaler = Scaler.fit(split.training)
+    simulator = Simulator(split.training, config, scaler, ACCOUNTS)
+    rollout = max(min(ROLLOUT_SESSIONS, math.ceil(config.train_steps / ACCOUNTS)), 2)
+    unstopped = dataclasses.replace(config, stoppers=())
+    best = BestOnValidation(
+        Simulator(split.validation, unstopped, scaler, 1) if split.validation else None,
+        lambda steps: report(min(steps, config.train_steps), config.train_steps, "steps") if report else None,
+    )
     with one_thread():
         model = PPO(
             "MlpPolicy",
             SimulatorVecEnv(simulator, first),
             learning_rate=LEARNING_RATE,
-            n_steps=max(rollout, 2),
-            batch_size=min(MINIBATCH, ACCOUNTS * max(rollout, 2)),
+            n_steps=rollout,
+            batch_size=min(MINIBATCH, ACCOUNTS * rollout),
             n_epochs=EPOCHS,
             gamma=DISCOUNT,
-            policy_kwargs={"net_arch": list(HIDDEN), "log_std_init": math.log(FIRST_SIGMA)},
+            policy_kwargs={"net_arch": list(HIDDEN)} | _first_spread(simulator.scheme),
             seed=seed,
             device="cpu",
         )
-        # The first mean action is the middle of the action space, so that the agent starts half invested.
-        torch.nn.init.constant_(model.policy.get_parameter("action_net.bias"), (simulator.scheme.lowest + 1.0) / 2.0)
-        model.learn(total_timesteps=config.train_steps, callback=_reporting(report, config.train_steps))
-        weights = _weights(model)
-    network = Network(inputs=simulator.observations.size, hidden=HIDDEN, outputs=len(panel.instruments))
-    return seal(weights, _config_json(panel, config, seed, scaler, network, model.num_timesteps, first))
+        if not simulator.scheme.choices:
+            # The first mean action is the middle of the action space, so that the agent starts half invested.
+            middle = (simulator.scheme.lowest + 1.0) / 2.0
+            torch.nn.init.constant_(model.policy.get_parameter("action_net.bias"), middle)
+        model.learn(total_timesteps=config.train_steps, callback=best)
+    network = Network(
+        inputs=simulator.observations.size,
+        hidden=HIDDEN,
+        outputs=len(panel.instruments) * max(simulator.scheme.choices, 1),
+        choices=simulator.scheme.choices,
+        lowest=simulator.scheme.lowest,
+    )
+    record = _TrainingRecord(
+        span=config.training_span,
+        first_session=_day(panel, panel.start),
+        first_start=_day(panel, first),
+        last_session=_day(split.training, -1),
+        sessions=len(split.training.sessions) - panel.start,
+        validation_sessions=config.validation_sessions,
+        validation_last_session=_day(split.validation, -1) if split.validation else None,
+        embargo_sessions=split.embargo,
+        embargo_last_session=_day(panel, -1) if split.embargo else None,
+        steps=model.num_timesteps,
+        checkpoint_steps=best.steps,
+        checkpoint_score=best.score,
+        checkpoints_tried=best.tried,
+        accounts=ACCOUNTS,
+        minibatch=MINIBATCH,
+        epochs=EPOCHS,
+        learning_rate=LEARNING_RATE,
+        discount=DISCOUNT,
+    )
+    return seal(_safetensors(best.weights), _config_json(panel, config, seed, scaler, network, record))
+
+
+@dataclasses.dataclass(frozen=True)
+class _TrainingRecord:
+    """What config_json says about a training. The score is the sum of validation rewards, null without validation."""
+
+    span: str
+    first_session: str
+    first_start: str
+    last_session: str
+    sessions: int
+    validation_sessions: int
+    validation_last_session: str | None
+    embargo_sessions: int
+    embargo_last_session: str | None
+    steps: int
+    checkpoint_steps: int
+    checkpoint_score: float | None
+    checkpoints_tried: int
+    accounts: int
+    minibatch: int
+    epochs: int
+    learning_rate: float
+    discount: float
+
+
+def _day(panel: MarketPanel, row: int) -> str:
+    return str(panel.sessions[row])[:10]
+
+
+def _first_spread(scheme: ActionScheme) -> dict[str, float]:
+    """Choices start equally likely by themselves."""
+    return {} if scheme.choices else {"log_std_init": math.log(FIRST_SIGMA)}
 
 
 def first_trained_session(panel: MarketPanel, config: TradingConfig) -> int:
-    """Row of the first session of the span at which an instrument can be held; NotEnoughHistory if too few remain."""
-    scale = action_scheme(config).scale(panel)
-    usable = np.flatnonzero((scale[panel.start : -1] > 0.0).any(axis=1))
+    """Row of the first session of the span at which an instrument can be held.
+
+    Raises NotEnoughHistory if too few such sessions are left for training besides validation and embargo.
+    """
+    training = split_span(panel, config).training
+    scale = action_scheme(config).scale(training)
+    usable = np.flatnonzero((scale[training.start : -1] > 0.0).any(axis=1))
     if len(usable) < MIN_TRAINING_SESSIONS:
-        priced = int(np.isfinite(panel.close[panel.start :]).any(axis=1).sum())
-        raise NotEnoughHistory(
-            f"training {', '.join(panel.instruments)} on {panel.span_text()}: {priced} sessions have prices and "
-            f"{len(usable)} can be traded after the {SIGMA_SESSIONS} that the volatility needs; training needs "
-            f"{MIN_TRAINING_SESSIONS}. Start the history earlier or choose a later window."
-        )
-    return panel.start + int(usable[0])
+        raise not_enough(panel, config, len(usable))
+    return training.start + int(usable[0])
 
 
 @contextmanager
@@ -126,7 +191,7 @@ def rebuild_network(policy: TrainedPolicy) -> ActorCriticPolicy:
 
     rebuilt = ActorCriticPolicy(
         spaces.Box(-np.inf, np.inf, (policy.network.inputs,), np.float32),
-        action_scheme(policy.config).space(policy.network.outputs),
+        action_scheme(policy.config).space(len(policy.instruments)),
         lr_schedule=lambda _: LEARNING_RATE,
         net_arch=list(policy.network.hidden),
     )
@@ -134,11 +199,10 @@ def rebuild_network(policy: TrainedPolicy) -> ActorCriticPolicy:
     return rebuilt.eval()
 
 
-def _weights(model: PPO) -> bytes:
+def _safetensors(weights: dict[str, Tensor]) -> bytes:
     from safetensors.numpy import save
 
-    state = model.policy.state_dict()
-    return save({name: np.ascontiguousarray(tensor.cpu().numpy()) for name, tensor in sorted(state.items())})
+    return save({name: np.ascontiguousarray(tensor.cpu().numpy()) for name, tensor in sorted(weights.items())})
 
 
 def _config_json(
@@ -147,8 +211,7 @@ def _config_json(
     seed: int,
     scaler: Scaler,
     network: Network,
-    steps: int,
-    first: int,
+    record: _TrainingRecord,
 ) -> str:
     """Everything needed to rebuild the agent. Floats are written shortest-exact, keys sorted: same run, same bytes."""
     return json.dumps(
@@ -161,18 +224,7 @@ def _config_json(
             "scaler": {"mean": scaler.mean.tolist(), "std": scaler.std.tolist()},
             "seed": seed,
             "reward": config.reward_scheme,
-            "training": {
-                "first_session": str(panel.sessions[panel.start])[:10],
-                "first_start": str(panel.sessions[first])[:10],
-                "last_session": str(panel.sessions[-1])[:10],
-                "sessions": len(panel.sessions) - panel.start,
-                "steps": steps,
-                "accounts": ACCOUNTS,
-                "minibatch": MINIBATCH,
-                "epochs": EPOCHS,
-                "learning_rate": LEARNING_RATE,
-                "discount": DISCOUNT,
-            },
+            "training": dataclasses.asdict(record),
             "versions": {
                 "python": platform.python_version(),
                 **{package: version(package) for package in ("numpy", "torch", "stable_baselines3", "gymnasium")},
@@ -182,18 +234,3 @@ def _config_json(
         separators=(",", ":"),
         allow_nan=False,
     )
-
-
-def _reporting(report: Report | None, total: int) -> Callable[[dict, dict], bool]:
-    """A Stable-Baselines3 callback that reports each finished rollout."""
-    reported = 0
-
-    def after_step(scope: dict, _: dict) -> bool:
-        nonlocal reported
-        steps = scope["self"].num_timesteps
-        if report is not None and (steps - reported >= ACCOUNTS * ROLLOUT_SESSIONS or steps >= total > reported):
-            reported = steps
-            report(min(steps, total), total, "steps")
-        return True
-
-    return after_step

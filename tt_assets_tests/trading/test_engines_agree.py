@@ -55,6 +55,44 @@ def test_equity_paths_agree_for_random_actions_and_names_that_end_in_each_other(
     assert len(set(equity)) > sessions * 0.9
 
 
+@pytest.mark.parametrize(
+    "costs",
+    [
+        {"commission_per_share": 0.005, "commission_minimum": 1.0, "commission_bps": 0.0},
+        {"cost_model": "volume_share", "price_impact": 0.3, "volume_limit": 2e-6},
+        {"whole_shares": True, "commission_minimum": 1.0},
+        {"whole_shares": True, "minimum_trade": 250.0, "slippage_bps": 5.0},
+        {"cost_model": "volume_share", "volume_limit": 1e-6, "whole_shares": True, "execution": "next_close"},
+    ],
+)
+def test_equity_paths_agree_under_every_kind_of_cost(panel_of, costs):
+    panel = panel_of("2012-04-02", "2012-12-31")
+    config = TradingConfig(risk_target=0.05, max_drawdown=1.0, initial_cash=25_000.0, **costs)
+    random = np.random.default_rng(23)
+    sessions = len(panel.sessions) - panel.start
+    actions = random.random((sessions - 1, 5)) ** 3 * (random.random((sessions - 1, 5)) < 0.8)
+    equity, end = compare(panel, config, actions)
+    assert end == "truncated"
+    assert len(set(equity)) > sessions * 0.9
+
+
+def test_orders_cut_to_the_volume_are_counted_alike(panel_of):
+    panel = panel_of("2012-07-02", "2012-07-31")
+    config = TradingConfig(volume_limit=1e-7)
+    env, simulator = (make(panel, config) for make in (lambda p, c: session_env(p, c, Scaler.fit(p)), one_account))
+    env.reset()
+    cut = 0
+    for action in np.random.default_rng(1).random((10, 5)):
+        env.step(action)
+        simulator.step(action[None])
+        cut += simulator.unfilled()[1]
+    assert env.cut_by_volume == cut > 10
+
+
+def one_account(panel, config) -> Simulator:
+    return Simulator(panel, config, Scaler.fit(panel), 1)
+
+
 def test_equity_paths_agree_over_missing_bars_and_sessions_without_volume(bundled_bars):
     random = np.random.default_rng(3)
     bars = bundled_bars[bundled_bars["timestamp"] >= "2012-01-01"].copy()

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.rewards import RiskAware, reward_scheme
@@ -67,3 +68,32 @@ def test_long_only_weights_are_the_action_up_to_the_limit(window_panel):
     scale = scheme.scale(window_panel)[window_panel.start]
     np.testing.assert_allclose(scheme.weights(np.full((1, 5), 0.1), scale)[0], 0.1)
     np.testing.assert_allclose(scheme.weights(np.ones((1, 5)), scale)[0], 0.2)
+
+
+def test_differential_sharpe_is_the_derivative_of_the_exponential_sharpe_ratio():
+    """D is dS/dη at η = 0, where S is the ratio after moving both means a step of η towards the new return."""
+    random = np.random.default_rng(6)
+    scheme = reward_scheme(TradingConfig(reward_scheme="differential_sharpe"), 1)
+    returns = random.normal(0.001, 0.01, 200)
+    mean = square = 0.0
+    for step, value in enumerate(returns):
+        got = scheme.reward(np.array([value]), np.zeros(1), np.zeros(1))[0]
+
+        def sharpe(eta, value=value, mean=mean, square=square):
+            a, b = mean + eta * (value - mean), square + eta * (value**2 - square)
+            return a / np.sqrt(b - a * a)
+
+        if step > 20:
+            derivative = (sharpe(1e-6) - sharpe(-1e-6)) / 2e-6
+            assert got == pytest.approx(np.clip(derivative, -5, 5), rel=1e-4, abs=1e-6)
+        mean, square = mean + (value - mean) / 64, square + (value**2 - square) / 64
+
+
+def test_differential_sharpe_forgets_only_the_accounts_that_start_again():
+    scheme = reward_scheme(TradingConfig(reward_scheme="differential_sharpe"), 2)
+    for value in (0.01, -0.004, 0.02, 0.003):
+        last = scheme.reward(np.full(2, value), np.zeros(2), np.zeros(2))
+    assert last[0] == last[1] != 0.0
+    scheme.reset(np.array([True, False]))
+    after = scheme.reward(np.full(2, 0.01), np.zeros(2), np.zeros(2))
+    assert after[0] == 0.0 != after[1]

@@ -15,6 +15,7 @@ from tt_assets.trading.panel import MarketPanel
 from tt_assets.trading.policy import load_policy, seal
 from tt_assets.trading.simulator import Simulator
 from tt_assets.trading.training import first_trained_session, rebuild_network, train_policy
+from tt_assets.trading.walk_forward import split_span
 
 IN_ANOTHER_PROCESS = """
 import pickle, sys
@@ -52,9 +53,15 @@ def test_another_seed_gives_another_agent(training_panel, small_config, small_po
     assert train_policy(training_panel, small_config, seed=2).weights != small_policy.weights
 
 
-def test_look_back_and_future_of_the_span_do_not_reach_the_scaler(training_panel, small_config, small_policy):
+def test_look_back_validation_and_embargo_do_not_reach_the_scaler(training_panel, small_config, small_policy):
     stored = json.loads(small_policy.config_json)
-    scaler = Scaler.fit(training_panel)
+    scaler = Scaler.fit(split_span(training_panel, small_config).training)
+    changed = dataclasses.replace(training_panel, features=training_panel.features.copy())
+    changed.features[-71:] += 100.0  # 29 sessions of embargo and 42 of validation
+    again = Scaler.fit(split_span(changed, small_config).training)
+    np.testing.assert_array_equal(again.mean, scaler.mean)
+    changed.features[-72] += 100.0
+    assert not np.array_equal(Scaler.fit(split_span(changed, small_config).training).mean, scaler.mean)
     assert stored["scaler"]["mean"] == scaler.mean.tolist()
     np.testing.assert_array_equal(small_policy.scaler.std, scaler.std)
 
@@ -123,7 +130,7 @@ def test_a_policy_whose_tensors_differ_from_its_config_is_refused(small_policy):
 def test_a_policy_whose_config_does_not_hang_together_is_refused(small_policy):
     for changes, said in (
         ({"channels": ["a", "b"]}, "network reads 51 values"),
-        ({"format": 2}, "format is 2"),
+        ({"format": 1}, "format is 1"),
         ({"more": 1}, "other keys"),
         ({"scaler": {"mean": [1.0], "std": [1.0]}}, "cannot be read"),
         ({"trading": {"initial_cash": 1.0}}, "cannot be read"),
@@ -134,18 +141,20 @@ def test_a_policy_whose_config_does_not_hang_together_is_refused(small_policy):
 
 
 def test_a_span_too_short_says_how_many_sessions_there_are_and_how_many_are_needed(panel_of, small_config):
-    with pytest.raises(NotEnoughHistory, match=r"41 sessions have prices and 40 can be traded .* needs 42"):
-        train_policy(panel_of("2012-01-03", "2012-03-01"), small_config, 0)
-    with pytest.raises(NotEnoughHistory, match=r"FB on 2011-10-03 to 2012-06-29: 30 sessions have prices and 9 can"):
+    with pytest.raises(NotEnoughHistory, match=r"113 sessions have prices and 41 can be traded .* needs 42"):
+        train_policy(panel_of("2012-01-03", "2012-06-13"), small_config, 0)
+    with pytest.raises(NotEnoughHistory, match=r"FB on 2011-10-03 to 2012-06-29: 30 sessions have prices and 0 can"):
         train_policy(panel_of("2011-10-03", "2012-06-29", instruments=("FB",)), small_config, 0)
     with pytest.raises(NotEnoughHistory, match="0 sessions have prices"):
         train_policy(panel_of("2010-01-04", "2010-09-30", instruments=("FB",)), small_config, 0)
+    with pytest.raises(NotEnoughHistory, match="42 of validation and 29 of embargo"):
+        train_policy(panel_of("2012-01-03", "2012-03-01"), small_config, 0)
 
 
 def test_a_portfolio_with_an_instrument_that_is_not_listed_yet_trains(panel_of, small_config):
     panel = panel_of("2011-07-01", "2012-03-30")
     assert np.isnan(panel.close[:, panel.instruments.index("FB")]).all()
-    policy = train_policy(panel, small_config, 0)
+    policy = train_policy(panel, dataclasses.replace(small_config, validation_sessions=10, embargo_sessions=20), 0)
     assert np.isfinite(policy.tensors["action_net.weight"]).all()
 
 
@@ -233,7 +242,7 @@ def test_an_agent_learns_a_signal_that_gives_tomorrow_away():
             np.minimum(price, opened[cut]), price, np.ones_like(price), tomorrow[cut], ("tomorrow",), start=30,
         )  # fmt: skip
 
-    config = TradingConfig(observation_window=1, commission_bps=0.0, train_steps=20_000)
+    config = TradingConfig(observation_window=1, commission_bps=0.0, train_steps=20_000, embargo_sessions=20)
     policy = train_policy(panel(30, 220), config, 0)
     window = panel(220, 400)
     scaled = policy.scaler.scale(window.features)

@@ -1,0 +1,54 @@
+"""Intervals for figures of dependent returns: the stationary bootstrap.
+
+Politis, Romano, "The stationary bootstrap", Journal of the American Statistical Association 89 (1994): blocks of
+random, geometrically distributed length, wrapped around the end, so that resampled returns keep their short memory.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from tt_assets.trading.metrics import SESSIONS_PER_YEAR
+from tt_assets.trading.panel import Floats
+
+MEAN_BLOCK = 10
+"""Mean length of a block, sessions: two weeks."""
+
+DRAWS = 1_000
+COVERAGE = 0.95
+
+
+def stationary_indices(sessions: int, draws: int, mean_block: float, seed: int) -> npt.NDArray[np.int64]:
+    """Rows to resample (draws × sessions), each a walk through 0 … sessions−1 that jumps with chance 1 / mean_block."""
+    random = np.random.default_rng(seed)
+    jumps = random.random((draws, sessions)) < 1.0 / mean_block
+    jumps[:, 0] = True
+    place = np.arange(sessions)
+    jumped_at = np.maximum.accumulate(np.where(jumps, place, 0), axis=1)
+    landed = random.integers(0, sessions, size=(draws, sessions))
+    return (np.take_along_axis(landed, jumped_at, axis=1) + place - jumped_at) % sessions
+
+
+def sharpe_interval(
+    returns: Floats, *, draws: int = DRAWS, mean_block: float = MEAN_BLOCK, coverage: float = COVERAGE, seed: int = 0
+) -> tuple[float, float] | None:
+    """Interval of the annual Sharpe ratio of `returns` (sessions × seeds), the median over the seeds.
+
+    The same sessions are drawn for all seeds, since they live in the same market. None where the ratio is undefined:
+    fewer than two sessions, or returns of a seed that do not vary.
+    """
+    if len(returns) < 2 or (np.ptp(returns, axis=0) == 0.0).any():
+        return None
+    rows = stationary_indices(len(returns), draws, mean_block, seed)
+    ratios = np.empty((draws, returns.shape[1]))
+    for column in range(returns.shape[1]):
+        drawn = returns[rows, column]
+        sigma = drawn.std(axis=1, ddof=1)
+        # A draw whose returns do not vary (one quiet block over and over) has no ratio; it counts as 0.
+        ratios[:, column] = np.divide(drawn.mean(axis=1), sigma, out=np.zeros(draws), where=sigma > 0.0)
+    tail = (1.0 - coverage) / 2.0
+    low, high = np.quantile(np.median(ratios, axis=1) * math.sqrt(SESSIONS_PER_YEAR), [tail, 1.0 - tail])
+    return float(low), float(high)

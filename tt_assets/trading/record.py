@@ -1,0 +1,168 @@
+"""The record of one episode: what happened, session by session, as the rows of the nine episode tables.
+
+Rows carry timestamps inside the window only: decisions at its closes but the last, fills and rewards one session later,
+marks at every close.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from tt_assets.trading.config import TradingConfig
+from tt_assets.trading.metrics import max_drawdown, sharpe_ratio, turnover
+from tt_assets.trading.panel import Floats, MarketPanel
+
+CASH = "CASH"
+"""The instrument of the row that holds what the target weights leave in cash."""
+
+
+class StopReason(StrEnum):
+    """Why an episode ended."""
+
+    EVALUATION_COMPLETE = "evaluation_complete"
+    TERMINATED = "terminated"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class EpisodeRecord:
+    """One evaluation episode: its row of tt_episode and the rows of its eight child tables.
+
+    Each frame has the columns of its table in the table's order, without ids: `holdings` has `timestamp` where the
+    table has `portfolio_id`, the others lack `episode_id`. `sharpe_ratio` is None where it is undefined.
+    """
+
+    start_time: pd.Timestamp
+    end_time: pd.Timestamp
+    stop_reason: StopReason
+    max_drawdown: float
+    sharpe_ratio: float | None
+    turnover: float
+    config_json: str
+    observation: pd.DataFrame
+    action: pd.DataFrame
+    target_weights: pd.DataFrame
+    order: pd.DataFrame
+    portfolio: pd.DataFrame
+    holdings: pd.DataFrame
+    reward: pd.DataFrame
+    equity_curve: pd.DataFrame
+
+
+@dataclasses.dataclass
+class EpisodeLog:
+    """What happened, session by session, before it becomes frames."""
+
+    observations: list[npt.NDArray[np.float32]] = dataclasses.field(default_factory=list)
+    actions: list[Floats] = dataclasses.field(default_factory=list)
+    targets: list[Floats] = dataclasses.field(default_factory=list)
+    shares: list[Floats] = dataclasses.field(default_factory=list)
+    prices: list[Floats] = dataclasses.field(default_factory=list)
+    commissions: list[Floats] = dataclasses.field(default_factory=list)
+    rewards: list[float] = dataclasses.field(default_factory=list)
+    net_worth: list[float] = dataclasses.field(default_factory=list)
+    cash: list[float] = dataclasses.field(default_factory=list)
+    quantity: list[Floats] = dataclasses.field(default_factory=list)
+    reasons: list[str] = dataclasses.field(default_factory=list)
+
+
+def episode_record(
+    panel: MarketPanel,
+    config: TradingConfig,
+    log: EpisodeLog,
+    reason: StopReason,
+    strategy: str,
+    observation_names: Sequence[str],
+    entries: Mapping[str, str | int | float | None],
+) -> EpisodeRecord:
+    """The rows of what `log` says happened over the span of `panel`.
+
+    `strategy` goes into tt_target_weights and config_json; `entries` are further keys of config_json.
+    """
+    names, count = panel.instruments, len(panel.instruments)
+    marked = panel.sessions[panel.start : panel.start + len(log.net_worth)].astype("datetime64[ns]")
+    decided, filled = marked[:-1], marked[1:]
+    net_worth = np.array(log.net_worth)
+    actions, targets, shares, prices, commissions = (
+        np.array(rows, dtype=np.float64).reshape(len(decided), count)
+        for rows in (log.actions, log.targets, log.shares, log.prices, log.commissions)
+    )
+    session, column = np.nonzero(shares)
+    sizes = shares[session, column]
+    bars = np.isfinite(panel.close[panel.start : panel.start + len(marked)])
+    listed = panel.listed[panel.start : panel.start + len(marked)]
+    episode_config = {
+        "trading": dataclasses.asdict(config),
+        "strategy": strategy,
+        "sessions": len(marked),
+        "missing_bars": int((listed & ~bars).sum()),
+        **entries,
+    }
+    return EpisodeRecord(
+        start_time=pd.Timestamp(marked[0]),
+        end_time=pd.Timestamp(marked[-1]),
+        stop_reason=reason,
+        max_drawdown=max_drawdown(net_worth),
+        sharpe_ratio=sharpe_ratio(net_worth),
+        turnover=turnover(targets),
+        config_json=json.dumps(episode_config, sort_keys=True, separators=(",", ":")),
+        observation=pd.DataFrame(
+            {"timestamp": decided, "features": [_named_values(observation_names, row) for row in log.observations]}
+        ),
+        action=pd.DataFrame(_per_instrument(decided, names) | {"action_value": actions.ravel()}),
+        target_weights=_target_weights(panel.instruments, strategy, decided, targets, log.reasons),
+        order=pd.DataFrame(
+            {
+                "timestamp": filled[session],
+                "instrument": np.array(names, dtype=object)[column],
+                "order_type": np.where(sizes > 0.0, "buy", "sell").astype(object),
+                "size": np.abs(sizes),
+                "price": prices[session, column],
+                "commission": commissions[session, column],
+            }
+        ),
+        portfolio=pd.DataFrame({"timestamp": marked, "net_worth": net_worth, "cash_balance": np.array(log.cash)}),
+        holdings=pd.DataFrame(_per_instrument(marked, names) | {"quantity": np.array(log.quantity).ravel()}),
+        reward=pd.DataFrame({"timestamp": filled, "reward_value": np.array(log.rewards, dtype=np.float64)}),
+        equity_curve=pd.DataFrame({"timestamp": marked, "net_worth": net_worth}),
+    )
+
+
+def _per_instrument(timestamps: npt.NDArray[np.datetime64], names: tuple[str, ...]) -> dict[str, npt.NDArray]:
+    return {
+        "timestamp": np.repeat(timestamps, len(names)),
+        "instrument": np.tile(np.array(names, dtype=object), len(timestamps)),
+    }
+
+
+def _target_weights(
+    names: tuple[str, ...],
+    strategy: str,
+    decided: npt.NDArray[np.datetime64],
+    targets: Floats,
+    reasons: Sequence[str],
+) -> pd.DataFrame:
+    """Instruments and CASH, so that the rows of a session sum to 1."""
+    weights = np.concatenate([targets, 1.0 - targets.sum(axis=1, keepdims=True)], axis=1)
+    return pd.DataFrame(
+        _per_instrument(decided, (*names, CASH))
+        | {
+            "target_weight": weights.ravel(),
+            "strategy": np.full(weights.size, strategy, dtype=object),
+            "rationale": np.array(reasons, dtype=object),
+        }
+    )
+
+
+def _named_values(names: tuple[str, ...], observation: npt.NDArray[np.float32]) -> str:
+    """A JSON object of the observation; each number is the shortest that reads back as the same float32."""
+    # `float(str(value))` turns the float32's own shortest digits into a float that json writes with those digits.
+    return json.dumps(
+        dict(zip(names, map(float, observation.astype(str)), strict=True)), separators=(",", ":"), allow_nan=False
+    )

@@ -1,0 +1,87 @@
+"""What an agent may and may not find out of sample. Slow: dozens of real trainings."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from tt_assets.trading.baselines import baseline_episode
+from tt_assets.trading.config import TradingConfig
+from tt_assets.trading.episode import roll_episode
+from tt_assets.trading.panel import MarketPanel
+from tt_assets.trading.trader import Engine
+from tt_assets.trading.training import train_policy
+
+TRAINED, TRADED, LOOKBACK = 300, 126, 30
+CONFIG = TradingConfig(
+    observation_window=1,
+    embargo_sessions=20,
+    validation_sessions=42,
+    stoppers=(),
+    commission_bps=2.0,
+    train_steps=10_000,
+)
+GROWTH = "net_worth"
+
+
+def market(seed: int, strength: float, instruments: int = 3) -> tuple[MarketPanel, MarketPanel]:
+    """Training and traded panels of one random market.
+
+    The channel at the close of t is noise of variance 1; `strength` times it, in standard deviations of 1 %, goes into
+    the move from the open to the close of t+1, which is the move that a decision at t earns.
+    """
+    random = np.random.default_rng(seed)
+    sessions = LOOKBACK + TRAINED + TRADED
+    hint = random.normal(size=(sessions, instruments))
+    moves = random.normal(size=(sessions, instruments)) * math.sqrt(1.0 - strength**2)
+    moves[1:] += strength * hint[:-1]
+    close = 50.0 * np.exp(np.cumsum(0.01 * moves, axis=0))
+    opened = np.vstack([np.full((1, instruments), 50.0), close[:-1]])
+    days = np.datetime64("2012-01-02", "ns") + np.arange(sessions).astype("timedelta64[D]")
+
+    def cut(first: int, last: int) -> MarketPanel:
+        rows = slice(first - LOOKBACK, last)
+        return MarketPanel(
+            days[rows], tuple(f"S{n}" for n in range(instruments)), opened[rows],
+            np.maximum(opened, close)[rows], np.minimum(opened, close)[rows], close[rows],
+            np.full_like(close, 1e6)[rows], hint[rows, :, None], ("hint",), start=LOOKBACK,
+        )  # fmt: skip
+
+    return cut(LOOKBACK, LOOKBACK + TRAINED), cut(LOOKBACK + TRAINED, sessions)
+
+
+def growth(record) -> float:
+    """Logarithm of what the account has grown to over the window."""
+    equity = record.equity_curve["net_worth"]
+    return math.log(equity.iloc[-1] / equity.iloc[0])
+
+
+def excess(seed_of_market: int, strength: float, seed: int, config: TradingConfig) -> float:
+    """Growth of an agent above that of equal weights, restored at every close under the same costs."""
+    training, traded = market(seed_of_market, strength)
+    policy = train_policy(training, config, seed)
+    equal = baseline_episode("equal_weight_rebalanced", traded, config, engine=Engine.SIMULATOR)
+    return growth(roll_episode(policy, traded, config, Engine.SIMULATOR)) - growth(equal)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["volatility_target", "discrete"])
+def test_most_seeds_find_a_planted_signal_out_of_sample(scheme):
+    config = dataclasses.replace(CONFIG, action_scheme=scheme, risk_target=0.02)
+    found = [excess(11, 0.35, seed, config) for seed in range(5)]
+    assert sum(value > 0.05 for value in found) >= 4, found
+
+
+@pytest.mark.slow
+def test_on_pure_noise_agents_do_not_beat_equal_weights_beyond_chance():
+    """Twelve markets without a signal, two seeds each; the seeds of one market are averaged, markets are independent."""
+    per_market = np.array([np.mean([excess(100 + m, 0.0, seed, CONFIG) for seed in range(2)]) for m in range(12)])
+    t_statistic = per_market.mean() / (per_market.std(ddof=1) / math.sqrt(len(per_market)))
+    # One-sided, 11 degrees of freedom: 1.80 is exceeded by chance in 5 % of such sets of markets.
+    assert t_statistic < 1.80, (t_statistic, per_market)
+    # And what is planted weakly in the same markets is found, so that the test above could have failed.
+    planted = np.array([excess(100 + m, 0.35, 0, CONFIG) for m in range(12)])
+    assert planted.mean() / (planted.std(ddof=1) / math.sqrt(len(planted))) > 1.80
