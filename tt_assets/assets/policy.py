@@ -14,14 +14,23 @@ from tt_assets.settings import Settings
 from tt_assets.storage.io_managers import Slices
 from tt_assets.storage.market_reader import MarketReader
 from tt_assets.tables import MARKET_TABLES
+from tt_assets.trading.config import TrainingSpan
+
+EVERY_WINDOW = 400
+"""A century of quarters."""
 
 POLICY_COLUMNS = ["window_start", "instrument", "seed", "weights", "config_json", "sha256"]
+
+
+def _windows_read() -> int:
+    """Windows behind its own that a policy reads; an anchored span reads them all, clipped at the first."""
+    return EVERY_WINDOW if settings.training_span is TrainingSpan.ANCHORED else settings.train_windows
 
 
 @dg.asset(
     **described("tt_policy"),
     partitions_def=WINDOWS,
-    deps=[dg.AssetDep(table, partition_mapping=windows_behind(-settings.train_windows, -1)) for table in MARKET_TABLES],
+    deps=[dg.AssetDep(table, partition_mapping=windows_behind(-_windows_read(), -1)) for table in MARKET_TABLES],
     backfill_policy=dg.BackfillPolicy.single_run(),
     io_manager_key="slices",
     pool="training",
@@ -47,7 +56,7 @@ def trained(
     jobs: list[TrainingJob] = []
     owners: list[Window] = []
     for window in windows:
-        panel = training_panel(market, window, watchlist.members(window.traded), settings.train_windows)
+        panel = training_panel(market, window, watchlist.members(window.traded), settings)
         for seed in range(settings.seeds):
             jobs.append(TrainingJob(f"{window.key()} seed {seed}", panel, config, seed))
             owners.append(window)

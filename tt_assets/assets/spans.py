@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from datetime import date, timedelta
 
 import pandas as pd
 
+from tt_assets.assets.features import FEATURES
+from tt_assets.assets.signals import SIGNALS
 from tt_assets.errors import UserError
 from tt_assets.horizon import horizon
 from tt_assets.market.calendar import next_session, sessions, shift_session
 from tt_assets.partitions import Window
+from tt_assets.research.registry import longest_lookback
 from tt_assets.settings import Settings
 from tt_assets.storage.market_reader import MarketReader
-from tt_assets.trading.config import TradingConfig
+from tt_assets.trading.config import TradingConfig, TrainingSpan
 from tt_assets.trading.panel import MarketPanel
 
 FEWEST_SESSIONS_IN_A_QUARTER = 58
@@ -25,22 +29,18 @@ class NoBars(UserError):
 
 
 def trading_config(settings: Settings) -> TradingConfig:
-    """How agents trade, out of the platform's settings."""
-    return TradingConfig(
-        initial_cash=settings.initial_cash,
-        commission_bps=settings.commission_bps,
-        slippage_bps=settings.slippage_bps,
-        execution=settings.execution,
-        observation_window=settings.observation_window,
-        action_scheme=settings.action_scheme,
-        reward_scheme=settings.reward_scheme,
-        max_drawdown=settings.max_drawdown,
-        min_net_worth=settings.min_net_worth,
-        risk_target=settings.risk_target,
-        max_leverage=settings.max_leverage,
-        allow_shorts=settings.allow_shorts,
-        train_steps=settings.train_steps,
-    )
+    """How agents trade and are trained, out of the platform's settings.
+
+    Without a setting of its own the embargo is what an observation reads back: its window and the longest look-back of
+    the features and signals in it.
+    """
+    shared = {field.name for field in dataclasses.fields(TradingConfig)} & set(type(settings).model_fields)
+    chosen = {name: getattr(settings, name) for name in shared - {"embargo_sessions"}}
+    config = TradingConfig(**chosen)
+    embargo = settings.embargo_sessions
+    if embargo is None:
+        embargo = config.reach(max(longest_lookback(FEATURES), longest_lookback(SIGNALS)))
+    return dataclasses.replace(config, embargo_sessions=embargo)
 
 
 def windows_of_lookback(config: TradingConfig) -> int:
@@ -48,12 +48,14 @@ def windows_of_lookback(config: TradingConfig) -> int:
     return math.ceil(config.lookback_sessions / FEWEST_SESSIONS_IN_A_QUARTER)
 
 
-def training_panel(reader: MarketReader, window: Window, symbols: Sequence[str], train_windows: int) -> MarketPanel:
-    """Bars and channels of the training span: the `train_windows` quarters before the window, and nothing else.
+def training_panel(reader: MarketReader, window: Window, symbols: Sequence[str], settings: Settings) -> MarketPanel:
+    """Bars and channels of the training span: the quarters before the window, and nothing else.
 
     The span is clipped by date at both ends, so no session of the window itself is ever read.
     """
-    first, last = window.training_start(train_windows), window.start - timedelta(days=1)
+    anchored = settings.training_span is TrainingSpan.ANCHORED
+    first = horizon(settings).first if anchored else window.training_start(settings.train_windows)
+    last = window.start - timedelta(days=1)
     return _panel(reader, symbols, sessions(first, last), start=None)
 
 

@@ -33,6 +33,8 @@ class EpisodeHeader:
 
     window_start: date
     instrument: str
+    strategy: str
+    seed: int
     policy_id: int | None
     start_time: datetime
     config_json: str
@@ -67,9 +69,18 @@ class EpisodeStore:
             )
             return [
                 connection.execute(
-                    "INSERT INTO tt_episode (window_start, instrument, policy_id, start_time, config_json) "
-                    "VALUES (%s, %s, %s, %s, %s) RETURNING id",
-                    [header.window_start, header.instrument, header.policy_id, header.start_time, header.config_json],
+                    "INSERT INTO tt_episode "
+                    "(window_start, instrument, strategy, seed, policy_id, start_time, config_json) "
+                    "VALUES (%s, %s, %s, %s, %s, %s, %s) RETURNING id",
+                    [
+                        header.window_start,
+                        header.instrument,
+                        header.strategy,
+                        header.seed,
+                        header.policy_id,
+                        header.start_time,
+                        header.config_json,
+                    ],
                 ).fetchone()[0]  # type: ignore[index]
                 for header in headers
             ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -253,8 +254,14 @@ class _Book:
         return cls(portfolio["net_worth"], portfolio["cash_balance"], quantity, marks)
 
 
+def stored_config(record: EpisodeRecord) -> dict[str, Any]:
+    """The parsed `config_json`."""
+    stored: dict[str, Any] = json.loads(record.config_json)
+    return stored
+
+
 def _config(record: EpisodeRecord) -> TradingConfig:
-    return TradingConfig.from_mapping(json.loads(record.config_json)["trading"])
+    return TradingConfig.from_mapping(stored_config(record)["trading"])
 
 
 def _signed(orders: pd.DataFrame) -> pd.Series:

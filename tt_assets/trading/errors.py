@@ -9,17 +9,17 @@ class ConfigError(UserError):
     """A trading setting is unknown, missing or out of its range."""
 
 
-class NotEnoughHistory(UserError):  # noqa: N818
+class NotEnoughHistory(UserError):
     """The span holds fewer sessions than training or rolling needs."""
 
 
-class UnsupportedOnTensorTrade(UserError):  # noqa: N818
+class UnsupportedOnTensorTrade(UserError):
     """The setting exists on the simulator only."""
 
 
-class PolicyMismatch(UserError):  # noqa: N818
+class PolicyMismatch(UserError):
     """A stored policy is damaged, or was trained on other instruments, channels or settings than are offered."""
 
 
-class NotFinite(UserError):  # noqa: N818
+class NotFinite(UserError):
     """A weight, a reward or a net worth became NaN or infinite; the episode stops there."""

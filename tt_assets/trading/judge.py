@@ -30,7 +30,7 @@ DRAWN = "random"
 """The baseline that is rolled once per seed, as the agents are."""
 
 
-class NothingToJudge(UserError):  # noqa: N818
+class NothingToJudge(UserError):
     """No window, or windows with different numbers of agents."""
 
 

