@@ -37,7 +37,7 @@ def backfill(
     order = list(instance.get_dynamic_partitions(INSTRUMENTS))
     cells = {(day, name) for day in dates for name in instruments}
     bury_dead_runs(instance)
-    with _bar(len(cells) * len(tables), tables) as on_event:
+    with progress_bar(len(cells) * len(tables), tables) as on_event:
         return materialize(instance, MARKET_JOB, tables, cells, keys, order, whole_instruments=True, on_event=on_event)
 
 
@@ -63,7 +63,7 @@ def train(
     order = list(instance.get_dynamic_partitions(TRADED))
     cells = {(window, name) for window in windows for name in traded}
     bury_dead_runs(instance)
-    with _bar(len(cells) * len(tables), tables) as on_event:
+    with progress_bar(len(cells) * len(tables), tables) as on_event:
         return materialize(instance, AGENTS_JOB, tables, cells, keys, order, whole_instruments=False, on_event=on_event)
 
 
@@ -136,7 +136,7 @@ def _date_keys(grid: dg.MultiPartitionsDefinition, instance: dg.DagsterInstance)
 
 
 @contextmanager
-def _bar(total: int, tables: Sequence[str]) -> Iterator[OnEvent]:
+def progress_bar(total: int, tables: Sequence[str]) -> Iterator[OnEvent]:
     """A progress bar over cells × tables, with the pieces of long steps (trainings, rolls) in its words."""
     with Progress(
         TextColumn("{task.description:<28}"),

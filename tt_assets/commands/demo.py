@@ -6,6 +6,7 @@ import dagster as dg
 
 from tt_assets.commands.backfill import backfill, train, window_starts
 from tt_assets.commands.platform import Platform
+from tt_assets.commands.report import reportable, write_reports
 from tt_assets.commands.runs import Outcome
 from tt_assets.commands.selection import Span, latest_session, session_span
 from tt_assets.horizon import bars_span, horizon
@@ -43,5 +44,8 @@ def demo(platform: Platform, instance: dg.DagsterInstance) -> Outcome:
             f"{platform.settings.train_windows} whole quarters before it (TT_TRAIN_WINDOWS)."
         )
         return outcome
-    outcome.add(train(platform, instance, Span(windows[0], span.last), demo_traded(platform)))
+    traded = demo_traded(platform)
+    outcome.add(train(platform, instance, Span(windows[0], span.last), traded))
+    reports, _ = write_reports(platform, instance, [name for name in reportable(platform) if name in traded])
+    outcome.add(reports)
     return outcome

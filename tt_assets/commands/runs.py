@@ -24,6 +24,7 @@ MOST_CELLS = 20_000
 OWNER_TAG = "tt/process"
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
+PARTITION = "dagster/partition"
 
 OnEvent = Callable[[dg.DagsterEvent], None]
 
@@ -103,27 +104,46 @@ def run_rectangle(
     instance: dg.DagsterInstance, job: str, tables: Sequence[str], rectangle: Rectangle, on_event: OnEvent
 ) -> Outcome:
     """One run over `rectangle` through `tables`."""
+    tags = {RANGE_START: rectangle.start_key, RANGE_END: rectangle.end_key}
+    return _run(instance, job, tables, tags, f"{rectangle.start_key} to {rectangle.end_key}", on_event)
+
+
+def run_partition(
+    instance: dg.DagsterInstance, job: str, assets: Sequence[str], partition: str, on_event: OnEvent
+) -> Outcome:
+    """One run of one partition through `assets`."""
+    return _run(instance, job, assets, {PARTITION: partition}, partition, on_event)
+
+
+def _run(
+    instance: dg.DagsterInstance,
+    job: str,
+    assets: Sequence[str],
+    tags: Mapping[str, str],
+    where: str,
+    on_event: OnEvent,
+) -> Outcome:
     from tt_assets.definitions import defs
 
-    chosen = {dg.AssetKey(table) for table in tables}
+    chosen = {dg.AssetKey(asset) for asset in assets}
     definition = defs.resolve_job_def(job).get_subset(asset_selection=chosen)
     run = instance.create_run_for_job(
         definition,
         asset_selection=chosen,
         # The events are in the UI and in the progress bar; the terminal shows what failed, once.
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-        tags={RANGE_START: rectangle.start_key, RANGE_END: rectangle.end_key, OWNER_TAG: _this_process()},
+        tags={**tags, OWNER_TAG: _this_process()},
     )
     outcome = Outcome(runs=[run.run_id])
     for event in execute_run_iterator(InMemoryJob(definition), run, instance):
         on_event(event)
         if event.is_step_failure:
             reasons, message = _reasons(event)
-            table = event.step_key or "run"
+            step = event.step_key or "run"
             if reasons:
-                outcome.failed.setdefault(table, {}).update(reasons)
+                outcome.failed.setdefault(step, {}).update(reasons)
             else:
-                outcome.errors.append(f"{table} ({rectangle.start_key} to {rectangle.end_key}): {message}")
+                outcome.errors.append(f"{step} ({where}): {message}")
         elif event.is_failure and not outcome.failed and not outcome.errors:
             outcome.errors.append(f"run {run.run_id}: {event.message}")
     return outcome

@@ -1,20 +1,22 @@
-"""Bulk reads of the market tables by instrument and session, for assets whose partitions are not cells of those tables."""
+"""Bulk reads for assets whose partitions are not cells of the tables they read."""
 
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
+from typing import LiteralString
 
 import dagster as dg
 import pandas as pd
+from psycopg import sql
 
 from tt_assets.settings import Settings
 from tt_assets.storage.database import Database
-from tt_assets.storage.slice_store import SliceStore
+from tt_assets.storage.slice_store import SliceStore, read_frame
 from tt_assets.storage.slices import Selection
 from tt_assets.tables import TABLES
 
 
 class MarketReader(dg.ConfigurableResource):
-    """Reads `tt_prices`, `tt_features` and `tt_signal_scores`; assets that use it name them as dependencies."""
+    """Reads slices, agents and their weights; assets that use it name what they read as dependencies."""
 
     def read(self, table: str, instruments: Sequence[str], first: date, last: date) -> pd.DataFrame:
         """Rows of `instruments` from session `first` to `last`, both included, sorted by the table's key."""
@@ -26,3 +28,25 @@ class MarketReader(dg.ConfigurableResource):
         """Rows of `tt_policy` of the selected windows, with `id`, sorted by window, traded and seed."""
         store = SliceStore(Database.from_settings(Settings()), TABLES["tt_policy"], "window_start")
         return store.read(selection, columns=[column.name for column in TABLES["tt_policy"].columns])
+
+    def rolled_policies(self, traded: str) -> pd.DataFrame:
+        """Rows of `tt_policy` of `traded` whose agents have a finished episode, with `id`, by window and seed."""
+        columns = sql.SQL(", ").join(sql.Identifier("p", column.name) for column in TABLES["tt_policy"].columns)
+        return self._query(
+            "SELECT {columns} FROM tt_policy AS p JOIN tt_episode AS e ON e.policy_id = p.id "
+            "WHERE p.instrument = {traded} AND e.end_time IS NOT NULL ORDER BY p.window_start, p.seed",
+            columns=columns,
+            traded=sql.Literal(traded),
+        )
+
+    def agent_weights(self, traded: str) -> pd.DataFrame:
+        """Recorded target weights of the first seed's agent: timestamp, instrument (CASH too), target_weight."""
+        return self._query(
+            "SELECT w.timestamp, w.instrument, w.target_weight FROM tt_target_weights AS w "
+            "JOIN tt_episode AS e ON e.id = w.episode_id WHERE e.instrument = {traded} AND e.strategy = 'agent' "
+            "AND e.seed = 0 AND e.end_time IS NOT NULL ORDER BY w.timestamp, w.instrument",
+            traded=sql.Literal(traded),
+        )
+
+    def _query(self, text: LiteralString, **parts: sql.Composable) -> pd.DataFrame:
+        return read_frame(Database.from_settings(Settings()), sql.SQL(text).format(**parts))

@@ -1,0 +1,109 @@
+"""`report`: the agents of one traded key against the baselines, out of sample, over every window that was rolled."""
+
+import base64
+from collections.abc import Mapping
+from pathlib import Path
+
+import dagster as dg
+import pandas as pd
+
+from tt_assets import progress
+from tt_assets.assets.catalog import OWNERS
+from tt_assets.assets.rolling import load_policies
+from tt_assets.assets.spans import episode_panel, trading_config
+from tt_assets.errors import UserError
+from tt_assets.market.watchlist import read_watchlist
+from tt_assets.partitions import INSTRUMENT, Window, traded_partitions
+from tt_assets.settings import Settings
+from tt_assets.storage.market_reader import MarketReader
+from tt_assets.trading.judge import JudgedWindow, Judgement, judge
+
+
+@dg.asset(
+    partitions_def=traded_partitions,
+    deps=[
+        dg.AssetDep(table, partition_mapping=dg.MultiToSingleDimensionPartitionMapping(INSTRUMENT))
+        for table in ("tt_episode", "tt_policy", "tt_target_weights")
+    ],
+    group_name="report",
+    kinds={"matplotlib"},
+    owners=OWNERS,
+    description="Agents against baselines out of sample: chained equity, drawdown, turnover, weights, and what costs do.",
+    code_version="1",
+)
+def report(context: dg.AssetExecutionContext, market: MarketReader) -> dg.MaterializeResult:
+    """Plots and the table of figures in the asset's page, and one self-contained HTML file."""
+    settings = Settings()
+    traded = context.partition_key
+    windows = finished_windows(market, traded)
+    judgement = judged(market, windows, traded, settings)
+    weights = market.agent_weights(traded)
+    path = report_file(settings, traded)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page(traded, judgement, weights, windows), encoding="utf-8")
+    return dg.MaterializeResult(metadata=shown(judgement, weights, path))
+
+
+def finished_windows(market: MarketReader, traded: str) -> Mapping[Window, pd.DataFrame]:
+    """The windows of `traded` with finished episodes of agents, and their rows of `tt_policy`, in time order."""
+    rows = market.rolled_policies(traded)
+    if rows.empty:
+        raise UserError(f"No finished episode of {traded}; run `tt train --instruments {traded}` first.")
+    return {Window(start.date(), traded): own for start, own in rows.groupby("window_start", sort=True)}
+
+
+def judged(
+    market: MarketReader, windows: Mapping[Window, pd.DataFrame], traded: str, settings: Settings
+) -> Judgement:
+    """Agents and baselines rolled anew over `windows` in every scenario of costs and delay, and chained."""
+    config = trading_config(settings)
+    symbols = read_watchlist(settings.watchlist).members(traded)
+    entries = [
+        JudgedWindow(
+            episode_panel(market, window, symbols, config),
+            config,
+            tuple(policy for _, _, policy in load_policies(window, rows)),
+        )
+        for window, rows in windows.items()
+    ]
+    return judge(entries, report=lambda done, total, note: progress.tell("report", done, total, note))
+
+
+def page(traded: str, judgement: Judgement, weights: pd.DataFrame, windows: Mapping[Window, pd.DataFrame]) -> str:
+    """The HTML file: everything in it, nothing fetched."""
+    from tt_assets.report.html import report_html
+
+    starts = [window.start for window in windows]
+    notes = [f"{len(starts)} walk-forward windows, {starts[0]} to {max(window.end for window in windows)} (excluded)."]
+    return report_html(traded, judgement, weights, notes)
+
+
+def shown(judgement: Judgement, weights: pd.DataFrame, path: Path) -> dict[str, dg.MetadataValue]:
+    """What the asset's page shows: verdict, figures and plots, pictures inline."""
+    from tt_assets.report.figures import figures_table, markdown_table
+    from tt_assets.report.plots import drawdown_plot, equity_plot, turnover_plot, weights_plot
+    from tt_assets.report.verdict import verdict
+
+    pictures = {
+        "equity": equity_plot(judgement),
+        "drawdown": drawdown_plot(judgement),
+        "turnover": turnover_plot(judgement),
+        "weights": weights_plot(weights),
+    }
+    inline = {
+        name: dg.MetadataValue.md(f"![{name}](data:image/png;base64,{base64.b64encode(picture).decode()})")
+        for name, picture in pictures.items()
+    }
+    return {
+        "verdict": dg.MetadataValue.md(verdict(judgement)),
+        **inline,
+        "figures": dg.MetadataValue.md(markdown_table(figures_table(judgement))),
+        "html": dg.MetadataValue.path(path),
+    }
+
+
+def report_file(settings: Settings, traded: str) -> Path:
+    """Where the HTML file of `traded` lies; characters a file name should not have are replaced."""
+    plain = "".join(sign if sign.isalnum() or sign in "-_." else "_" for sign in traded)
+    return settings.home / "reports" / f"{plain}.html"
+

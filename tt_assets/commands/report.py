@@ -1,0 +1,41 @@
+"""`tt report`: judge agents against the baselines and write the report of each traded key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import dagster as dg
+
+from tt_assets.commands.backfill import progress_bar
+from tt_assets.commands.platform import Platform
+from tt_assets.commands.runs import Outcome, bury_dead_runs, run_partition
+
+
+def write_reports(
+    platform: Platform, instance: dg.DagsterInstance, traded: Sequence[str]
+) -> tuple[Outcome, list[Path]]:
+    """Materialize `report` for every key of `traded`; the outcome and the HTML files written."""
+    from tt_assets.assets.report import report_file
+    from tt_assets.automation import REPORT_JOB
+
+    outcome = Outcome()
+    written = []
+    bury_dead_runs(instance)
+    with progress_bar(len(traded), ["report"]) as on_event:
+        for name in traded:
+            part = run_partition(instance, REPORT_JOB, ["report"], name, on_event)
+            outcome.add(part)
+            if part.ok:
+                written.append(report_file(platform.settings, name))
+    return outcome, written
+
+
+def reportable(platform: Platform) -> list[str]:
+    """The traded keys with a finished episode of an agent, in the order of the watchlist."""
+    with platform.database.connect() as connection:
+        rows = connection.execute(
+            "SELECT DISTINCT instrument FROM tt_episode WHERE end_time IS NOT NULL AND strategy = 'agent'"
+        ).fetchall()
+    rolled = {name for (name,) in rows}
+    return [name for name in platform.watchlist.traded if name in rolled]
