@@ -191,7 +191,9 @@ def agent_decides(policy: TrainedPolicy) -> Decide:
         policy.check_fits(panel)
         builder = ObservationBuilder(panel, policy.scaler, policy.config.observation_window)
         last = np.array([len(panel.sessions) - 1])
-        return policy.act(builder.observe(last, account[None, :-1], account[None, -1])[0])
+        return policy.act(
+            builder.observe(last, account[None, :-1].astype(np.float64), account[-1:].astype(np.float64))[0]
+        )
 
     return decide
 

@@ -104,8 +104,9 @@ class TradingConfig:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}; give true or false.")
         for name in ("stoppers", "trading_modules"):
             object.__setattr__(self, name, _names(name, getattr(self, name)))
-        for name, kind in (("execution", Execution), ("training_span", TrainingSpan)):
-            object.__setattr__(self, name, _choice(name, getattr(self, name), kind))
+        choices: dict[str, type[StrEnum]] = {"execution": Execution, "training_span": TrainingSpan}
+        for name, known in choices.items():
+            object.__setattr__(self, name, _choice(name, getattr(self, name), known))
         for name, holds, rule in (
             ("initial_cash", self.initial_cash > 0, "more than 0 USD"),
             ("commission_bps", 0 <= self.commission_bps < 10_000, "at least 0 and below 10000"),

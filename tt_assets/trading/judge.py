@@ -197,10 +197,13 @@ def _figures(chains: Sequence[_Chain]) -> dict[str, float]:
     per_seed = pd.DataFrame([dict(_figures_of_one(chain)) for chain in chains], dtype=np.float64)
     returns = np.stack([chain.returns for chain in chains], axis=1)
     low, high = sharpe_interval(returns) or (np.nan, np.nan)
-    figures = {"seeds": len(chains), "sessions": len(chains[0].timestamps), **per_seed.median().to_dict()}
-    place = list(figures).index("sharpe") + 1
-    ordered = list(figures.items())
-    return dict([*ordered[:place], ("sharpe_low", low), ("sharpe_high", high), *ordered[place:]])
+    median = per_seed.median()
+    place = list(median.index).index("sharpe") + 1
+    interval = pd.Series({"sharpe_low": low, "sharpe_high": high})
+    medians = pd.concat([median.iloc[:place], interval, median.iloc[place:]])
+    return {"seeds": len(chains), "sessions": len(chains[0].timestamps)} | {
+        str(name): float(value) for name, value in medians.items()
+    }
 
 
 def _figures_of_one(chain: _Chain) -> Iterator[tuple[str, float]]:

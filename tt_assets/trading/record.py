@@ -78,7 +78,7 @@ def episode_record(
     log: EpisodeLog,
     reason: StopReason,
     strategy: str,
-    observation_names: Sequence[str],
+    observation_names: tuple[str, ...],
     entries: Mapping[str, str | int | float | None],
 ) -> EpisodeRecord:
     """The rows of what `log` says happened over the span of `panel`.

@@ -74,10 +74,10 @@ def _load(modules: tuple[str, ...]) -> Extensions:
                 "name and all its methods. Derive a class from one of them, or take the module out."
             )
     return Extensions(
-        _of_kind(ActionScheme, ACTION_SCHEMES, modules),
-        _of_kind(RewardScheme, REWARD_SCHEMES, modules),
-        _of_kind(CostModel, COST_MODELS, modules),
-        _of_kind(Stopper, STOPPERS, modules),
+        _of_kind(ActionScheme, ACTION_SCHEMES, modules),  # type: ignore[type-abstract]
+        _of_kind(RewardScheme, REWARD_SCHEMES, modules),  # type: ignore[type-abstract]
+        _of_kind(CostModel, COST_MODELS, modules),  # type: ignore[type-abstract]
+        _of_kind(Stopper, STOPPERS, modules),  # type: ignore[type-abstract]
     )
 
 

@@ -62,12 +62,15 @@ class RiskAware(RewardScheme):
         self._newest = 0
         self._sums = np.zeros((2, accounts))
         self._known = np.zeros(accounts)
+        # Steps until the window of the account that started last is full.
+        self._filling = self.WINDOW
 
     def reset(self, which: npt.NDArray[np.bool_]) -> None:
         """Empty the windows of returns."""
         self._past[:, :, which] = 0.0
         self._sums[:, which] = 0.0
         self._known[which] = 0.0
+        self._filling = self.WINDOW
 
     def reward(self, returns: Floats, drawdown: Floats, turnover: Floats) -> Floats:
         """See the class. The sums over the window are carried on from step to step."""
@@ -78,8 +81,10 @@ class RiskAware(RewardScheme):
         place[0] = returns
         np.multiply(returns, returns, out=place[1])
         self._sums += place
-        self._known += constant(accounts, 1.0)
-        np.minimum(self._known, constant(accounts, self.WINDOW), out=self._known)
+        if self._filling:
+            self._filling -= 1
+            self._known += constant(accounts, 1.0)
+            np.minimum(self._known, constant(accounts, self.WINDOW), out=self._known)
         mean, square = self._sums / self._known
         mean *= mean
         square -= mean

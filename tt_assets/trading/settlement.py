@@ -50,7 +50,10 @@ class AccountFills(NamedTuple):
 class Settlement(Protocol):
     """Fills wanted shares out of cash."""
 
-    costs: CostModel
+    @property
+    def costs(self) -> CostModel:
+        """What prices the fills and charges for them."""
+        ...
 
     def settle(self, wanted: Floats, quote: Floats, volume: Floats, cash: Floats) -> Fills:
         """Fill `wanted` signed shares (B × N) at the `quote` (B × N, USD) of a session with `volume` out of `cash`.

@@ -35,7 +35,6 @@ from tt_assets.trading.tensortrade_parts import (
     TensorTradeRewardScheme,
     TradingEnv,
 )
-from tt_assets.trading.trader import TraderStep
 
 
 class _Rebalance(TensorTradeActionScheme):
@@ -254,55 +253,3 @@ def session_env(panel: MarketPanel, config: TradingConfig, scaler: Scaler) -> Se
         renderer=EmptyRenderer(),
         max_episode_steps=max(len(sessions) - 1, 1),
     )
-
-
-class TensorTradeTrader:
-    """A `Trader` on TensorTrade; see `trader.Trader`."""
-
-    borrow_fees = 0.0
-
-    def __init__(self, panel: MarketPanel, config: TradingConfig, scaler: Scaler) -> None:
-        self._env = session_env(panel, config, scaler)
-
-    def reset(self) -> npt.NDArray[np.float32]:
-        return self._env.reset()[0]
-
-    def step(self, action: Floats) -> TraderStep:
-        observation, reward, terminated, truncated, _ = self._env.step(action)
-        return TraderStep(observation, float(reward), bool(terminated), bool(truncated))
-
-    @property
-    def session(self) -> int:
-        return self._env.observer.session
-
-    @property
-    def observation_names(self) -> tuple[str, ...]:
-        return self._env.observation_names
-
-    @property
-    def net_worth(self) -> float:
-        return self._env.net_worth
-
-    @property
-    def cash(self) -> float:
-        return self._env.account.cash
-
-    @property
-    def quantity(self) -> Floats:
-        return self._env.account.quantity
-
-    @property
-    def target(self) -> Floats:
-        return self._env.target
-
-    @property
-    def fills(self) -> AccountFills:
-        return self._env.fills
-
-    @property
-    def not_filled(self) -> int:
-        return self._env.not_filled
-
-    @property
-    def cut_by_volume(self) -> int:
-        return self._env.cut_by_volume

@@ -150,6 +150,6 @@ def open_trader(
         raise UnsupportedOnTensorTrade(
             f"a delay of {delay} sessions is asked for, which the simulator only can trade; choose engine=simulator."
         )
-    from tt_assets.trading.tensortrade_env import TensorTradeTrader
+    from tt_assets.trading.tensortrade_trader import TensorTradeTrader
 
     return TensorTradeTrader(panel, config, scaler)
