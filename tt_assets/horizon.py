@@ -47,7 +47,7 @@ def horizon(settings: Settings) -> Horizon:
 
 
 def bars_span(settings: Settings) -> tuple[date, date] | None:
-    """First and last session in the bars file, or None where the file cannot be read; remembered by path, size, mtime."""
+    """First and last session in the bars file, or None where the file cannot be read; remembered."""
     from tt_assets.market.files import span
 
     path = settings.bars_path

@@ -28,7 +28,7 @@ DatesOf = Callable[[Iterable[str], dg.PartitionsDefinition, dg.PartitionsDefinit
 
 
 def lookback(sessions: int, grain: DateGrain) -> dg.MultiPartitionMapping:
-    """A market cell reads its own instrument over its own session and the `sessions` before it, clipped at the start."""
+    """A market cell reads its own instrument over its session and the `sessions` before, clipped at the start."""
     steps = sessions if grain is DateGrain.SESSION else math.ceil(sessions / FEWEST_SESSIONS_IN_A_MONTH)
     dates = dg.TimeWindowPartitionMapping(start_offset=-steps, end_offset=0, allow_nonexistent_upstream_partitions=True)
 

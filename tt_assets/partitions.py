@@ -1,7 +1,7 @@
 """Sessions, walk-forward windows and instruments as Dagster partitions.
 
-One decision: exactly two dimensions, `date` and `instrument`, on every asset. Dagster sorts them by name, so a key reads
-`date|instrument`. A session's key appears at the next New York midnight, before the open at which its decision trades.
+One decision: exactly two dimensions, `date` and `instrument`, on every table. Dagster sorts them by name, so a key
+reads `date|instrument`. A session's key appears at the next New York midnight, before the open its decision trades at.
 """
 
 from __future__ import annotations

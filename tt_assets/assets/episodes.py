@@ -104,14 +104,16 @@ def episodes(
 def rows_of(table: str, rolled: Rolled, ids: Sequence[int], windows: Sequence[Window]) -> EpisodeRows:
     """The rows of one table for all recorded episodes, with their episode ids."""
     counts = {window.key(): 0 for window in windows}
-    frames = []
+    frames: list[pd.DataFrame] = []
     for number, episode in zip(ids, rolled.episodes, strict=True):
-        frame = (
-            _header(number, episode) if table == "tt_episode" else getattr(episode.record, table.removeprefix("tt_"))
-        )
-        frames.append(frame if table == "tt_episode" else frame.assign(episode_id=number))
+        if table == "tt_episode":
+            frame = _header(number, episode)
+        else:
+            frame = getattr(episode.record, table.removeprefix("tt_")).assign(episode_id=number)
+        frames.append(frame)
         counts[episode.window.key()] += len(frame)
-    return EpisodeRows(pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(), counts)
+    filled = [frame for frame in frames if len(frame)] or frames[:1]
+    return EpisodeRows(pd.concat(filled, ignore_index=True), counts)
 
 
 def _header(number: int, episode: RolledEpisode) -> pd.DataFrame:
@@ -128,7 +130,7 @@ def _header(number: int, episode: RolledEpisode) -> pd.DataFrame:
             "end_time": [record.end_time],
             "stop_reason": [record.stop_reason],
             "max_drawdown": [record.max_drawdown],
-            "sharpe_ratio": [record.sharpe_ratio],
+            "sharpe_ratio": pd.Series([record.sharpe_ratio], dtype="float64"),
             "turnover": [record.turnover],
         }
     )

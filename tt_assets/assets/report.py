@@ -28,7 +28,7 @@ from tt_assets.trading.judge import JudgedWindow, Judgement, judge
     group_name="report",
     kinds={"matplotlib"},
     owners=OWNERS,
-    description="Agents against baselines out of sample: chained equity, drawdown, turnover, weights, and what costs do.",
+    description="Agents against baselines out of sample: equity, drawdown, turnover, weights, and what costs do.",
     code_version="1",
 )
 def report(context: dg.AssetExecutionContext, market: MarketReader) -> dg.MaterializeResult:
