@@ -66,7 +66,9 @@ def trained(
         progress.tell("tt_policy", done, total, name)
 
     rows = []
-    for window, job, result in zip(owners, jobs, train_many(jobs, settings.train_workers, report), strict=True):
+    for window, job, result in zip(
+        owners, jobs, train_many(jobs, settings.train_workers, report, apart=True), strict=True
+    ):
         if result.policy is None:
             failed[window.key()] = str(result.error)
             if result.traceback:

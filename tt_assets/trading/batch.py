@@ -40,15 +40,18 @@ class TrainingResult:
     traceback: str = ""
 
 
-def train_many(jobs: Sequence[TrainingJob], workers: int, report: Report | None = None) -> list[TrainingResult]:
+def train_many(
+    jobs: Sequence[TrainingJob], workers: int, report: Report | None = None, *, apart: bool = False
+) -> list[TrainingResult]:
     """Train every job; results in the order of `jobs`, errors in the results.
 
-    With one worker or one job the training runs in this process. `report` is called with (jobs done, jobs, name) as
+    With one worker or one job the training runs in this process, unless it is to stay `apart`: torch takes 600 MB that
+    a process keeps to its end. `report` is called with (jobs done, jobs, name) as
     each ends, in whatever order they end.
     """
     results: list[TrainingResult | None] = [None] * len(jobs)
     workers = min(workers, len(jobs))
-    if workers <= 1:
+    if not jobs or (workers <= 1 and not apart):
         for place, job in enumerate(jobs):
             results[place] = _train(job)
             _tell(report, place + 1, len(jobs), job)
