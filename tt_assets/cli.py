@@ -8,27 +8,27 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import click
 from pydantic import ValidationError
 
+from tt_assets.commands.db_group import db
 from tt_assets.commands.mistakes import describe_setting, describe_usage
-from tt_assets.commands.printing import err, out, print_json, print_one, print_rows, say
+from tt_assets.commands.printing import as_json, err, out, print_json, say, show
+from tt_assets.commands.watchlist_group import watchlist
 from tt_assets.errors import UserError
 from tt_assets.settings import Settings
 
 INTERRUPTED = 130
-as_json = click.option("--json", "json_", is_flag=True, help="Print JSON instead of a table.")
 
 
 def main() -> None:
     """Entry point of the console script."""
     try:
         # click gives the code of `--help` and of an explicit exit back instead of leaving with it.
-        sys.exit(commands(standalone_mode=False) or 0)
+        sys.exit(commands(prog_name="tt", standalone_mode=False) or 0)
     except UserError as error:
         _fail(str(error))
     except ValidationError as error:
@@ -91,6 +91,7 @@ def up(port: int, host: str) -> None:
     """
     from tt_assets.commands.in_use import stop_if_unused
     from tt_assets.commands.platform import open_instance, prepare
+    from tt_assets.commands.pools import free_slots_of_ended_runs
     from tt_assets.commands.runs import bury_dead_runs
     from tt_assets.commands.up import Stopping, bury_abandoned_runs, ownership, serve
 
@@ -101,6 +102,7 @@ def up(port: int, host: str) -> None:
             platform = prepare(settings)
             with open_instance() as instance:
                 bury_dead_runs(instance)
+                free_slots_of_ended_runs(instance)
                 if settings.database_url is None:  # on a shared server they may be another machine's
                     bury_abandoned_runs(instance)
             code = serve(platform.settings, record, host, port, stopping, say)
@@ -187,128 +189,6 @@ def status(json_: bool) -> None:
     _print_status(attach(), json_=json_)
 
 
-@commands.group()
-def watchlist() -> None:
-    """The instruments and portfolios."""
-
-
-@watchlist.command("list")
-@as_json
-def watchlist_list(json_: bool) -> None:
-    """Print the instruments of the watchlist file."""
-    from tt_assets.market.watchlist import read_watchlist
-
-    settings = Settings()
-    listed = read_watchlist(settings.watchlist)
-    rows = [
-        {
-            "symbol": item.symbol,
-            "description": item.description,
-            "exchange": item.exchange,
-            "currency": item.currency,
-            "portfolios": [name for name, symbols in listed.portfolios.items() if item.symbol in symbols],
-        }
-        for item in listed.instruments
-    ]
-    _show(rows, json_, title=str(settings.watchlist))
-
-
-@watchlist.command("sync")
-def watchlist_sync() -> None:
-    """Add what is new on the watchlist to Dagster's partition keys."""
-    from tt_assets.commands.platform import prepare, sync_watchlist
-
-    instruments, traded = sync_watchlist(prepare(sync=False))
-    say(f"Added instruments: {', '.join(instruments) or 'none'}. Added to trade: {', '.join(traded) or 'none'}.")
-
-
-@watchlist.command("add")
-@click.argument("symbol")
-@click.option("--portfolio", "portfolios", multiple=True, help="Portfolio to put it in; may be given several times.")
-@click.option("--description", default="", help="Name of the company.")
-def watchlist_add(symbol: str, portfolios: Sequence[str], description: str) -> None:
-    """Add SYMBOL to the watchlist file."""
-    from tt_assets.market.watchlist import add
-
-    path = _own_watchlist()
-    add(path, symbol, portfolios=portfolios, description=description)
-    say(f"Added {symbol} to {path}. `tt watchlist sync` makes it a partition; `tt backfill market` loads it.")
-
-
-@watchlist.command("retire")
-@click.argument("symbol")
-def watchlist_retire(symbol: str) -> None:
-    """Take SYMBOL off the watchlist file; its rows and its partitions stay."""
-    from tt_assets.market.watchlist import retire
-
-    path = _own_watchlist()
-    retire(path, symbol)
-    say(f"Retired {symbol} from {path}. Its history stays.")
-
-
-@commands.group()
-def db() -> None:
-    """The database."""
-
-
-@db.command("start")
-def db_start() -> None:
-    """Start the embedded server."""
-    from tt_assets.commands.platform import prepare
-
-    say(f"Running at {prepare(sync=False).database.masked()}")
-
-
-@db.command("stop")
-def db_stop() -> None:
-    """Stop the embedded server, whoever uses it."""
-    from tt_assets.commands.database import stop_embedded
-
-    say("Stopped the embedded server." if stop_embedded(Settings()) else "No embedded server was running.")
-
-
-@db.command("status")
-@as_json
-def db_status(json_: bool) -> None:
-    """Where the database is, whether it answers, and its schema; exit code 1 where it cannot be used as it is."""
-    from tt_assets.commands.database import describe
-
-    told = describe(Settings())
-    if json_:
-        print_json(told)
-    else:
-        print_one(told, title="database")
-    sys.exit(0 if told["ready"] else 1)
-
-
-@db.command("upgrade")
-def db_upgrade() -> None:
-    """Create or upgrade the schema."""
-    from tt_assets.commands.platform import prepare
-    from tt_assets.storage.schema import current
-
-    say(f"Schema is at revision {current(prepare(sync=False).database)}.")
-
-
-@db.command("url")
-@click.option("--show-password", is_flag=True, help="Print the password too.")
-def db_url(show_password: bool) -> None:
-    """Print the address of the tables."""
-    from tt_assets.storage.database import Database
-
-    database = Database.from_settings(Settings())
-    say(database.adbc_uri() if show_password else database.masked())
-
-
-@db.command("psql", context_settings={"ignore_unknown_options": True})
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def db_psql(arguments: tuple[str, ...]) -> None:
-    """Open psql on the tables; ARGUMENTS go to psql."""
-    from tt_assets.commands.database import psql
-
-    sys.exit(psql(Settings(), arguments))
-
-
 @commands.command("settings")
 @as_json
 def settings_(json_: bool) -> None:
@@ -318,7 +198,7 @@ def settings_(json_: bool) -> None:
         {"variable": f"TT_{name.upper()}", "value": str(getattr(current, name)), "meaning": field.description}
         for name, field in Settings.model_fields.items()
     ]
-    _show(rows, json_, title="settings (environment or .env)")
+    show(rows, json_, title="settings (environment or .env)")
 
 
 @commands.command(short_help="Run a benchmark; prints JSON lines.")
@@ -331,7 +211,7 @@ def bench(name: str | None, json_: bool) -> None:
     from tt_assets.bench import BENCHMARKS, run
 
     if name is None:
-        _show([{"benchmark": key, "measures": meaning} for key, meaning in BENCHMARKS.items()], json_, "benchmarks")
+        show([{"benchmark": key, "measures": meaning} for key, meaning in BENCHMARKS.items()], json_, "benchmarks")
         return
     if name not in BENCHMARKS:
         raise UserError(f"Unknown benchmark {name!r}; there are: {', '.join(BENCHMARKS)}.")
@@ -351,16 +231,6 @@ def _span(settings: Settings, first: str | None, last: str | None) -> Any:
     )
 
 
-def _own_watchlist() -> Any:
-    """The watchlist file to edit; the bundled sample is not the user's to change."""
-    from tt_assets.settings import SAMPLE_WATCHLIST
-
-    path = Settings().watchlist
-    if path == SAMPLE_WATCHLIST:
-        raise UserError(f"{path} is the bundled sample; copy it, set TT_WATCHLIST to the copy and edit that.")
-    return path
-
-
 def _print_status(platform: Any, *, json_: bool) -> None:
     from tt_assets.commands.platform import open_instance
     from tt_assets.commands.status import status_grid, table_statuses
@@ -372,13 +242,6 @@ def _print_status(platform: Any, *, json_: bool) -> None:
         out().print(status_grid(statuses))
 
 
-def _show(rows: Sequence[dict[str, Any]], json_: bool, title: str) -> None:
-    if json_:
-        print_json(rows)
-    else:
-        print_rows(rows, title)
-
-
 def _finish(outcome: Any) -> None:
     from tt_assets.commands.backfill import show_failures
 
@@ -386,6 +249,9 @@ def _finish(outcome: Any) -> None:
         show_failures(outcome, err())
         sys.exit(1)
 
+
+commands.add_command(watchlist)
+commands.add_command(db)
 
 if __name__ == "__main__":
     main()

@@ -41,16 +41,21 @@ def measure(scale: Scale | None = None) -> Iterator[dict[str, Any]]:
         settings = write_market(home.folder, scale.instruments, scale.sessions)
         home.measure(["tt", "watchlist", "sync"], settings)
         yield {"cells": scale.cells, "tables": 3, "load": load()}
-        seconds = []
+        seconds, busy = [], []
         for number in range(scale.rounds):
             whole = home.measure(["tt", "backfill", "market"], settings)
             seconds.append(whole.seconds * 1000 / scale.cells)
+            if whole.busy_seconds is not None:
+                busy.append(whole.busy_seconds * 1000 / scale.cells)
             say(f"range run {number + 1} of {scale.rounds}: {whole.seconds:.1f} s, {seconds[-1]:.2f} s per 1,000 cells")
         yield {
             "figure": "range run, seconds per 1,000 cells",
             **held_against(Aim.AT_MOST, SECONDS_PER_1000_CELLS, seconds),
             "filling_empty_tables": round(seconds[0], 3),
+            "load_after": load(),
         }
+        if busy:
+            yield {"figure": "range run, processor seconds of the process per 1,000 cells", **spread(busy)}
         say(f"{scale.single_runs} runs of one cell in one process")
         together = json.loads(home.measure(["single-runs", str(scale.single_runs)], settings).output)
         yield {"figure": "one run per partition in one process, seconds per cell", **spread(together)}

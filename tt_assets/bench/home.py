@@ -43,8 +43,10 @@ class Measured:
     """One process from its start to its end."""
 
     seconds: float
+    busy_seconds: float | None
+    """Processor time of the process and its children, which other people's work changes far less than `seconds`."""
     peak_bytes: int | None
-    """Largest resident set of the process or of any of its children; None where the system does not say."""
+    """Largest resident set of the process or of any of its children. Both are None where the system does not say."""
     output: str
 
 
@@ -80,7 +82,7 @@ class Home:
                 stderr=err,
             )
             try:
-                peak = _wait(process)
+                busy, peak = _wait(process)
             except BaseException:
                 process.kill()
                 process.wait()
@@ -94,7 +96,7 @@ class Home:
             raise BenchmarkFailed(
                 f"`{' '.join(arguments)}` ended with {process.returncode}: {said[-1] if said else 'it said nothing'}."
             )
-        return Measured(seconds, peak, output)
+        return Measured(seconds, busy, peak, output)
 
 
 @contextmanager
@@ -165,14 +167,15 @@ def write_market(folder: Path, instruments: int, count: int) -> dict[str, str]:
     }
 
 
-def _wait(process: subprocess.Popen[str]) -> int | None:
-    """Wait for `process`; the peak of its resident set, its own waited-for children included."""
+def _wait(process: subprocess.Popen[str]) -> tuple[float | None, int | None]:
+    """Wait for `process`; its processor time and the peak of its resident set, its waited-for children included."""
     if not hasattr(os, "wait4"):
         process.wait()
-        return None
+        return None, None
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss * unit
 
 
 @contextmanager

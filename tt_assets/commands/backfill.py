@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tt_assets import progress
 from tt_assets.commands.platform import INSTRUMENTS, TRADED, Platform
+from tt_assets.commands.pools import free_slots_of_ended_runs, refuse_held
 from tt_assets.commands.runs import OnEvent, Outcome, bury_dead_runs, materialize
 from tt_assets.commands.selection import Span, date_keys
 from tt_assets.errors import UserError
@@ -20,6 +21,7 @@ from tt_assets.partitions import quarter_of
 from tt_assets.settings import PriceSourceName, Settings
 from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES
 
+TRAINING_POOL = "training"
 INTERRUPTED = "DagsterExecutionInterruptedError"
 
 
@@ -37,6 +39,7 @@ def backfill(
     order = list(instance.get_dynamic_partitions(INSTRUMENTS))
     cells = {(day, name) for day in dates for name in instruments}
     bury_dead_runs(instance)
+    free_slots_of_ended_runs(instance)
     with progress_bar(len(cells) * len(tables), tables) as on_event:
         return materialize(instance, MARKET_JOB, tables, cells, keys, order, whole_instruments=True, on_event=on_event)
 
@@ -63,6 +66,9 @@ def train(
     order = list(instance.get_dynamic_partitions(TRADED))
     cells = {(window, name) for window in windows for name in traded}
     bury_dead_runs(instance)
+    free_slots_of_ended_runs(instance)
+    if "tt_policy" in tables:
+        refuse_held(instance, TRAINING_POOL)
     with progress_bar(len(cells) * len(tables), tables) as on_event:
         return materialize(instance, AGENTS_JOB, tables, cells, keys, order, whole_instruments=False, on_event=on_event)
 

@@ -60,6 +60,7 @@ def psql(settings: Settings, arguments: Sequence[str]) -> int:
     in_use.hold(settings)
     program = _program(settings)
     database = Database.from_settings(settings, start=True)
+    database.connect().close()  # our words for what is wrong, not psql's
     parts = {key: str(value) for key, value in conninfo_to_dict(database.adbc_uri()).items()}
     names = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD", "dbname": "PGDATABASE"}
     settings_ = {variable: parts[key] for key, variable in names.items() if key in parts}

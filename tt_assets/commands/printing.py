@@ -11,10 +11,12 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+import click
 from rich.console import Console
 from rich.table import Table as Grid
 
 WIDER_THAN_ANY_LINE = 10_000
+as_json = click.option("--json", "json_", is_flag=True, help="Print JSON instead of a table.")
 
 
 def out() -> Console:
@@ -45,6 +47,14 @@ def print_rows(rows: Sequence[dict[str, Any]], title: str) -> None:
     for row in rows:
         grid.add_row(*map(_text, row.values()))
     out().print(grid, highlight=False)
+
+
+def show(rows: Sequence[dict[str, Any]], json_: bool, title: str) -> None:
+    """`rows` as JSON or as a table."""
+    if json_:
+        print_json(rows)
+    else:
+        print_rows(rows, title)
 
 
 def print_one(row: dict[str, Any], title: str) -> None:

@@ -45,9 +45,10 @@ def test_backfill_tells_the_cost_of_a_cell_in_bulk_and_alone(temporary_folder):
     assert list(temporary_folder.iterdir()) == []
     temporary_folder.rmdir()
     assert told[0]["cells"] == 120
-    bulk, together, apart = told[1:]
+    bulk, busy, together, apart = told[1:]
     assert bulk["aim"] == "at most 3"
     assert bulk["met"] is False  # a process for so few cells is mostly its imports
+    assert 0 < busy["median"] < bulk["median"]  # it waits for the server, and works on one core
     assert together["rounds"] == apart["rounds"] == 1
     assert together["median"] < apart["median"]  # one pays for the imports every time
 

@@ -151,7 +151,8 @@ def test_a_month_of_all_instruments_is_backfilled_by_the_daemon(ui: Ui, filled: 
     for table in tables[1:]:
         # The look-back across the first of the month was read: the first session of December has all its values.
         (first, before), *_ = filled.rows(
-            f"SELECT count(*) FILTER (WHERE timestamp = '2012-12-03'), count(*) FILTER (WHERE timestamp = '2012-11-30') "
+            "SELECT count(*) FILTER (WHERE timestamp = '2012-12-03'), "
+            "count(*) FILTER (WHERE timestamp = '2012-11-30') "
             f"FROM {table} WHERE instrument = 'IBM'"
         )
         assert first == before > 0

@@ -1,0 +1,80 @@
+"""What commands print: whole when piped, JSON where asked for, help for everything."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from tt_assets.cli import commands
+from tt_assets.settings import Settings
+from tt_assets_tests.commands.conftest import Tt
+
+
+def _every_command(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for name, command in group.commands.items():
+        yield (*path, name)
+        if isinstance(command, click.Group):
+            yield from _every_command(command, (*path, name))
+
+
+@pytest.mark.parametrize("path", list(_every_command(commands)), ids=" ".join)
+def test_every_command_explains_itself(tt: Tt, path: tuple[str, ...]) -> None:
+    told = tt(*path, "--help")
+    assert (told.code, told.err) == (0, "")
+    assert told.out.startswith(f"Usage: tt {' '.join(path)}")
+    assert "..." not in told.out.partition("Commands:")[2]  # no line of a list is cut
+
+
+def test_the_list_of_commands_is_whole(tt: Tt) -> None:
+    told = tt("--help")
+    names = [line.split()[0] for line in told.out.partition("Commands:")[2].splitlines() if line.strip()]
+    assert names == sorted(
+        ["backfill", "bench", "db", "demo", "down", "settings", "status", "train", "up", "watchlist"]
+    )
+    assert "..." not in told.out.partition("Commands:")[2]
+
+
+def test_settings_as_json_are_every_setting(tt: Tt) -> None:
+    told = tt("settings", "--json", TT_TRAIN_STEPS="123")
+    rows = {row["variable"]: row for row in json.loads(told.out)}
+    assert set(rows) == {f"TT_{name.upper()}" for name in Settings.model_fields}
+    assert rows["TT_TRAIN_STEPS"]["value"] == "123"
+    assert all(row["meaning"] for row in rows.values())
+
+
+def test_a_long_value_is_neither_cut_nor_wrapped_in_a_pipe(tt: Tt, tmp_path: Path) -> None:
+    path = tmp_path / ("long-" * 40) / "bars.csv"
+    told = tt("settings", TT_BARS_PATH=str(path))
+    assert any(str(path) in line for line in told.out.splitlines())
+
+
+def test_the_watchlist_is_listed_as_a_table_and_as_json(tt: Tt, tmp_path: Path) -> None:
+    path = tmp_path / "watchlist.csv"
+    path.write_text("symbol,description,portfolio\nBRK B,Berkshire [class B],value;big\nIBM,,\n")
+    listed = json.loads(tt("watchlist", "list", "--json", TT_WATCHLIST=str(path)).out)
+    assert [row["symbol"] for row in listed] == ["BRK B", "IBM"]
+    assert listed[0]["portfolios"] == ["value", "big"]
+    table = tt("watchlist", "list", TT_WATCHLIST=str(path)).out
+    assert "Berkshire [class B]" in table
+    assert "value, big" in table
+
+
+def test_the_state_of_a_stopped_embedded_server_is_told_with_exit_code_1(tt: Tt) -> None:
+    told = tt("db", "status", "--json")
+    state = json.loads(told.out)
+    assert (told.code, state["server"], state["answers"], state["ready"]) == (1, "embedded", False, False)
+    assert "tt db start" in state["reason"]
+
+
+def test_down_and_stop_where_nothing_runs_say_so(tt: Tt) -> None:
+    assert tt("down").out == "No `tt up` was running.\n"
+    told = tt("db", "stop")
+    assert (told.code, told.out) == (0, "No embedded server was running.\n")
+
+
+def test_benchmarks_are_listed_as_json(tt: Tt) -> None:
+    assert {row["benchmark"] for row in json.loads(tt("bench", "--json").out)} >= {"io", "backfill"}
