@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import click
@@ -178,6 +179,51 @@ def train(first: str | None, last: str | None, instruments: str | None) -> None:
     check_trading(settings)
     span = _span(settings, first, last)
     _finish(run_training(prepare(settings), open_instance(), span, traded))
+
+
+@commands.command(short_help="Judge agents against baselines; writes HTML.")
+@click.option("--instruments", metavar="P,Q", help="Symbols or portfolios. Default: all that have episodes.")
+def report(instruments: str | None) -> None:
+    """Judge the agents out of sample against the baselines, one self-contained HTML file per symbol or portfolio.
+
+    The same plots and figures are in the page of the asset `report` in the UI.
+    """
+    from tt_assets.commands.backfill import check_trading
+    from tt_assets.commands.platform import open_instance, prepare
+    from tt_assets.commands.report import reportable, write_reports
+    from tt_assets.commands.selection import known_instruments
+
+    settings = Settings()
+    check_trading(settings)
+    platform = prepare(settings)
+    known = reportable(platform)
+    if not known:
+        raise UserError("No agent has a finished episode yet; run `tt train` (or `tt demo`) first.")
+    chosen = known_instruments(instruments, known, "instrument or portfolio with episodes")
+    outcome, written = write_reports(platform, open_instance(), chosen)
+    for path in written:
+        say(str(path))
+    _finish(outcome)
+
+
+@commands.group()
+def signals() -> None:
+    """Signal scores."""
+
+
+@signals.command("import", short_help="Import scores from a CSV or parquet file.")
+@click.argument("file", type=click.Path(path_type=Path))
+def signals_import(file: Path) -> None:
+    """Import FILE: instrument, timestamp, signal_name, score in [-1, 1], and perhaps meta_json.
+
+    The file lands whole or not at all. Its cells are reported to Dagster, so lineage stays true.
+    """
+    from tt_assets.commands.platform import prepare
+    from tt_assets.commands.signals_import import import_scores
+
+    prepare()
+    done = import_scores(file)
+    say(f"Imported {done.rows:,} scores into {done.cells:,} partitions of tt_signal_scores.")
 
 
 @commands.command(short_help="Rows, timestamps and partitions of every table.")

@@ -2,7 +2,9 @@
 
 import base64
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
+from typing import cast
 
 import dagster as dg
 import pandas as pd
@@ -49,12 +51,11 @@ def finished_windows(market: MarketReader, traded: str) -> Mapping[Window, pd.Da
     rows = market.rolled_policies(traded)
     if rows.empty:
         raise UserError(f"No finished episode of {traded}; run `tt train --instruments {traded}` first.")
-    return {Window(start.date(), traded): own for start, own in rows.groupby("window_start", sort=True)}
+    by_window = rows.groupby(rows["window_start"].dt.date, sort=True)
+    return {Window(cast("date", start), traded): own for start, own in by_window}
 
 
-def judged(
-    market: MarketReader, windows: Mapping[Window, pd.DataFrame], traded: str, settings: Settings
-) -> Judgement:
+def judged(market: MarketReader, windows: Mapping[Window, pd.DataFrame], traded: str, settings: Settings) -> Judgement:
     """Agents and baselines rolled anew over `windows` in every scenario of costs and delay, and chained."""
     config = trading_config(settings)
     symbols = read_watchlist(settings.watchlist).members(traded)
@@ -106,4 +107,3 @@ def report_file(settings: Settings, traded: str) -> Path:
     """Where the HTML file of `traded` lies; characters a file name should not have are replaced."""
     plain = "".join(sign if sign.isalnum() or sign in "-_." else "_" for sign in traded)
     return settings.home / "reports" / f"{plain}.html"
-

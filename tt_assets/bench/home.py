@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 from types import FrameType
 from typing import NoReturn
 
@@ -167,7 +168,7 @@ def write_market(folder: Path, instruments: int, count: int) -> dict[str, str]:
     }
 
 
-def _wait(process: subprocess.Popen[str]) -> tuple[float | None, int | None]:
+def _wait(process: subprocess.Popen[Any]) -> tuple[float | None, int | None]:
     """Wait for `process`; its processor time and the peak of its resident set, its waited-for children included."""
     if not hasattr(os, "wait4"):
         process.wait()

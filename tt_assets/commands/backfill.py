@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from tt_assets import progress
-from tt_assets.commands.platform import INSTRUMENTS, TRADED, Platform
+from tt_assets.commands.platform import INSTRUMENTS, TRADED, Platform, find_own_modules
 from tt_assets.commands.pools import free_slots_of_ended_runs, refuse_held
 from tt_assets.commands.runs import OnEvent, Outcome, bury_dead_runs, materialize
 from tt_assets.commands.selection import Span, date_keys
@@ -106,14 +106,22 @@ def check_bars(settings: Settings) -> None:
 
 def check_trading(settings: Settings) -> None:
     """Raise a `UserError` for a scheme that is unknown or trading settings that contradict each other."""
+    find_own_modules(settings)
     from tt_assets.assets.spans import trading_config
+    from tt_assets.trading.baselines import BASELINES
+    from tt_assets.trading.costs import cost_model
     from tt_assets.trading.registry import named
-    from tt_assets.trading.rewards import REWARD_SCHEMES
-    from tt_assets.trading.schemes import ACTION_SCHEMES
+    from tt_assets.trading.rewards import reward_scheme
+    from tt_assets.trading.schemes import action_scheme
+    from tt_assets.trading.stoppers import stoppers
 
     config = trading_config(settings)
-    named(ACTION_SCHEMES, config.action_scheme, "TT_ACTION_SCHEME")
-    named(REWARD_SCHEMES, config.reward_scheme, "TT_REWARD_SCHEME")
+    action_scheme(config)
+    reward_scheme(config, 1)
+    cost_model(config)
+    stoppers(config)
+    for name in settings.baselines:
+        named(BASELINES, name, "baseline")
 
 
 def show_failures(outcome: Outcome, console: Console, most: int = 20) -> None:

@@ -63,8 +63,12 @@ def find_own_modules(settings: Settings) -> None:
 
 def _python_path(settings: Settings) -> list[str]:
     given = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
-    own = [os.getcwd()] if settings.feature_modules or settings.signal_modules else []  # noqa: PTH109 - as given
+    own = [os.getcwd()] if _own_modules(settings) else []  # noqa: PTH109 - as given
     return [*given, *(folder for folder in own if folder not in given)]
+
+
+def _own_modules(settings: Settings) -> tuple[str, ...]:
+    return (*settings.feature_modules, *settings.signal_modules, *settings.trading_modules)
 
 
 def prepare(settings: Settings | None = None, *, sync: bool = True) -> Platform:

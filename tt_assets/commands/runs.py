@@ -179,9 +179,10 @@ def _reasons(event: dg.DagsterEvent) -> tuple[Mapping[str, str], str]:
     if told is not None:
         return told.value, ""
     error = failure.error
-    while error is not None and error.cause is not None:
-        error = error.cause
-    return {}, (error.message.strip().splitlines() or ["no message"])[0] if error else "no message"
+    if error is not None and error.cause is not None and error.cls_name and error.cls_name.startswith("Dagster"):
+        error = error.cause  # what the asset raised, below Dagster's wrapper
+    message = (error.message.strip().splitlines() or ["no message"])[0] if error else "no message"
+    return {}, message.removeprefix("tt_assets.errors.UserError: ")
 
 
 def _this_process() -> str:

@@ -8,6 +8,7 @@ the driver writes the same rows into the same tables, events and their tags in o
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from functools import partial
 from typing import Any
 
@@ -59,5 +60,5 @@ def _insert(connection: Connection, table: Table, columns: Sequence[str], rows: 
     from psycopg2.extras import execute_values
 
     statement = f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES %s RETURNING id"
-    with connection.connection.cursor() as cursor:
+    with closing(connection.connection.cursor()) as cursor:
         return [number for (number,) in execute_values(cursor, statement, rows, page_size=len(rows), fetch=True)]

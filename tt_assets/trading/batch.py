@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tt_assets.errors import UserError
@@ -59,14 +62,22 @@ def train_many(
 
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread_each) as pool:
-        waiting = {pool.submit(_train, job): place for place, job in enumerate(jobs)}
-        for done, future in enumerate(as_completed(waiting), start=1):
-            place = waiting[future]
-            try:
-                results[place] = future.result()
-            except Exception as error:  # noqa: BLE001 - a killed worker must not take the other trainings with it
-                results[place] = _failed(jobs[place], error)
-            _tell(report, done, len(jobs), jobs[place])
+        with _interrupts_not_inherited():
+            waiting = {pool.submit(_train, job): place for place, job in enumerate(jobs)}
+        try:
+            for done, future in enumerate(as_completed(waiting), start=1):
+                place = waiting[future]
+                try:
+                    results[place] = future.result()
+                except Exception as error:  # noqa: BLE001 - a killed worker must not take the other trainings with it
+                    results[place] = _failed(jobs[place], error)
+                _tell(report, done, len(jobs), jobs[place])
+        except BaseException:
+            # Ctrl-C or a cancelled run: leaving the block would wait for every training that has not begun.
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in multiprocessing.active_children():
+                worker.terminate()
+            raise
     return [result for result in results if result is not None]
 
 
@@ -80,6 +91,19 @@ def _train(job: TrainingJob) -> TrainingResult:
 def _failed(job: TrainingJob, error: Exception) -> TrainingResult:
     lines = "" if isinstance(error, UserError) else "".join(traceback.format_exception(error))
     return TrainingResult(job.name, None, error, lines)
+
+
+@contextmanager
+def _interrupts_not_inherited() -> Iterator[None]:
+    """Processes started in this block leave Ctrl-C, which a terminal sends to all of them, to their parent."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may change a handler
+        return
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def _one_thread_each() -> None:
