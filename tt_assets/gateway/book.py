@@ -31,7 +31,7 @@ class WireBar(NamedTuple):
     close: str
     volume: str
     wap: str
-    count: str
+    trades: str
 
 
 class BarBook:
