@@ -80,8 +80,10 @@ class BarBook:
             bars = self._frames[symbol]
             days = bars["timestamp"].dt.strftime("%Y%m%d").tolist()
             columns = [_texts(bars[name]) for name in ("open", "high", "low", "close", "volume")]
-            closes = columns[3]
-            rows = [WireBar(*cells, "1") for cells in zip(days, *columns, closes, strict=True)]
+            rows = [
+                WireBar(day, opened, high, low, close, volume, wap=close, trades="1")
+                for day, opened, high, low, close, volume in zip(days, *columns, strict=True)
+            ]
             self._rows[symbol] = (days, rows)
         return self._rows[symbol]
 

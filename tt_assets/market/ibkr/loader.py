@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Hashable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -31,8 +31,10 @@ ATTEMPTS_WHEN_PACED = 8
 """Being told to slow down says nothing against the request itself."""
 ATTEMPTS_WHEN_SHORT = 2
 """An answer that is whole but lacks sessions is asked for once more, then taken for what it is."""
-MOST_DROPS = 10
+MOST_DROPS = 5
 """Connections lost while one instrument was asked, before it counts as what drops them."""
+SUSPECT_DROPS = 2
+"""From so many on it is asked apart from other suspects, so that the guilty one does not take them with it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +118,7 @@ class Loader:
         self._on_progress = on_progress
         self._pacer = Pacer(config)
         self._details = asyncio.Semaphore(DETAILS_AT_ONCE)
+        self._suspects = asyncio.Lock()
         self.tally = Tally()
 
     async def load(self, asks: Sequence[HistoryAsk]) -> list[Answer | Failure]:
@@ -171,7 +174,8 @@ class Loader:
     async def _attempt(self, ask: HistoryAsk, state: _State) -> Answer | None:
         """Ask once; None where the answer lacks sessions and asking once more may help."""
         contract = await self._contract(ask.instrument)
-        rows = await self._history(ask, contract)
+        async with self._suspects if state.drops >= SUSPECT_DROPS else nullcontext():
+            rows = await self._history(ask, contract)
         settled = settle(ask, rows, self._latest)
         withheld: list[Withheld] = []
         listed = None
