@@ -113,13 +113,17 @@ class Outage:
         call.send_error(1100, "Connectivity between IB and Trader Workstation has been lost.", system=True)
         await asyncio.sleep(self.seconds)
         words = "data maintained" if self.back == 1102 else "data lost"
-        call.send_error(self.back, f"Connectivity between IB and Trader Workstation has been restored - {words}.", system=True)
+        call.send_error(
+            self.back, f"Connectivity between IB and Trader Workstation has been restored - {words}.", system=True
+        )
         await asyncio.Event().wait()
 
 
 async def id_in_use(call: Call) -> None:
     """Error 326, then the connection is closed."""
-    call.send_error(326, "Unable to connect as the client id is already in use. Retry with a unique client id.", system=True)
+    call.send_error(
+        326, "Unable to connect as the client id is already in use. Retry with a unique client id.", system=True
+    )
     call.drop()
 
 

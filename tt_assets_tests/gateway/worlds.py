@@ -69,7 +69,9 @@ def stored(bars: pd.DataFrame) -> Callable[[Sequence[str], date, date], StoredBa
     """A reader over bars that are stored already."""
 
     def read(instruments: Sequence[str], first: date, last: date) -> StoredBars:
-        rows = bars[bars["instrument"].isin(instruments) & bars["timestamp"].between(pd.Timestamp(first), pd.Timestamp(last))]
+        rows = bars[
+            bars["instrument"].isin(instruments) & bars["timestamp"].between(pd.Timestamp(first), pd.Timestamp(last))
+        ]
         return StoredBars(rows.reset_index(drop=True))
 
     return read

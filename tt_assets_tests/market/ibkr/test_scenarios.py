@@ -91,7 +91,12 @@ FINAL = {
     "pacing violation": (Refuse(*faults.PACING), Outcome.PACED, 8, r"pacing violation.*TT_IBKR_MIN_INTERVAL"),
     "no data": (Refuse(*faults.NO_DATA), Outcome.NO_BARS, 1, r"no daily bars.*no data.*off the watchlist"),
     "no permission": (Refuse(*faults.NO_PERMISSION), Outcome.NOT_PERMITTED, 1, r"may not see.*Subscribe"),
-    "no permission, code 10089": (Refuse(10089, "Requires subscription."), Outcome.NOT_PERMITTED, 1, r"error 10089.*Subscr"),
+    "no permission, code 10089": (
+        Refuse(10089, "Requires subscription."),
+        Outcome.NOT_PERMITTED,
+        1,
+        r"error 10089.*Subscr",
+    ),
     "refused": (Refuse(321, "Error validating request"), Outcome.BAD_REQUEST, 1, r"error 321.*primary_exchange"),
     "unknown text of 162": (Refuse(*faults.OTHER_ADDRESS), Outcome.UNAVAILABLE, 3, r"after 3 attempts.*different IP"),
     "no answer": (faults.silent, Outcome.TIMED_OUT, 3, r"no answer after 3 attempts.*TT_IBKR_TIMEOUT"),
@@ -134,7 +139,10 @@ def test_a_contract_that_drops_the_connection_each_time_fails_alone(load: Load):
 
 
 BAD_BARS = {
-    "duplicate": (Bars(lambda bars: [row for bar in bars for row in [bar] * (1 + (bar.date == STAMP))]), BarRule.DUPLICATE),
+    "duplicate": (
+        Bars(lambda bars: [row for bar in bars for row in [bar] * (1 + (bar.date == STAMP))]),
+        BarRule.DUPLICATE,
+    ),
     "NaN": (edit(close="nan"), BarRule.PRICE),
     "infinite": (edit(high="inf"), BarRule.PRICE),
     "zero": (edit(open="0"), BarRule.PRICE),
@@ -174,7 +182,9 @@ def test_a_date_that_nobody_can_read_is_a_fault_and_its_session_is_not_taken_for
 WRITTEN = {
     "disorder": lambda bars: bars[::-1],
     "with time and zone": lambda bars: [bar._replace(date=f"{bar.date} 00:00:00 US/Eastern") for bar in bars],
-    "at the opening, with zone": lambda bars: [bar._replace(date=f"{bar.date} 09:30:00 America/New_York") for bar in bars],
+    "at the opening, with zone": lambda bars: [
+        bar._replace(date=f"{bar.date} 09:30:00 America/New_York") for bar in bars
+    ],
     "midnight in UTC": lambda bars: [bar._replace(date=f"{bar.date}-00:00:00 UTC") for bar in bars],
     "epoch of midnight": lambda bars: [bar._replace(date=str(pd.Timestamp(bar.date).value // 10**9)) for bar in bars],
     "epoch of the opening": lambda bars: [
