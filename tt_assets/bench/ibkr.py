@@ -23,7 +23,7 @@ from tt_assets.market.bars import BAR_COLUMNS
 from tt_assets.market.calendar import NEW_YORK, sessions
 from tt_assets.market.ibkr import IbkrBars, IbkrConfig
 from tt_assets.market.ibkr.pacing import seconds_needed
-from tt_assets.market.sources import BarRequest, Outcome
+from tt_assets.market.sources import BarRequest, Fetched, Outcome
 
 INSTRUMENTS = 150
 LAST = date(2024, 3, 1)
@@ -70,14 +70,17 @@ def _measure(
     evening = datetime(LAST.year, LAST.month, LAST.day, 20, tzinfo=NEW_YORK)
     source = IbkrBars(config, clock=lambda: evening)
     memory = _peak_megabytes()
-    started = time.perf_counter()
+    started, busy = time.perf_counter(), time.process_time()
     load = source.load(requests)
-    wall = time.perf_counter() - started
+    wall, busy = time.perf_counter() - started, time.process_time() - busy
     gateway.send("counts")
     seen, most_open, shortest_repeat = gateway.recv()
     count = len(symbols)
     ideal = max(count * latency / config.max_in_flight, count * interval)
-    landed = pd.concat([result.bars for result in load.results if result.outcome is Outcome.LOADED], ignore_index=True)
+    landed = pd.concat(
+        [result.bars for result in load.results if isinstance(result, Fetched) and result.outcome is Outcome.LOADED],
+        ignore_index=True,
+    )
     return {
         "benchmark": "ibkr",
         "instruments": count,
@@ -86,6 +89,7 @@ def _measure(
         "latency_s": latency,
         "interval_s": interval,
         "wall_s": round(wall, 2),
+        "cpu_s": round(busy, 2),
         "ideal_s": round(ideal, 2),
         "estimated_s": round(seconds_needed(count, config, latency), 2),
         "ratio_to_ideal": round(wall / ideal, 2),

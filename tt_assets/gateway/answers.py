@@ -85,8 +85,8 @@ class HistoryFields:
 def history(request_id: int, bars: Sequence[WireBar]) -> bytes:
     """Message 17: every bar of an answer; its end is the end of the message."""
     first, last = (bars[0].date, bars[-1].date) if bars else ("", "")
-    flat = [text for bar in bars for text in bar]
-    return frame(17, request_id, f"{first} 00:00:00 US/Eastern", f"{last} 00:00:00 US/Eastern", len(bars), *flat)
+    head = (17, request_id, f"{first} 00:00:00 US/Eastern", f"{last} 00:00:00 US/Eastern", len(bars))
+    return frame("\0".join([*map(str, head), *("\0".join(bar) for bar in bars)]))
 
 
 def error(version: int, request_id: int, code: int, text: str) -> bytes:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from tt_assets.market.bars import BarFault, check_bars
@@ -63,15 +65,23 @@ class Withheld:
 def settle(ask: HistoryAsk, rows: pd.DataFrame, latest: date) -> Settled:
     """Check the `rows` of an answer (see wire.read_history); `latest` is the newest session whose bar is final.
 
-    Rows of later days, today's unfinished bar above all, are left out without a fault.
+    Rows of later days, today's unfinished bar above all, and of days before the ask are left out without a fault.
     """
-    days = np.array([day if isinstance(day, date) else None for day in rows["timestamp"]], dtype="datetime64[D]")
-    rows = rows[~(days > np.datetime64(latest, "D"))]
+    days = _readable_days(rows["timestamp"])
+    beyond = (days > np.datetime64(latest, "D")) | (days < np.datetime64(ask.first, "D"))
+    rows = rows[~beyond] if beyond.any() else rows
     checked = check_bars(rows, known=(ask.symbol,))
     dated = [fault.session for fault in checked.faults if isinstance(fault.session, date)]
     stamps = checked.clean["timestamp"]
     ends = [*dated, *(stamps.iloc[[0, -1]].dt.date if len(stamps) else ())]
     return Settled(ask, checked.clean, checked.faults, min(ends, default=None), max(ends, default=None))
+
+
+def _readable_days(stamps: pd.Series[Any]) -> npt.NDArray[np.datetime64]:
+    """The days (rows,) as datetime64[D], NaT where there is only a text."""
+    if stamps.dtype.kind == "M":
+        return stamps.to_numpy().astype("datetime64[D]")
+    return np.array([day if isinstance(day, date) else None for day in stamps], dtype="datetime64[D]")
 
 
 def listing_agrees(settled: Settled, first_day: date) -> bool:

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from tt_assets.market._watchlist_format import Instrument
 from tt_assets.market.ibkr.config import IbkrConfig
 from tt_assets.market.ibkr.faults import (
@@ -27,7 +25,6 @@ from tt_assets.market.ibkr.faults import (
     RequestFailed,
     classify,
 )
-from tt_assets.market.ibkr.wire import read_history
 from tt_assets.market.sources import Outcome
 
 if TYPE_CHECKING:
@@ -68,16 +65,17 @@ class Link:
     async def matches(self, instrument: Instrument) -> list[ContractMatch]:
         """Contracts that fit `instrument`. Raises RequestFailed, LinkDown."""
         found = await self._ask(
-            instrument.symbol,
             lambda request: self._ib.client.reqContractDetails(request, stock(instrument)),
         )
         return [ContractMatch(d.contract.conId, d.contract.primaryExchange, d.contract.currency) for d in found]
 
-    async def history(self, instrument: Instrument, contract_id: int, duration: str) -> pd.DataFrame:
-        """Daily bars of the regular session up to now, as sent (wire.read_history). Raises RequestFailed, LinkDown."""
+    async def history(self, instrument: Instrument, contract_id: int, duration: str) -> list[str]:
+        """Daily bars of the regular session up to now: the fields of message 17 (see wire.read_history).
+
+        Raises RequestFailed, LinkDown.
+        """
         client = self._ib.client
-        bars: pd.DataFrame = await self._ask(
-            instrument.symbol,
+        fields: list[str] = await self._ask(
             lambda request: client.reqHistoricalData(
                 request,
                 stock(instrument, contract_id),
@@ -92,13 +90,12 @@ class Link:
             ),
             client.cancelHistoricalData,
         )
-        return bars
+        return fields
 
     async def first_day(self, instrument: Instrument, contract_id: int) -> date:
         """The day of the earliest trade IBKR has. Raises RequestFailed, LinkDown."""
         client = self._ib.client
         moment: date = await self._ask(
-            instrument.symbol,
             lambda request: client.reqHeadTimeStamp(request, stock(instrument, contract_id), "TRADES", True, 1),
             client.cancelHeadTimeStamp,
         )
@@ -127,13 +124,13 @@ class Link:
         self._fall(why)
         self._ib.disconnect()
 
-    async def _ask(self, symbol: str, send: Callable[[int], None], cancel: Callable[[int], None] | None = None) -> Any:
+    async def _ask(self, send: Callable[[int], None], cancel: Callable[[int], None] | None = None) -> Any:
         if not (self.up and self._serving.is_set()):
             raise LinkDown("the link is down")
         wrapper = self._ib.wrapper
         try:
             request = self._ib.client.getReqId()
-            future = wrapper.startReq(request, symbol)
+            future = wrapper.startReq(request)
             send(request)
         except ConnectionError as lost:
             raise LinkDown(str(lost)) from lost
@@ -181,19 +178,12 @@ class Link:
             registry.pop(key, None)
 
     def _on_history(self, fields: Sequence[str]) -> None:
-        """Stands in for ib_insync's reader of message 17."""
+        """Stands in for ib_insync's reader of message 17: the answer goes to whoever waits for it, as it came."""
         try:
             request = int(fields[1])
         except (IndexError, ValueError):
             return  # it names no request; whoever waits for it runs into the timeout
-        if request not in self._ib.wrapper._futures:
-            return  # given up meanwhile
-        try:
-            # `_ask` registered the symbol there, which ib_insync only shows in its messages.
-            symbol = str(self._ib.wrapper._reqId2Contract[request])
-            self._ib.wrapper._endReq(request, read_history(symbol, fields))
-        except RequestFailed as garbled:
-            self._ib.wrapper._endReq(request, garbled, success=False)
+        self._ib.wrapper._endReq(request, list(fields))
 
     def _on_error(self, _request: int, code: int, text: str, _contract: object) -> None:
         if code == LINK_LOST:

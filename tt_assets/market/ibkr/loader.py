@@ -24,6 +24,7 @@ from tt_assets.market.ibkr.link import Link
 from tt_assets.market.ibkr.opening import Gateway, backed_off
 from tt_assets.market.ibkr.pacing import NotReady, Pacer, seconds_needed
 from tt_assets.market.ibkr.spans import HistoryAsk
+from tt_assets.market.ibkr.wire import read_history
 from tt_assets.market.sources import Outcome
 
 DETAILS_AT_ONCE = 16
@@ -175,8 +176,9 @@ class Loader:
         """Ask once; None where the answer lacks sessions and asking once more may help."""
         contract = await self._contract(ask.instrument)
         async with self._suspects if state.drops >= SUSPECT_DROPS else nullcontext():
-            rows = await self._history(ask, contract)
-        settled = settle(ask, rows, self._latest)
+            fields = await self._history(ask, contract)
+        # Reading takes milliseconds, in which the loop had better start the next request.
+        settled = await asyncio.to_thread(self._read, ask, fields)
         withheld: list[Withheld] = []
         listed = None
         if settled.ends_early:
@@ -193,6 +195,9 @@ class Loader:
             return None
         return Answer(settled, tuple(withheld), listed)
 
+    def _read(self, ask: HistoryAsk, fields: Sequence[str]) -> Settled:
+        return settle(ask, read_history(ask.symbol, fields), self._latest)
+
     async def _contract(self, instrument: Instrument) -> int:
         known = self._contracts.known(instrument)
         if known is not None:
@@ -205,7 +210,7 @@ class Loader:
                 await self._hear(link, failed)
                 raise
 
-    async def _history(self, ask: HistoryAsk, contract: int) -> pd.DataFrame:
+    async def _history(self, ask: HistoryAsk, contract: int) -> list[str]:
         async with self._turn((contract, ask.duration)) as link:
             self.tally.history += 1
             try:

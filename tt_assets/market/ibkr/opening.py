@@ -173,8 +173,8 @@ def _raise_unreachable(config: IbkrConfig, task: asyncio.Task[IB]) -> None:
         raise GatewaySilentError(_silent_words(config)) from error
     if isinstance(error, OSError):
         # asyncio words its errors after the call that failed; the number says what happened.
-        known = error.errno is not None and error.errno > 0
-        why = os.strerror(error.errno) if known else error.strerror or str(error) or type(error).__name__
+        number = error.errno or 0
+        why = os.strerror(number) if number > 0 else error.strerror or str(error) or type(error).__name__
         raise GatewayUnreachableError(
             f"Nothing answers at TT_IBKR_HOST:TT_IBKR_PORT = {config.address} ({why}). Start IB Gateway or TWS, enable "
             "its API, and use its port: Gateway 4002 (paper) or 4001 (live), TWS 7497 or 7496."

@@ -68,6 +68,8 @@ def compare(stored: pd.DataFrame, fetched: pd.DataFrame) -> Overlap:
 
     Both have BAR_COLUMNS with unique timestamps and finite positive prices; sessions in only one of them say nothing.
     """
+    if stored.empty or fetched.empty:
+        return NOTHING_COMPARED
     common = stored.merge(fetched, on="timestamp", suffixes=("_old", "_new"), validate="one_to_one")
     if common.empty:
         return NOTHING_COMPARED

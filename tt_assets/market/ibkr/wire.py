@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time
+from functools import lru_cache
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -25,9 +27,9 @@ CELLS = 8
 def read_history(symbol: str, fields: Sequence[str]) -> pd.DataFrame:
     """The bars of message 17 as they were sent: BAR_COLUMNS, in the order of the wire, unchecked.
 
-    `fields` begin with the message id and the request id. `timestamp` holds dates, and the raw text where no New York
-    date can be read from it. Raises RequestFailed(BAD_DATA) when count and cells do not match, a number cannot be read,
-    or there is no bar at all (a gateway says error 162 then).
+    `fields` begin with the message id and the request id. `timestamp` is datetime64[ns]; where a text names no New York
+    date it holds dates and raw texts as objects. Raises RequestFailed(BAD_DATA) when count and cells do not match, a
+    number cannot be read, or there is no bar at all (a gateway says error 162 then).
     """
     try:
         count = int(fields[4])
@@ -42,15 +44,17 @@ def read_history(symbol: str, fields: Sequence[str]) -> pd.DataFrame:
     except ValueError as wrong:
         raise RequestFailed(Outcome.BAD_DATA, f"a price or volume is no number: {wrong}") from wrong
     columns = {name: numbers[:, place] for place, name in enumerate(NUMBER_COLUMNS)}
-    return pd.DataFrame(
-        {"instrument": symbol, "timestamp": pd.Series(_days(table[:, 0].tolist()), dtype=object), **columns}
-    )
+    return pd.DataFrame({"instrument": symbol, "timestamp": _days(table[:, 0].tolist()), **columns})
 
 
-def _days(texts: Sequence[str]) -> list[date | str]:
-    return [read_day(text) or text for text in texts]
+def _days(texts: Sequence[str]) -> pd.Series[Any]:
+    days = [read_day(text) for text in texts]
+    if None in days:
+        return pd.Series([text if day is None else day for day, text in zip(days, texts, strict=True)], dtype=object)
+    return pd.Series(np.array(days, dtype="datetime64[D]").astype("datetime64[ns]"))
 
 
+@lru_cache(maxsize=50_000)  # every instrument has bars of the same days
 def read_day(text: str) -> date | None:
     """The New York date a bar's date text names, None where it names none for certain.
 

@@ -268,7 +268,7 @@ def test_an_interrupted_load_ends_its_session_and_its_thread(gateway: Start):
         "signal.setitimer(signal.ITIMER_REAL, 3.0); signal.signal(signal.SIGALRM, signal.default_int_handler)\n"
         f"bars = IbkrBars(quick({thread.port}, timeout=50.0), clock=lambda: EVENING)\n"
         "try:\n    bars.fetch(ask('A', 'B'))\nexcept KeyboardInterrupt:\n"
-        "    sys.exit(7 if 'ibkr' not in [thread.name for thread in threading.enumerate()] else 8)\n"
+        "    sys.exit(8 if any(t.name == 'ibkr' and t.is_alive() for t in threading.enumerate()) else 7)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], check=False, timeout=40, capture_output=True, text=True)
     assert done.returncode == 7, done.stderr
