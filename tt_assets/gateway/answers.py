@@ -29,13 +29,10 @@ class HistoryFields:
 
     contract_id: int
     symbol: str
-    exchange: str
-    currency: str
     end: str
     bar_size: str
     duration: str
     what: str
-    use_rth: bool
 
     @classmethod
     def of(cls, fields: Sequence[str]) -> HistoryFields:
@@ -44,12 +41,9 @@ class HistoryFields:
         return cls(
             contract_id=int(contract[0] or 0),
             symbol=contract[1],
-            exchange=contract[7],
-            currency=contract[9],
             end=rest[0],
             bar_size=rest[1],
             duration=rest[2],
-            use_rth=rest[3] == "1",
             what=rest[4],
         )
 

@@ -11,6 +11,7 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 
 from tt_assets.gateway import answers
@@ -83,7 +84,6 @@ class StandIn:
         if self._server is not None:
             await self._server.wait_closed()
             self._server = None
-        self.open_history = 0
 
     def drop_connections(self) -> None:
         """Cut every connection, as a gateway that is killed."""
@@ -108,6 +108,15 @@ class StandIn:
             client.drop()
 
 
+@dataclass(frozen=True, eq=False)
+class _Answering:
+    """A request being answered; `counted` when it counts against the most that may be open."""
+
+    task: asyncio.Task[None]
+    seen: SeenRequest
+    counted: bool
+
+
 class _Client:
     """One connection."""
 
@@ -116,8 +125,8 @@ class _Client:
         self.reader = reader
         self.writer = writer
         self.client_id = -1
-        self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._anonymous: set[asyncio.Task[None]] = set()
+        self._answering: set[_Answering] = set()
+        self._by_id: dict[int, _Answering] = {}
 
     def send(self, raw: bytes) -> None:
         """Write, unless the connection is gone."""
@@ -126,8 +135,8 @@ class _Client:
 
     def drop(self) -> None:
         """Close the connection and forget what was being answered. Bytes already written still go out."""
-        for task in [*self._tasks.values(), *self._anonymous]:
-            task.cancel()
+        for being in list(self._answering):
+            being.task.cancel()
         self.writer.close()
 
     async def talk(self) -> None:
@@ -203,36 +212,39 @@ class _Client:
         counted = kind in (Kind.HISTORY, Kind.HEAD)
         gateway.open_history += counted
         seen = gateway.log.begin(ask, gateway.open_history)
-        task = asyncio.create_task(self._answer(_Call(self, request_id, ask, fields), seen, counted))
-        if kind is Kind.TIME:
-            self._anonymous.add(task)
-            task.add_done_callback(self._anonymous.discard)
-        else:
-            self._tasks[request_id] = task
-            task.add_done_callback(lambda _: self._tasks.pop(request_id, None))
+        task = asyncio.create_task(self._answer(_Call(self, request_id, ask, fields), counted))
+        being = _Answering(task, seen, counted)
+        self._answering.add(being)
+        if kind is not Kind.TIME:
+            self._by_id[request_id] = being
+        # Not at the end of `_answer`: a task that is cancelled before its first step never gets there.
+        task.add_done_callback(lambda _: self._over(being, request_id))
 
-    async def _answer(self, call: _Call, seen: SeenRequest, counted: bool) -> None:
+    def _over(self, being: _Answering, request_id: int) -> None:
+        if being in self._answering:
+            self._answering.discard(being)
+            self.gateway.open_history -= being.counted
+            self.gateway.log.end(being.seen)
+            if self._by_id.get(request_id) is being:
+                del self._by_id[request_id]
+
+    async def _answer(self, call: _Call, counted: bool) -> None:
         gateway = self.gateway
-        try:
-            if counted and gateway.open_history > gateway.most_open:
-                call.send_error(
-                    322, f"Error processing request.-'bN' : cause - Only {gateway.most_open} simultaneous API "
-                    "historical data requests allowed."
-                )  # fmt: skip
-                return
-            await asyncio.sleep(gateway.latency)
-            await (gateway.script(call.ask) or _Call.reply)(call)
-        finally:
-            gateway.open_history -= counted
-            gateway.log.end(seen)
+        if counted and gateway.open_history > gateway.most_open:
+            cause = f"Only {gateway.most_open} simultaneous API historical data requests allowed."
+            call.send_error(322, f"Error processing request.-'bN' : cause - {cause}")
+            return
+        await asyncio.sleep(gateway.latency)
+        await (gateway.script(call.ask) or _Call.reply)(call)
 
     def _cancel(self, request_id: int) -> None:
-        task = self._tasks.pop(request_id, None)
-        if task is None:
+        being = self._by_id.get(request_id)
+        if being is None:
             text = f"No historical data query found for ticker id:{request_id}"
             self.send(answers.error(self.gateway.version, request_id, 366, text))
             return
-        task.cancel()
+        being.task.cancel()
+        self._over(being, request_id)  # at once: the next request may stand in the buffer already
         text = f"Historical Market Data Service error message:API historical data query cancelled: {request_id}"
         self.send(answers.error(self.gateway.version, request_id, 162, text))
 

@@ -134,6 +134,7 @@ def test_more_open_requests_than_allowed_are_refused_and_a_cancel_frees_one(gate
         return await daily(ib, "A", "5 D")
 
     assert len(with_client(gateway.port, talk)) == 5
+    gateway.stop()
     assert gateway.gateway.open_history == 0
     assert gateway.gateway.log.most_open == 3
 

@@ -47,15 +47,15 @@ def quick(port: int, **changes: object) -> IbkrConfig:
     """A config whose waits are short, so that a scenario takes a second and not minutes."""
     waits: dict[str, object] = {
         "client_ids": (81, 82, 83),
-        "timeout": 2.0,
-        "connect_timeout": 5.0,
+        "timeout": 20.0,
+        "connect_timeout": 15.0,
         "min_interval": 0.0,
         "repeat_interval": 0.05,
         "pacing_pause": 0.1,
         "backoff": 0.02,
         "longest_backoff": 0.2,
-        "reconnect_for": 10.0,
-        "alive_timeout": 1.0,
+        "reconnect_for": 30.0,
+        "alive_timeout": 5.0,
     }
     return IbkrConfig(port=port, **(waits | changes))  # type: ignore[arg-type]
 

