@@ -1,0 +1,311 @@
+"""The stand-in gateway: an asyncio server that answers what ib_insync asks when it loads daily bars.
+
+One decision: no reader ever waits for an answer. Every request is a task of its own, so slow, silent and cancelled
+requests behave side by side as at a gateway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from tt_assets.gateway import answers
+from tt_assets.gateway.book import BarBook, WireBar
+from tt_assets.gateway.calls import Ask, Kind, Script, no_script
+from tt_assets.gateway.frames import GREETING, NotTheProtocolError, frame, read_frame
+from tt_assets.gateway.request_log import RequestLog, SeenRequest
+from tt_assets.market.calendar import NEW_YORK
+
+NEWEST_VERSION = 176
+OLDEST_VERSION = 157
+MOST_OPEN = 50
+"""Historical requests a gateway keeps open at once."""
+FARMS = (
+    (2104, "Market data farm connection is OK:usfarm"),
+    (2106, "HMDS data farm connection is OK:ushmds"),
+    (2158, "Sec-def data farm connection is OK:secdefnj"),
+)
+
+
+def today_in_new_york() -> date:
+    """Today's date in New York."""
+    return datetime.now(NEW_YORK).date()
+
+
+class StandIn:
+    """A gateway over a book of bars; `start` and `stop` belong to one event loop.
+
+    `latency` is seconds before each answer; `script` makes requests go wrong; `today` is the newest day it has bars of.
+    """
+
+    def __init__(
+        self,
+        book: BarBook,
+        *,
+        latency: float = 0.0,
+        script: Script = no_script,
+        today: Callable[[], date] = today_in_new_york,
+        version: int = NEWEST_VERSION,
+        accounts: str = "DU0000000",
+        most_open: int = MOST_OPEN,
+        log: RequestLog | None = None,
+    ) -> None:
+        if not OLDEST_VERSION <= version <= NEWEST_VERSION:
+            raise ValueError(f"server version {version} is outside {OLDEST_VERSION} to {NEWEST_VERSION}")
+        self.book = book
+        self.latency = latency
+        self.script = script
+        self.today = today
+        self.version = version
+        self.accounts = accounts
+        self.most_open = most_open
+        self.log = log or RequestLog()
+        self.open_history = 0
+        self.port = 0
+        self.clients: set[_Client] = set()
+        self._asked: Counter[tuple[Kind, str]] = Counter()
+        self._server: asyncio.Server | None = None
+
+    async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
+        """Listen; port 0 takes a free one and `port` says which. Raises OSError when the port is taken."""
+        self._server = await asyncio.start_server(self._serve, host, port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """Stop listening and cut every connection. It may be started again, on the same port."""
+        if self._server is not None:
+            self._server.close()
+        self.drop_connections()
+        if self._server is not None:
+            await self._server.wait_closed()
+            self._server = None
+
+    def drop_connections(self) -> None:
+        """Cut every connection, as a gateway that is killed."""
+        for client in list(self.clients):
+            client.drop()
+
+    def count(self, kind: Kind, symbol: str) -> int:
+        """How many-th request of this kind and symbol the next one is, from 1."""
+        self._asked[kind, symbol] += 1
+        return self._asked[kind, symbol]
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        client = _Client(self, reader, writer)
+        self.clients.add(client)
+        self.log.connections += 1
+        try:
+            await client.talk()
+        except (asyncio.IncompleteReadError, ConnectionError, NotTheProtocolError, ValueError, IndexError):
+            pass  # the peer went away or does not speak the protocol; a gateway hangs up too
+        finally:
+            self.clients.discard(client)
+            client.drop()
+
+
+@dataclass(frozen=True, eq=False)
+class _Answering:
+    """A request being answered; `counted` when it counts against the most that may be open."""
+
+    task: asyncio.Task[None]
+    seen: SeenRequest
+    counted: bool
+
+
+class _Client:
+    """One connection."""
+
+    def __init__(self, gateway: StandIn, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.gateway = gateway
+        self.reader = reader
+        self.writer = writer
+        self.client_id = -1
+        self._answering: set[_Answering] = set()
+        self._by_id: dict[int, _Answering] = {}
+
+    def send(self, raw: bytes) -> None:
+        """Write, unless the connection is gone."""
+        if not self.writer.is_closing():
+            self.writer.write(raw)
+
+    def drop(self) -> None:
+        """Close the connection and forget what was being answered. Bytes already written still go out."""
+        for being in list(self._answering):
+            being.task.cancel()
+        self.writer.close()
+
+    async def talk(self) -> None:
+        """Handshake, then one request after the other until the peer hangs up."""
+        if await self.reader.readexactly(len(GREETING)) != GREETING:
+            raise NotTheProtocolError("no greeting")
+        await read_frame(self.reader)  # the versions the client knows; ib_insync says 157 to 176
+        if await self._in_the_way(Ask(Kind.GREETING, -1)):
+            await self._until_hung_up()
+        self.send(frame(self.gateway.version, f"{datetime.now(NEW_YORK):%Y%m%d %H:%M:%S} EST"))
+        while True:
+            await self._take(await read_frame(self.reader))
+
+    async def _take(self, fields: list[str]) -> None:
+        match int(fields[0]):
+            case 71:
+                self.client_id = int(fields[2])
+                await self._start()
+            case 9:
+                self._begin(Kind.DETAILS, int(fields[2]), fields[4], fields)
+            case 20:
+                wanted = answers.HistoryFields.of(fields)
+                self._begin(Kind.HISTORY, int(fields[1]), self._symbol(wanted.contract_id, wanted.symbol), fields)
+            case 87:
+                self._begin(Kind.HEAD, int(fields[1]), self._symbol(int(fields[2] or 0), fields[3]), fields)
+            case 25:
+                self._cancel(int(fields[2]))
+            case 49:
+                self._begin(Kind.TIME, 0, "", fields)
+            case 61:
+                self.send(frame(62, 1))
+            case 5:
+                self.send(frame(53, 1))
+            case 99:
+                self.send(frame(102))
+            case 6:
+                self.send(frame(54, 1, fields[3]))
+            case 62:
+                self.send(frame(64, 1, fields[2]))
+            case 76:
+                self.send(frame(74, 1, fields[2]))
+            case 7:
+                self.send(frame(55, 1, fields[2]))
+            case _:
+                pass  # 90 (cancel of a head timestamp) and whatever else wants no answer
+
+    async def _start(self) -> None:
+        if await self._in_the_way(Ask(Kind.START, self.client_id)):
+            return
+        self.send(frame(15, 1, self.gateway.accounts) + frame(9, 1, 1))
+        for code, text in FARMS:
+            self.send(answers.error(self.gateway.version, -1, code, text))
+
+    async def _in_the_way(self, ask: Ask) -> bool:
+        reaction = self.gateway.script(ask)
+        if reaction is None:
+            return False
+        await reaction(_Call(self, -1, ask, []))
+        return True
+
+    async def _until_hung_up(self) -> None:
+        while await self.reader.read(1024):
+            pass
+        raise ConnectionError("hung up")
+
+    def _symbol(self, contract_id: int, symbol: str) -> str:
+        return (self.gateway.book.symbol_of(contract_id) if contract_id else None) or symbol
+
+    def _begin(self, kind: Kind, request_id: int, symbol: str, fields: Sequence[str]) -> None:
+        gateway = self.gateway
+        duration = answers.HistoryFields.of(fields).duration if kind is Kind.HISTORY else ""
+        ask = Ask(kind, self.client_id, symbol, duration, gateway.count(kind, symbol))
+        counted = kind in (Kind.HISTORY, Kind.HEAD)
+        gateway.open_history += counted
+        seen = gateway.log.begin(ask, gateway.open_history)
+        task = asyncio.create_task(self._answer(_Call(self, request_id, ask, fields), counted))
+        being = _Answering(task, seen, counted)
+        self._answering.add(being)
+        if kind is not Kind.TIME:
+            self._by_id[request_id] = being
+        # Not at the end of `_answer`: a task that is cancelled before its first step never gets there.
+        task.add_done_callback(lambda _: self._over(being, request_id))
+
+    def _over(self, being: _Answering, request_id: int) -> None:
+        if being in self._answering:
+            self._answering.discard(being)
+            self.gateway.open_history -= being.counted
+            self.gateway.log.end(being.seen)
+            if self._by_id.get(request_id) is being:
+                del self._by_id[request_id]
+
+    async def _answer(self, call: _Call, counted: bool) -> None:
+        gateway = self.gateway
+        if counted and gateway.open_history > gateway.most_open:
+            cause = f"Only {gateway.most_open} simultaneous API historical data requests allowed."
+            call.send_error(322, f"Error processing request.-'bN' : cause - {cause}")
+            return
+        await asyncio.sleep(gateway.latency)
+        await (gateway.script(call.ask) or _Call.reply)(call)
+
+    def _cancel(self, request_id: int) -> None:
+        being = self._by_id.get(request_id)
+        if being is None:
+            text = f"No historical data query found for ticker id:{request_id}"
+            self.send(answers.error(self.gateway.version, request_id, 366, text))
+            return
+        being.task.cancel()
+        self._over(being, request_id)  # at once: the next request may stand in the buffer already
+        text = f"Historical Market Data Service error message:API historical data query cancelled: {request_id}"
+        self.send(answers.error(self.gateway.version, request_id, 162, text))
+
+
+class _Call:
+    """A request being answered, see `calls.Call`."""
+
+    def __init__(self, client: _Client, request_id: int, ask: Ask, fields: Sequence[str]) -> None:
+        self.ask = ask
+        self._client = client
+        self._request_id = request_id
+        self._fields = fields
+        self._gateway = client.gateway
+
+    async def reply(self) -> None:
+        book = self._gateway.book
+        match self.ask.kind:
+            case Kind.TIME:
+                self.send_raw(frame(49, 1, int(time.time())))
+            case Kind.DETAILS if self.ask.symbol in book.contract_ids:
+                self.send_matches(1)
+            case Kind.HEAD if self.ask.symbol in book.contract_ids:
+                first = book.first_day(self.ask.symbol)
+                self.send_raw(frame(88, self._request_id, f"{first:%Y%m%d}-14:30:00"))
+            case Kind.HISTORY if self.ask.symbol in book.contract_ids:
+                with contextlib.suppress(_RefusedError):
+                    bars = self.bars()
+                    if bars:
+                        self.send_bars(bars)
+                    else:
+                        self.send_error(162, "Historical Market Data Service error message:HMDS query returned no data")
+            case _:
+                self.send_error(200, "No security definition has been found for the request")
+
+    def bars(self) -> list[WireBar]:
+        try:
+            first, last = answers.HistoryFields.of(self._fields).span(self._gateway.today())
+        except answers.BadRequestError as refused:
+            self.send_error(321, f"Error validating request.-'bI' : cause - {refused}")
+            raise _RefusedError from refused
+        return self._gateway.book.between(self.ask.symbol, first, min(last, self._gateway.today()))
+
+    def send_bars(self, bars: Sequence[WireBar]) -> None:
+        self.send_raw(answers.history(self._request_id, bars))
+
+    def answer_bytes(self) -> bytes:
+        return answers.history(self._request_id, self.bars())
+
+    def send_matches(self, count: int) -> None:
+        gateway = self._gateway
+        self.send_raw(answers.contract_details(gateway.version, self._request_id, gateway.book, self.ask.symbol, count))
+
+    def send_error(self, code: int, text: str, *, system: bool = False) -> None:
+        self.send_raw(answers.error(self._gateway.version, -1 if system else self._request_id, code, text))
+
+    def send_raw(self, raw: bytes) -> None:
+        self._client.send(raw)
+
+    def drop(self) -> None:
+        self._client.drop()
+
+
+class _RefusedError(Exception):
+    """The request was refused and the refusal is sent."""

@@ -1,0 +1,145 @@
+"""What must be asked of IBKR for a selection, given what is stored, and how long that takes at least."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tt_assets.market._watchlist_format import Instrument
+from tt_assets.market.bars import BAR_COLUMNS
+from tt_assets.market.calendar import NEW_YORK, latest_closed_session
+from tt_assets.market.ibkr.config import STRICT_REQUESTS, STRICT_WINDOW, IbkrConfig
+from tt_assets.market.ibkr.pacing import seconds_needed
+from tt_assets.market.ibkr.spans import HistoryAsk, before
+from tt_assets.market.sources import BarRequest
+
+TYPICAL_LATENCY = 0.5
+"""Seconds a gateway takes for some years of daily bars; for estimates only."""
+
+
+@dataclass(frozen=True, eq=False)
+class StoredBars:
+    """What the platform holds already.
+
+    `bars` has BAR_COLUMNS, one row per instrument and session. `empty` names, per instrument, sessions that were loaded
+    before and have no bar (not listed yet, halted): they are not asked for again.
+    """
+
+    bars: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(BAR_COLUMNS)))
+    empty: Mapping[str, pd.DatetimeIndex] = field(default_factory=dict)
+
+    def of(self, instrument: str) -> pd.DataFrame:
+        """The bars of one instrument, ascending."""
+        if instrument not in self._groups:
+            return self.bars.iloc[:0]
+        return self.bars.iloc[self._groups[instrument]].sort_values("timestamp", ignore_index=True)
+
+    @property
+    def _groups(self) -> dict[str, Any]:
+        if "_indices" not in self.__dict__:
+            object.__setattr__(self, "_indices", dict(self.bars.groupby("instrument").indices))
+        groups: dict[str, Any] = self.__dict__["_indices"]
+        return groups
+
+
+ReadStored = Callable[[Sequence[str], date, date], StoredBars]
+"""Reads what is stored of these instruments from the first to the last day, both included."""
+
+
+def nothing_stored(_instruments: Sequence[str], _first: date, _last: date) -> StoredBars:
+    """A platform without a bar: everything is asked for."""
+    return StoredBars()
+
+
+@dataclass(frozen=True, eq=False)
+class IbkrPlan:
+    """`asks` are the historical requests, one per instrument with something missing, in the order of the requests.
+
+    `complete` are the instruments of which nothing closed is missing. `latest` is the newest session whose bar is
+    final, `seconds` the least time under the pacing rules.
+    """
+
+    asks: tuple[HistoryAsk, ...]
+    complete: tuple[str, ...]
+    latest: date
+    stored: StoredBars
+    seconds: float
+    config: IbkrConfig
+
+    def __str__(self) -> str:
+        """One line for people, before a large load."""
+        spared = f"; {len(self.complete)} instruments are complete" if self.complete else ""
+        if not self.asks:
+            return f"No request to IBKR{spared}."
+        rule = f"{self.config.min_interval:g} s between starts, {self.config.max_in_flight} open at once"
+        if self.config.strict_budget:
+            rule += f", {STRICT_REQUESTS} in {STRICT_WINDOW / 60:g} minutes"
+        count = len(self.asks)
+        return (
+            f"{count} historical request{'s' * (count > 1)} to IBKR{spared}; at least {_clock(self.seconds)} ({rule})."
+        )
+
+
+def plan(
+    requests: Sequence[BarRequest],
+    config: IbkrConfig,
+    now: datetime,
+    instruments: Sequence[Instrument] = (),
+    read_stored: ReadStored = nothing_stored,
+    *,
+    refetch: bool = False,
+) -> IbkrPlan:
+    """The historical requests that `requests` need at the moment `now` (with a time zone).
+
+    An instrument that `instruments` does not name is a US share in USD. With `refetch` stored sessions are asked for
+    again. Several requests for one instrument become one.
+    """
+    latest = latest_closed_session(now, config.close_margin)
+    today = now.astimezone(NEW_YORK).date()
+    contracts = {instrument.symbol: instrument for instrument in instruments}
+    asked: dict[str, pd.DatetimeIndex] = {}
+    for request in requests:
+        closed = request.sessions[request.sessions <= pd.Timestamp(latest)]
+        asked[request.instrument] = asked.get(request.instrument, closed[:0]).union(closed)
+    wanted = {symbol: sessions for symbol, sessions in asked.items() if len(sessions)}
+    stored = _read(wanted, config, latest, read_stored)
+    asks = []
+    for symbol, sessions in wanted.items():
+        missing = sessions if refetch else sessions.difference(_settled(symbol, stored))
+        if len(missing):
+            first = before(missing[0], config.overlap_sessions)
+            asks.append(HistoryAsk(contracts.get(symbol, Instrument(symbol)), missing, first, today))
+    open_symbols = {ask.symbol for ask in asks}
+    return IbkrPlan(
+        asks=tuple(asks),
+        complete=tuple(symbol for symbol in asked if symbol not in open_symbols),
+        latest=latest,
+        stored=stored,
+        seconds=seconds_needed(len(asks), config, TYPICAL_LATENCY),
+        config=config,
+    )
+
+
+def _read(
+    wanted: Mapping[str, pd.DatetimeIndex], config: IbkrConfig, latest: date, read_stored: ReadStored
+) -> StoredBars:
+    """What is stored of everything an answer may hold: from the overlap before the oldest session up to the latest."""
+    if not wanted:
+        return StoredBars()
+    first = before(min(sessions[0] for sessions in wanted.values()), config.overlap_sessions)
+    return read_stored(list(wanted), first, latest)
+
+
+def _settled(symbol: str, stored: StoredBars) -> pd.DatetimeIndex:
+    have = pd.DatetimeIndex(stored.of(symbol)["timestamp"].to_numpy(dtype="datetime64[ns]"))
+    empty = stored.empty.get(symbol)
+    return have if empty is None else have.union(pd.DatetimeIndex(np.asarray(empty, dtype="datetime64[ns]")))
+
+
+def _clock(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} minutes"

@@ -1,0 +1,127 @@
+"""Interactive Brokers as a price source.
+
+One decision: a load lives on a thread of its own with its own event loop, whatever the caller runs on. So it works from
+a thread without a loop, beside a running loop, and in a process of its own; the session ends with the load.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import date, datetime
+
+import pandas as pd
+
+from tt_assets.market._watchlist_format import Instrument
+from tt_assets.market.calendar import FIRST_DAY, NEW_YORK
+from tt_assets.market.ibkr.config import IbkrConfig
+from tt_assets.market.ibkr.contracts import ContractBook
+from tt_assets.market.ibkr.loader import Answer, Failure, Loader, LoadProgress
+from tt_assets.market.ibkr.opening import Gateway
+from tt_assets.market.ibkr.overlap import Overlap, compare
+from tt_assets.market.ibkr.plan import IbkrPlan, ReadStored, nothing_stored, plan
+from tt_assets.market.ibkr.report import IbkrLoad, LoadReport
+from tt_assets.market.ibkr.results import result_of
+from tt_assets.market.ibkr.spans import HistoryAsk
+from tt_assets.market.ibkr.threads import run_on_thread
+from tt_assets.market.sources import BarRequest, FetchResult
+
+
+def now_in_new_york() -> datetime:
+    """This moment, with New York's time zone."""
+    return datetime.now(NEW_YORK)
+
+
+class IbkrBars:
+    """Daily bars from Interactive Brokers (see PriceSource): split-adjusted trades of the regular session, in USD.
+
+    `instruments` are the watchlist's lines; a symbol without one is a US share. `read_stored` says what is stored
+    already, so that only what is missing is asked for; with `refetch` everything is. `on_progress` is called on the
+    load's thread. `clock` says now, with a time zone.
+    """
+
+    def __init__(
+        self,
+        config: IbkrConfig,
+        instruments: Sequence[Instrument] = (),
+        read_stored: ReadStored = nothing_stored,
+        *,
+        refetch: bool = False,
+        on_progress: Callable[[LoadProgress], None] | None = None,
+        clock: Callable[[], datetime] = now_in_new_york,
+    ) -> None:
+        self.config = config
+        self._instruments = tuple(instruments)
+        self._read_stored = read_stored
+        self._refetch = refetch
+        self._on_progress = on_progress
+        self._clock = clock
+        self._contracts = ContractBook(config.contracts_path)
+
+    def fetch(self, requests: Sequence[BarRequest]) -> list[FetchResult]:
+        """One result per request, in their order. Raises GatewayError when no session with the gateway can be had."""
+        return list(self.load(requests).results)
+
+    def plan(self, requests: Sequence[BarRequest]) -> IbkrPlan:
+        """What `fetch` would ask now; asks nothing of IBKR."""
+        return plan(requests, self.config, self._clock(), self._instruments, self._read_stored, refetch=self._refetch)
+
+    def load(self, requests: Sequence[BarRequest]) -> IbkrLoad:
+        """As `fetch`, with the plan and a report. No connection is made where nothing is missing."""
+        started = time.monotonic()
+        planned = self.plan(requests)
+        answers: dict[str, Answer | Failure] = {}
+        overlaps: dict[str, Overlap] = {}
+        report = LoadReport()
+        if planned.asks:
+            answers, overlaps, report = run_on_thread(self._session(planned, started))
+            self._contracts.save()
+        results = tuple(result_of(request, planned, answers, overlaps) for request in requests)
+        return IbkrLoad(results, planned, report)
+
+    async def _session(
+        self, planned: IbkrPlan, started: float
+    ) -> tuple[dict[str, Answer | Failure], dict[str, Overlap], LoadReport]:
+        """Load what is planned, then the whole history of what turns out re-adjusted."""
+        gateway = Gateway(self.config)
+        asked_before = self._contracts.asked
+        loader = Loader(self.config, gateway, self._contracts, planned.latest, self._on_progress)
+        try:
+            answers = dict(zip([a.symbol for a in planned.asks], await loader.load(planned.asks), strict=True))
+            overlaps = {
+                symbol: compare(planned.stored.of(symbol), answer.settled.bars)
+                for symbol, answer in answers.items()
+                if isinstance(answer, Answer)
+            }
+            reloads = [
+                self._reload(answer.settled.ask, planned.latest)
+                for symbol, answer in answers.items()
+                if isinstance(answer, Answer) and overlaps[symbol].reloads_history
+            ]
+            # An answer that already reaches back to the first stored session is the history.
+            short = [ask for ask in reloads if ask.oldest < _reach(answers[ask.symbol])]
+            again = await loader.load(short)
+            answers |= dict(zip([ask.symbol for ask in short], again, strict=True))
+        finally:
+            gateway.close()
+        tally = loader.tally
+        report = LoadReport(
+            tally.history,
+            tally.heads,
+            self._contracts.asked - asked_before,
+            gateway.reconnects,
+            tuple(tally.retries),
+            time.monotonic() - started,
+        )
+        return answers, overlaps, report
+
+    def _reload(self, ask: HistoryAsk, latest: date) -> HistoryAsk:
+        """The ask for every session that is stored of the instrument, and those of `ask`."""
+        stored = self._read_stored([ask.symbol], FIRST_DAY, latest).of(ask.symbol)["timestamp"]
+        needed = ask.needed.union(pd.DatetimeIndex(stored.to_numpy(dtype="datetime64[ns]")))
+        return HistoryAsk(ask.instrument, needed, min(needed[0].date(), ask.first), ask.today)
+
+
+def _reach(answer: Answer | Failure) -> date:
+    first = answer.settled.first if isinstance(answer, Answer) else None
+    return first or date.max
