@@ -1,0 +1,160 @@
+"""The paper that plots are drawn on: style, axes, labels beside lines, PNG bytes.
+
+One decision: figures are made without pyplot, whose state is global (runs may draw in several threads), and under
+matplotlib's own defaults whatever the user's matplotlibrc says, so that the same input gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from tt_assets.report.palette import INK
+from tt_assets.trading.panel import Floats
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDTH, HEIGHT, DPI = 9.6, 4.2, 150
+"""Size of a plot in inches and dots per inch."""
+
+LONGEST_CLOSURE = pd.Timedelta(days=10)
+"""Time between two sessions above which a line is broken: sessions in between were not judged."""
+
+LABEL_DISTANCE = 0.062
+"""Least distance of two labels beside lines, fraction of the height of the axes."""
+
+_STYLE: dict[str, Any] = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": INK,
+    "axes.facecolor": "none",
+    "axes.grid": True,
+    "axes.labelcolor": INK,
+    "axes.labelsize": 9,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlecolor": INK,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlepad": 10,
+    "axes.unicode_minus": False,
+    "figure.constrained_layout.h_pad": 0.1,
+    "figure.constrained_layout.w_pad": 0.1,
+    "figure.facecolor": "none",
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "grid.alpha": 0.25,
+    "grid.color": INK,
+    "grid.linewidth": 0.8,
+    "legend.fontsize": 8.5,
+    "legend.frameon": False,
+    "legend.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+}
+
+
+def png(draw: Callable[..., Figure], *inputs: Any) -> bytes:
+    """The figure that `draw` makes of `inputs`, drawn in the house style, as PNG bytes.
+
+    A palette of 256 colours makes a third of the size: the event log and the page carry every picture.
+    """
+    from matplotlib import style
+    from PIL import Image
+
+    drawn, written = io.BytesIO(), io.BytesIO()
+    with style.context(_STYLE, after_reset=True):
+        draw(*inputs).savefig(drawn, format="png", dpi=DPI, transparent=True)
+    with Image.open(drawn) as picture:
+        palette = picture.convert("RGBA").quantize(256, method=Image.Quantize.FASTOCTREE)
+    palette.save(written, format="png", optimize=True)
+    return written.getvalue()
+
+
+def new_figure(columns: int = 1) -> tuple[Figure, list[Axes]]:
+    """An empty figure with `columns` axes side by side; labels outside the axes make room for themselves."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, list(figure.subplots(1, columns, squeeze=False)[0])
+
+
+def date_axis(axes: Axes) -> None:
+    """Sessions along x, as few words as needed."""
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    locator = AutoDateLocator(minticks=4, maxticks=9)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    axes.set_xlabel("Session (New York)")
+
+
+def log_axis(axes: Axes) -> None:
+    """A logarithmic y axis whose ticks are written as plain numbers."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(base=10.0, subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def with_gaps(rows: pd.DataFrame) -> pd.DataFrame:
+    """`rows`, indexed by session, with NaN where sessions in between are missing, so that no line is drawn across."""
+    steps = rows.index.to_series().diff()
+    after = pd.DatetimeIndex(rows.index)[(steps > LONGEST_CLOSURE).to_numpy()] - pd.Timedelta(days=1)
+    return pd.concat([rows, pd.DataFrame(np.nan, index=after, columns=rows.columns)]).sort_index()
+
+
+def held_to_the_end(rows: pd.DataFrame) -> pd.DataFrame:
+    """`rows` with the last before each gap, and the very last, held for a day, so that a step plot shows it."""
+    steps = rows.index.to_series().diff().shift(-1)
+    ends = rows[(steps.isna() | (steps > LONGEST_CLOSURE)).to_numpy()]
+    return pd.concat([rows, ends.set_axis(pd.DatetimeIndex(ends.index) + pd.Timedelta(days=1))]).sort_index()
+
+
+def label_beside(axes: Axes, ends: Floats, texts: list[str], colours: list[str], bold: list[bool]) -> None:
+    """`texts` at the right of the axes at the heights `ends` (in the y axis' unit), moved apart where they touch.
+
+    The limits of the axes must be final.
+    """
+    points = np.column_stack([np.full(len(ends), axes.get_xlim()[1]), ends])
+    heights = (axes.transData + axes.transAxes.inverted()).transform(points)[:, 1]
+    for text, height, colour, is_bold in zip(texts, spread(heights, LABEL_DISTANCE), colours, bold, strict=True):
+        weight = "bold" if is_bold else "normal"
+        axes.text(
+            1.012, height, text, transform=axes.transAxes, color=colour, fontsize=8.5, fontweight=weight, va="center"
+        )
+
+
+def spread(heights: Floats, distance: float) -> Floats:
+    """`heights` moved as little as it takes to stand `distance` apart, order kept, within 0 … 1 while there is room.
+
+    Least squares: with the wanted distances subtracted, the heights only have to be non-decreasing, which is isotonic
+    regression by pooling adjacent violators.
+    """
+    order = np.argsort(heights, kind="stable")
+    offsets = distance * np.arange(len(heights))
+    pools: list[tuple[float, int]] = []
+    for wanted in heights[order] - offsets:
+        mean, size = float(wanted), 1
+        while pools and pools[-1][0] > mean:
+            before, count = pools.pop()
+            mean, size = (mean * size + before * count) / (size + count), size + count
+        pools.append((mean, size))
+    fitted = np.concatenate([np.full(size, mean) for mean, size in pools]) if pools else np.empty(0)
+    room = max(1.0 - distance * (len(heights) - 1), 0.0)
+    placed = np.empty(len(heights))
+    placed[order] = np.clip(fitted, 0.0, room) + offsets
+    return placed

@@ -1,0 +1,57 @@
+"""The table of figures under human labels with units, and any such table as Markdown.
+
+One decision: cells are text, rounded once here, so the UI, the page and the terminal show the same figures.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from tt_assets.report.labels import COVERAGE_TEXT, percent, sharpe_text, strategy_label
+from tt_assets.report.scenarios import rows_of, scenario_label, scenarios_of
+from tt_assets.trading.judge import Judgement, Scenario
+
+SCENARIO = "Scenario"
+STRATEGY = "Strategy"
+TEXT_COLUMNS = (SCENARIO, STRATEGY)
+"""Columns of words; all others are figures."""
+
+
+def figures_table(judgement: Judgement) -> pd.DataFrame:
+    """One row per scenario and strategy, in the judgement's order; every cell is text, NaN is an en dash.
+
+    Figures are those of `Judgement.table`, medians over the seeds. Total return and costs paid span all windows;
+    return and volatility are annualised with 252 sessions; turnover and traded are means per decision. Raises
+    NothingToReport where the configured scenario was not judged.
+    """
+    return pd.concat([_rows(judgement, scenario) for scenario in scenarios_of(judgement)], ignore_index=True)
+
+
+def markdown_table(table: pd.DataFrame) -> str:
+    """`table` as a GitHub-flavoured Markdown table without its index; `TEXT_COLUMNS` left, all others right."""
+    rule = ["---" if column in TEXT_COLUMNS else "---:" for column in table.columns]
+    rows = [list(map(_cell, table.columns)), rule, *(list(map(_cell, row)) for row in table.to_numpy())]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+
+
+def _cell(value: object) -> str:
+    return str(value).replace("|", r"\|").replace("\n", " ")
+
+
+def _rows(judgement: Judgement, scenario: Scenario) -> pd.DataFrame:
+    rows = rows_of(judgement.table, scenario)
+    intervals = zip(rows["sharpe"], rows["sharpe_low"], rows["sharpe_high"], strict=True)
+    return pd.DataFrame(
+        {
+            SCENARIO: scenario_label(scenario),
+            STRATEGY: [strategy_label(*pair) for pair in zip(rows["strategy"], rows["seeds"], strict=True)],
+            "Total return (%)": [percent(value, signed=True) for value in rows["total_return"]],
+            "Return (% a year)": [percent(value, signed=True) for value in rows["annual_return"]],
+            "Volatility (% a year)": list(map(percent, rows["volatility"])),
+            f"Sharpe ratio (a year) [{COVERAGE_TEXT} interval]": [sharpe_text(*interval) for interval in intervals],
+            "Max drawdown (% of peak)": list(map(percent, rows["max_drawdown"])),
+            "Turnover (mean change of a weight, %)": [percent(value, 2) for value in rows["turnover"]],
+            "Traded one way (% of net worth a session)": list(map(percent, rows["traded"])),
+            "Costs paid (% of starting cash)": [percent(value, 2) for value in rows["costs_paid"]],
+        }
+    )

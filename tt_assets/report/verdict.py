@@ -1,0 +1,149 @@
+"""What the figures say, in one paragraph of plain words.
+
+One decision: the yardstick is equal weight bought and held, what a person would do without an agent. A lead counts as
+evidence only if the bootstrap interval of the agent's Sharpe ratio lies wholly above the yardstick's ratio and the lead
+outlasts every harder scenario that was judged.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import pandas as pd
+
+from tt_assets.report.labels import COVERAGE_TEXT, fixed, percent
+from tt_assets.report.scenarios import CONFIGURED, rows_of, scenario_label, scenarios_of
+from tt_assets.trading.judge import AGENT, Judgement, Scenario
+from tt_assets.trading.metrics import SESSIONS_PER_YEAR
+
+YARDSTICK = "equal_weight_hold"
+YARDSTICK_NAME = "equal weight, bought and held"
+
+
+@dataclass(frozen=True)
+class _Race:
+    """Agent against yardstick in one scenario: total returns, fractions."""
+
+    scenario: Scenario
+    agent: float
+    yardstick: float
+
+    @property
+    def lead(self) -> float:
+        """In percentage points as they are written, so that words and figures cannot disagree."""
+        return round((self.agent - self.yardstick) * 100.0, 1) + 0.0
+
+    def standing(self) -> str:
+        """`ahead by 1.2 points`."""
+        if self.lead == 0.0:
+            return "level"
+        return f"{'ahead' if self.lead > 0.0 else 'behind'} by {abs(self.lead):.1f} points"
+
+
+def verdict(judgement: Judgement) -> str:
+    """The paragraph, plain text.
+
+    Returns are total returns over all windows, medians over the seeds; points are percentage points. Raises
+    NothingToReport where the configured scenario was not judged.
+    """
+    scenarios = scenarios_of(judgement)
+    rows = rows_of(judgement.table, CONFIGURED).set_index("strategy")
+    if AGENT not in rows.index:
+        return f"No agent was judged: the {len(rows)} strategies shown are baselines, under the same costs and books."
+    races = [_race(judgement, scenario) for scenario in scenarios]
+    base = next(race for race in races if race.scenario == CONFIGURED)
+    harder = [race for race in races if race.scenario != CONFIGURED]
+    sentences = [
+        _returns(judgement, rows, base),
+        _others(rows),
+        _sharpe(rows),
+        *_harder(base, harder),
+        _conclusion(rows, base, harder),
+    ]
+    return " ".join(sentences)
+
+
+def _race(judgement: Judgement, scenario: Scenario) -> _Race:
+    returns = rows_of(judgement.table, scenario).set_index("strategy")["total_return"]
+    return _Race(scenario, float(returns[AGENT]), float(returns[YARDSTICK]))
+
+
+def _returns(judgement: Judgement, rows: pd.DataFrame, base: _Race) -> str:
+    curves = rows_of(judgement.curves, CONFIGURED)
+    agents = curves[curves["strategy"] == AGENT]
+    first, last = agents["timestamp"].min(), agents["timestamp"].max()
+    seeds, sessions = int(rows["seeds"][AGENT]), int(rows["sessions"][AGENT])
+    who, spread = "the agent (one seed)", ""
+    if seeds > 1:
+        final = agents.groupby("seed")["wealth"].last() - 1.0
+        who = f"the median of {seeds} agents"
+        spread = (
+            f"; its seeds range from {percent(final.min(), signed=True)} % to {percent(final.max(), signed=True)} %"
+        )
+    return (
+        f"Out of sample over {sessions} sessions, {first:%Y-%m-%d} to {last:%Y-%m-%d}, {who} returned "
+        f"{percent(base.agent, signed=True)} % after costs; {YARDSTICK_NAME}, returned "
+        f"{percent(base.yardstick, signed=True)} %. The agent is {base.standing()}{spread}."
+    )
+
+
+def _others(rows: pd.DataFrame) -> str:
+    baselines = rows.drop(index=AGENT)["total_return"]
+    better = int((baselines > rows["total_return"][AGENT]).sum())
+    count = {0: "None", len(baselines): "All"}.get(better, str(better))
+    return f"{count} of the {len(baselines)} baselines returned more."
+
+
+def _sharpe(rows: pd.DataFrame) -> str:
+    agent, low, high = (float(rows[name][AGENT]) for name in ("sharpe", "sharpe_low", "sharpe_high"))
+    yardstick = float(rows["sharpe"][YARDSTICK])
+    if not math.isfinite(agent):
+        return "The agent's Sharpe ratio is undefined: its net worth did not vary."
+    sentence = f"The agent's Sharpe ratio is {fixed(agent, 2)}"
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return f"{sentence}; it has no interval, as the net worth of some seed did not vary."
+    sentence += f" with a {COVERAGE_TEXT} bootstrap interval of [{fixed(low, 2)}, {fixed(high, 2)}]"
+    if not math.isfinite(yardstick):
+        return f"{sentence}; the yardstick's is undefined."
+    if low <= yardstick <= high:
+        return (
+            f"{sentence}, which includes the yardstick's {fixed(yardstick, 2)}: these sessions do not tell them apart."
+        )
+    place = "above" if low > yardstick else "below"
+    return f"{sentence}, wholly {place} the yardstick's {fixed(yardstick, 2)}."
+
+
+def _harder(base: _Race, harder: list[_Race]) -> list[str]:
+    """One sentence on all scenarios but the configured one, none where there are none."""
+    if not harder:
+        return []
+    if base.lead <= 0.0:
+        parts = [f"{race.standing()} ({scenario_label(race.scenario)})" for race in harder]
+        return [f"The agent has no lead for harder conditions to take away; under them it is {_joined(parts)}."]
+    survived, lost = ([race for race in harder if (race.lead > 0.0) is kept] for kept in (True, False))
+    clauses = []
+    for races, verb in ((survived, "survives"), (lost, "does not survive")):
+        if races:
+            parts = [f"{scenario_label(race.scenario)} ({race.standing()})" for race in races]
+            clauses.append(f"{verb} {_joined(parts, 'or' if verb != 'survives' else 'and')}")
+    return [f"The lead {'; it '.join(clauses)}."]
+
+
+def _conclusion(rows: pd.DataFrame, base: _Race, harder: list[_Race]) -> str:
+    sessions = int(rows["sessions"][AGENT])
+    if base.lead <= 0.0:
+        return "Nothing here speaks for the agent over holding equal parts."
+    short = f" {sessions} sessions are less than a year." if sessions < SESSIONS_PER_YEAR else ""
+    above = float(rows["sharpe_low"][AGENT]) > float(rows["sharpe"][YARDSTICK])
+    if not above:
+        return f"A lead without a Sharpe ratio clearly above the yardstick's is not evidence of skill.{short}"
+    if not harder:
+        return f"Whether the lead outlasts higher costs and a delay was not judged.{short}"
+    if any(race.lead <= 0.0 for race in harder):
+        return f"A lead that does not outlast harder conditions should not be relied on.{short}"
+    return f"That is evidence of skill on these bars, from one history.{short}"
+
+
+def _joined(parts: list[str], word: str = "and") -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} {word} {parts[-1]}"
