@@ -14,7 +14,8 @@ RUNTIME = [
     # Frames. tensortrade 1.0.4 does not run on pandas 3; its dependency `stochastic` keeps numpy below 2.
     "pandas>=2.2,<3",
     "numpy>=1.26,<2",
-    # Tables, migrations and drivers: psycopg 3 for the tables, psycopg2 for Dagster's own storage, ADBC for bulk reads.
+    # Tables, migrations and drivers: psycopg 3 for the tables, psycopg2 for Dagster's own storage, ADBC for bulk
+    # reads.
     "SQLAlchemy>=2.0,<3",
     "alembic>=1.14",
     "psycopg[binary]>=3.2",
@@ -31,6 +32,9 @@ RUNTIME = [
     "stable-baselines3>=2.4,<3",
     "gymnasium>=1.0,<2",
     "safetensors>=0.5",
+    # The plots of the report.
+    "matplotlib>=3.9",
+    "pillow>=10",
     # Indicators people know by name.
     "TA-Lib>=0.6.5",
     # Typed settings, the command line, progress and tables in the terminal.

@@ -235,6 +235,21 @@ def status(json_: bool) -> None:
     _print_status(attach(), json_=json_)
 
 
+@commands.command(short_help="Serve bars as a stand-in for IB Gateway.")
+@click.option("--bars", "bars", type=click.Path(path_type=Path), help="CSV or parquet. Default: TT_BARS_PATH.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=4002, show_default=True, type=click.IntRange(1, 65535), help="Port to listen on.")
+@click.option("--latency", default=0.0, show_default=True, help="Delay of each answer, seconds.")
+def gateway(bars: Path | None, host: str, port: int, latency: float) -> None:
+    """Serve a bars file over the TWS protocol, so that TT_PRICE_SOURCE=ibkr works without an account.
+
+    It is a stand-in: it knows no account, no order and no live price. Ctrl-C stops it.
+    """
+    from tt_assets.gateway import BarBook, StandIn, serve
+
+    serve(StandIn(BarBook.from_file(bars or Settings().bars_path), latency=latency), host, port, say)
+
+
 @commands.command("settings")
 @as_json
 def settings_(json_: bool) -> None:

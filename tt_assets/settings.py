@@ -82,6 +82,18 @@ class Settings(BaseSettings):
     price_source: PriceSourceName = Field(PriceSourceName.FILE, description="file or ibkr.")
     bars_path: Path = Field(SAMPLE_BARS, description="CSV or parquet with the columns of tt_prices.")
 
+    ibkr_host: str = Field("127.0.0.1", description="Where TWS or IB Gateway listens.")
+    ibkr_port: int = Field(
+        4002, description="4002 and 4001: Gateway paper and live; 7497 and 7496: TWS paper and live."
+    )
+    ibkr_client_ids: Annotated[tuple[int, ...], NoDecode] = Field(
+        tuple(range(81, 89)), description="Client ids tried in this order, as 81-88 or 81,82."
+    )
+    ibkr_timeout: float = Field(60.0, gt=0, description="How long one answer may take, seconds.")
+    ibkr_min_interval: float = Field(0.15, ge=0, description="Between the starts of two requests, seconds.")
+    ibkr_strict_budget: bool = Field(False, description="Keep to 60 requests in 10 minutes.")
+    ibkr_refetch: bool = Field(False, description="Ask again for sessions whose bars are stored already.")
+
     feature_modules: Annotated[tuple[str, ...], NoDecode] = Field((), description="Modules with features of your own.")
     signal_modules: Annotated[tuple[str, ...], NoDecode] = Field((), description="Modules with signals of your own.")
 
@@ -147,6 +159,17 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("ibkr_client_ids", mode="before")
+    @classmethod
+    def _client_ids(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        numbers: list[int] = []
+        for part in filter(None, (piece.strip() for piece in value.split(","))):
+            first, _, last = part.partition("-")
+            numbers.extend(range(int(first), int(last or first) + 1))
+        return tuple(numbers)
 
     @field_validator("home", "watchlist", "bars_path", "pg_bin")
     @classmethod

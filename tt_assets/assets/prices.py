@@ -10,6 +10,7 @@ from tt_assets.assets.catalog import described
 from tt_assets.assets.grids import MARKET, settings
 from tt_assets.assets.sources import OpenSource, PriceSourceResource
 from tt_assets.market.bars import BAR_COLUMNS, summarise
+from tt_assets.market.ibkr import IbkrFetched
 from tt_assets.market.sources import BarRequest, Fetched, FetchResult, SessionOutcome
 from tt_assets.settings import PriceSourceName
 from tt_assets.storage.io_managers import Slices, selection_of
@@ -35,7 +36,7 @@ def tt_prices(context: dg.AssetExecutionContext, price_source: PriceSourceResour
     """Daily bars, one fetch per instrument for everything the run asks for."""
     opened = price_source.open()
     slices = bars_of(selection_of(MARKET, context.partition_keys), opened)
-    if warning := opened.warning():
+    for warning in filter(None, (opened.warning(), *slices.warnings)):
         context.log.warning(warning)
     return slices
 
@@ -50,11 +51,16 @@ def bars_of(selection: Selection, opened: OpenSource) -> Slices:
     frames: list[pd.DataFrame] = []
     failed: dict[str, str] = {}
     outcomes: dict[str, str] = {}
+    revisions = []
     for request, result in zip(requests, opened.source.fetch(requests), strict=True):
+        if revised := _revisions(result):
+            revisions.append(revised)
         cells = np.flatnonzero(selection.instruments == request.instrument)
         said = result.by_session()
         for cell, words in _by_cell(selection, cells, said).items():
-            reason = _refusal(words, result, opened.ends)
+            reason = _refusal(
+                words, result, opened.ends, (_day(selection.starts[cell]), _last_day(selection.ends[cell]))
+            )
             if reason:
                 failed[selection.keys[cell]] = reason
             else:
@@ -62,15 +68,13 @@ def bars_of(selection: Selection, opened: OpenSource) -> Slices:
         if isinstance(result, Fetched):
             frames.append(result.bars)
     bars = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(BAR_COLUMNS))
-    return Slices(selection.without(failed).keep(bars), failed=failed, outcomes=outcomes)
+    return Slices(selection.without(failed).keep(bars), failed=failed, outcomes=outcomes, warnings=tuple(revisions))
 
 
 def _requests(selection: Selection) -> list[BarRequest]:
     names, first = np.unique(selection.instruments, return_index=True)
     bounds = zip(names, np.split(selection.starts, first[1:]), np.split(selection.ends, first[1:]), strict=True)
-    return [
-        BarRequest(name, _day(starts.min()), _day(ends.max() - np.timedelta64(1, "D"))) for name, starts, ends in bounds
-    ]
+    return [BarRequest(name, _day(starts.min()), _last_day(ends.max())) for name, starts, ends in bounds]
 
 
 def _by_cell(selection: Selection, cells: np.ndarray, said: pd.Series) -> dict[int, list[SessionOutcome]]:
@@ -85,15 +89,41 @@ def _by_cell(selection: Selection, cells: np.ndarray, said: pd.Series) -> dict[i
     }
 
 
-def _refusal(words: list[SessionOutcome], result: FetchResult, source_ends: date | None) -> str | None:
-    """Why a cell with these outcomes must not be written, or None."""
+def _refusal(
+    words: list[SessionOutcome], result: FetchResult, source_ends: date | None, cell: tuple[date, date]
+) -> str | None:
+    """Why a cell with these outcomes must not be written, or None; `cell` is its first and last day."""
     if not isinstance(result, Fetched):
         return result.reason
     if SessionOutcome.BAD in words:
         return summarise(result.faults)
+    if isinstance(result, IbkrFetched):
+        if result.overlap.reloads_history and len(result.restated):
+            return (
+                f"the history was re-adjusted ({result.overlap.verdict}, new prices are {result.overlap.ratio:g} times "
+                f"the stored ones), so new bars do not fit what is stored; load all of it again: "
+                f"TT_IBKR_REFETCH=1 tt backfill market --instruments {result.request.instrument}."
+            )
+        if SessionOutcome.NOT_FETCHED in words:
+            return result.why_withheld(*cell)
     if SessionOutcome.AFTER_LAST in words and source_ends is not None and result.request.last > source_ends:
         return f"the source ends on {source_ends}; add later bars to it, or end the request there."
     return None
+
+
+def _revisions(result: FetchResult) -> str:
+    """Stored bars outside the request that the source has changed since, or empty text."""
+    if not isinstance(result, IbkrFetched) or result.overlap.reloads_history or result.restated.empty:
+        return ""
+    sessions = ", ".join(str(stamp.date()) for stamp in result.restated["timestamp"].head(5))
+    return (
+        f"{result.request.instrument}: {len(result.restated)} stored bars were revised by the source ({sessions}); "
+        "load them again with TT_IBKR_REFETCH=1 tt backfill market over these sessions."
+    )
+
+
+def _last_day(end: np.datetime64) -> date:
+    return _day(end - np.timedelta64(1, "D"))
 
 
 def _day(moment: np.datetime64) -> date:

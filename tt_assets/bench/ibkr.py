@@ -36,13 +36,13 @@ AIM = 1.5
 """Wall time over the ideal."""
 
 
-def run() -> Iterator[dict[str, object]]:
+def measure() -> Iterator[dict[str, object]]:
     """One line per interval: wall time, requests and most open as the gateway saw them, and the ratio to the ideal."""
     for interval in INTERVALS:
-        yield measure(interval)
+        yield one_load(interval)
 
 
-def measure(
+def one_load(
     interval: float, instruments: int = INSTRUMENTS, years: int = YEARS, latency: float = LATENCY
 ) -> dict[str, object]:
     """Load `years` of `instruments` at `latency`, with `interval` between starts. Times in seconds, memory in MB."""

@@ -149,8 +149,8 @@ def finalize_episode(
     weight| over decisions and instruments) from the target weights. See `trading.metrics`.
 
     Raises UserError for an unknown or finished episode, one without an equity curve, an unknown stop reason or a figure
-    out of its range; RowsRefused where the target weights of a session do not sum to 1; NotReported. Nothing is changed
-    then, and the episode stays open.
+    out of its range; RowsRefused where the target weights of a session do not sum to 1. Nothing is changed
+    then, and the episode stays open. NotReported where it is closed but Dagster could not be told.
     """
     database = database_of(engine)
     opened = _open_episodes(database, [episode_id]).get(episode_id)

@@ -51,7 +51,8 @@ def upsert_price_bars(engine: Engine, frame: pd.DataFrame, *, report: bool = Tru
     Dagster shows them as upstream changed.
 
     Raises, with nothing written: RowsRefused for a row that breaks the bar contract, is not on the watchlist, is of a
-    session not closed yet or of one outside the partitions; BarsFileError for a missing column; NotReported.
+    session not closed yet or of one outside the partitions; BarsFileError for a missing column. Raises NotReported
+    where the rows are written but Dagster could not be told.
     """
     settings = Settings()
     database = database_of(engine)
@@ -95,7 +96,7 @@ def upsert_features(
 
     Raises, with nothing written: RowsRefused for an unknown instrument, a closed day, a session without a partition, an
     infinite value, text for a number, a key twice or a long row of another feature; RegistryError for a name that no
-    feature may bear; FrameMismatch for a missing column; NotReported.
+    feature may bear; FrameMismatch for a missing column. NotReported as `upsert_price_bars`.
     """
     settings = Settings()
     database = database_of(engine)
@@ -126,7 +127,7 @@ def upsert_signal_scores(engine: Engine, scores: pd.DataFrame, *, report: bool =
 
     Raises, with nothing written: RowsRefused for an unknown instrument, a closed day, a session without a partition, a
     score that is no number in [-1, 1], text that is no JSON object or a key twice; RegistryError for a name no signal
-    may bear; FrameMismatch for a missing column; NotReported.
+    may bear; FrameMismatch for a missing column. NotReported as `upsert_price_bars`.
     """
     return write_scores(engine, scores, method="by hand", report=report)
 

@@ -35,6 +35,7 @@ from tt_assets.reading import ACTION_SCHEME, read_from
 from tt_assets.settings import DateGrain, Settings
 from tt_assets.storage.copy_format import conform, copy_rows
 from tt_assets.storage.database import Database
+from tt_assets.storage.database_url import DAGSTER_DATABASE
 from tt_assets.storage.slice_store import SliceStore
 from tt_assets.storage.slices import Selection
 from tt_assets.tables import EPISODE_TABLES, TABLES, content_columns
@@ -45,7 +46,7 @@ SURROGATES = ("episode_id", "portfolio_id", "policy_id")
 
 
 class NotReported(UserError):
-    """Dagster's storage does not take the report."""
+    """The rows are written, but Dagster's storage did not take the report."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class Reporter:
         """Store one materialization per report; an instrument Dagster has no key for yet gets one in `dimension`."""
         from tt_assets.storage.event_log import store_batches_in_bulk
 
-        with _explained(f"{table}: the rows are written, but"):
+        with _explained(table):
             names = sorted({report.key.keys_by_dimension[INSTRUMENT] for report in reports})
             self.instance.add_dynamic_partitions(dimension, names)  # those that are there already stay as they are
             store_batches_in_bulk(self.instance)
@@ -108,8 +109,8 @@ def reporting(database: Database, *, wanted: bool) -> Iterator[Reporter | None]:
     """A reporter for rows of `database`, or None.
 
     None where no report is wanted, where Dagster was never set up under TT_HOME, and where `database` is not the one of
-    the settings: rows of another database are no partition of this instance. Raises NotReported before anything is
-    written where Dagster's storage does not answer.
+    the settings: rows of another database are no partition of this instance. Raises DatabaseUnreachable, before
+    anything is written, where Dagster's storage does not answer.
     """
     settings = Settings()
     own = Database.from_settings(settings)
@@ -119,9 +120,8 @@ def reporting(database: Database, *, wanted: bool) -> Iterator[Reporter | None]:
     from tt_assets.commands.platform import Platform, adopt, open_instance
 
     adopt(Platform(settings, own, read_watchlist(settings.watchlist)))
-    with _explained("Nothing was written:"):
-        instance = open_instance()
-    with instance:
+    own.named(DAGSTER_DATABASE).connect().close()  # Dagster itself would try for seconds and then raise a traceback
+    with open_instance() as instance:
         yield Reporter(instance, database, settings)
 
 
@@ -178,14 +178,18 @@ def _digest(content: memoryview) -> str:
 
 
 @contextmanager
-def _explained(what: str) -> Iterator[None]:
+def _explained(table: str) -> Iterator[None]:
     """A database error of Dagster's storage as one line; its text names no password."""
+    from dagster_postgres.utils import DagsterPostgresException
+
     failure: str | None = None
     try:
         yield
-    except SQLAlchemyError as error:
-        failure = str(getattr(error, "orig", None) or error).splitlines()[0]
+    except (SQLAlchemyError, DagsterPostgresException) as error:
+        reason = error.__cause__ if isinstance(error, DagsterPostgresException) and error.__cause__ else error
+        failure = str(getattr(reason, "orig", None) or reason).splitlines()[0]
     if failure:
         raise NotReported(
-            f"{what} Dagster's storage does not take the report ({failure}); run `tt db upgrade`, or pass report=False."
+            f"{table}: the rows are written, but Dagster's storage did not take the report ({failure}); "
+            "write them again to have them reported."
         )

@@ -36,7 +36,7 @@ class ClientIdsInUseError(GatewayError):
     """Every client id of the pool is taken."""
 
 
-class RequestFailed(Exception):  # noqa: N818 - an outcome, not a defect
+class RequestFailed(Exception):
     """One request failed; `said` is what the gateway or the adapter has to say about it."""
 
     def __init__(self, outcome: Outcome, said: str) -> None:
@@ -45,11 +45,11 @@ class RequestFailed(Exception):  # noqa: N818 - an outcome, not a defect
         self.said = said
 
 
-class LinkDown(Exception):  # noqa: N818 - a state, not a defect
+class LinkDown(Exception):
     """The connection was lost while a request was open; it is asked again on the next one."""
 
 
-class LoadGivenUp(Exception):  # noqa: N818 - the end of patience, not a defect
+class LoadGivenUp(Exception):
     """The connection stayed away longer than the configured patience."""
 
 

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from tt_assets.market.ibkr.config import STRICT_REQUESTS, STRICT_WINDOW, IbkrConfig
 
 
-class NotReady(Exception):  # noqa: N818 - a state, not a defect
+class NotReady(Exception):
     """The turn came when there was nothing to ask; it was not taken."""
 
 
