@@ -5,7 +5,8 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 RUNTIME = [
-    # The platform: assets, partitions, runs, the UI and its storage. One minor range for all three: they release together.
+    # The platform: assets, partitions, runs, the UI and its storage. One minor range for all three: they release
+    # together.
     "dagster>=1.13.27,<1.14",
     "dagster-webserver>=1.13.27,<1.14",
     "dagster-postgres>=0.29.27,<0.30",

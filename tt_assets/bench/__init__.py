@@ -7,7 +7,7 @@ Every benchmark makes a home of its own in the temporary folder and removes it, 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict
 from importlib import import_module
 from typing import Any
 
@@ -36,4 +36,4 @@ def run(name: str) -> Iterator[dict[str, Any]]:
         raise UnknownBenchmark(f"Unknown benchmark {name!r}; choose one of {', '.join(BENCHMARKS)}.")
     measure: Iterator[Any] = import_module(f"tt_assets.bench.{name}").measure()
     for figure in measure:
-        yield {"benchmark": name, **(asdict(figure) if is_dataclass(figure) else figure)}
+        yield {"benchmark": name, **(figure if isinstance(figure, Mapping) else asdict(figure))}
