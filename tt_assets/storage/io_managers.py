@@ -39,8 +39,8 @@ class Slices:
     """Rows for the partitions of a run, with what is to be said of single partitions.
 
     `failed` maps a partition key to the reason it must not be written: its stored rows stay as they are, the other
-    partitions land, and the step fails with the reasons. `outcomes` maps a key to words for its metadata; `warnings` are
-    said in the run's log.
+    partitions land, and the step fails with the reasons. `outcomes` maps a key to words for its metadata; `warnings`
+    are said in the run's log.
     """
 
     frame: pd.DataFrame
