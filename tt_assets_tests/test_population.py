@@ -12,12 +12,15 @@ import pandas as pd
 import pytest
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
 
 import tt_assets
 from tt_assets import population as tt
 from tt_assets.commands.signals_import import ScoresFileError, import_scores
 from tt_assets.errors import UserError
 from tt_assets.market.bars import BarsFileError
+from tt_assets.population import reports
+from tt_assets.population.reports import NotReported
 from tt_assets.research.registry import RegistryError
 from tt_assets.storage.copy_format import FrameMismatch
 from tt_assets.storage.database import Database, DatabaseUnreachable
@@ -645,3 +648,25 @@ def test_a_file_that_is_no_file_of_scores_is_one_line(tmp_path: Path, content, c
         import_scores(file)
     assert str(file) in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_rows_that_dagster_could_not_be_told_of_are_said_to_be_written(
+    postgres_instance, engine, connected, bars, monkeypatch
+):
+    def refused(*_: object) -> None:
+        raise OperationalError("INSERT …", {}, Exception("the server closed the connection\nunexpectedly"))
+
+    monkeypatch.setattr(dg.DagsterInstance, "add_dynamic_partitions", refused)
+    with pytest.raises(NotReported, match=r"tt_prices: the rows are written, but .*closed the connection\)") as told:
+        tt.upsert_price_bars(engine, week(bars))
+    assert "\n" not in str(told.value)
+    assert len(stored(connected, "tt_prices")) == 10
+
+
+def test_nothing_is_written_when_dagsters_storage_does_not_answer(
+    postgres_instance, engine, connected, bars, monkeypatch
+):
+    monkeypatch.setattr(reports, "DAGSTER_DATABASE", "no_such_database")
+    with pytest.raises(DatabaseUnreachable, match='no database "no_such_database": run `tt db upgrade`'):
+        tt.upsert_price_bars(engine, week(bars))
+    assert stored(connected, "tt_prices") == []
