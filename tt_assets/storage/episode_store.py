@@ -59,12 +59,15 @@ class EpisodeStore:
     database: Database
 
     def open(self, partitions: Sequence[tuple[date, str]], headers: Sequence[EpisodeHeader]) -> list[int]:
-        """Replace every episode of `partitions` (window start, traded) by unfinished new ones; their ids in order."""
+        """Replace every episode of `partitions` (window start, traded) by unfinished new ones; their ids in order.
+
+        Episodes written by hand stay: nothing of them can be made again.
+        """
         with self.database.connect() as connection, connection.transaction():
             lock_instruments(connection, "tt_episode", {traded for _, traded in partitions})
             connection.execute(
                 "DELETE FROM tt_episode AS e USING unnest(%s::date[], %s::text[]) AS p(w, i) "
-                "WHERE e.window_start = p.w AND e.instrument = p.i",
+                "WHERE e.window_start = p.w AND e.instrument = p.i AND e.strategy <> 'hand'",
                 [[start for start, _ in partitions], [traded for _, traded in partitions]],
             )
             return [

@@ -14,6 +14,7 @@ from typing import Any
 
 import dagster as dg
 import pandas as pd
+from dagster._core.definitions.partitions.utils import get_tags_from_multi_partition_key
 from dagster._core.events import (
     AssetMaterializationPlannedData,
     DagsterEvent,
@@ -255,7 +256,9 @@ def landed(
     """Materialization events of the cells that were written by a step that is about to fail, stored in batches."""
     batch, last = generate_event_batch_id(), len(per_cell) - 1
     for position, (key, own) in enumerate(per_cell.items()):
-        event = dg.AssetMaterialization(asset_key, partition=key, metadata={**metadata, **own})
+        day, instrument = key.split("|", 1)
+        tags = get_tags_from_multi_partition_key(dg.MultiPartitionKey({"date": day, "instrument": instrument}))
+        event = dg.AssetMaterialization(asset_key, partition=key, metadata={**metadata, **own}, tags=tags)
         yield DagsterEvent.asset_materialization(
             step_context, event, DagsterEventBatchMetadata(batch, is_end=position == last)
         )
