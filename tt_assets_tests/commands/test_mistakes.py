@@ -80,13 +80,19 @@ def test_dates_of_the_horizon_the_wrong_way_round_are_both_named(tt: Tt) -> None
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "known"),
-    [("TT_ACTION_SCHEME", "yolo", "volatility_target"), ("TT_REWARD_SCHEME", "vibes", "risk_aware")],
+    ("variable", "what", "known"),
+    [
+        ("TT_ACTION_SCHEME", "action scheme", "volatility_target"),
+        ("TT_REWARD_SCHEME", "reward scheme", "risk_aware"),
+        ("TT_COST_MODEL", "cost model", "proportional"),
+        ("TT_STOPPERS", "stopper", "max_drawdown"),
+        ("TT_BASELINES", "baseline", "inverse_volatility"),
+    ],
 )
-def test_an_unknown_scheme_is_refused_before_anything_is_trained(tt: Tt, variable: str, value: str, known: str) -> None:
-    told = tt("train", **{variable: value})
+def test_an_unknown_scheme_is_refused_before_anything_is_trained(tt: Tt, variable: str, what: str, known: str) -> None:
+    told = tt("train", **{variable: "yolo"})
     assert told.is_one_line_of_advice(), told
-    assert f"{variable} '{value}'" in told.err
+    assert f"{what} 'yolo' is unknown" in told.err
     assert known in told.err
 
 

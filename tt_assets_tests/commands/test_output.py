@@ -33,7 +33,21 @@ def test_the_list_of_commands_is_whole(tt: Tt) -> None:
     told = tt("--help")
     names = [line.split()[0] for line in told.out.partition("Commands:")[2].splitlines() if line.strip()]
     assert names == sorted(
-        ["backfill", "bench", "db", "demo", "down", "settings", "status", "train", "up", "watchlist"]
+        [
+            "backfill",
+            "bench",
+            "db",
+            "demo",
+            "down",
+            "gateway",
+            "report",
+            "settings",
+            "signals",
+            "status",
+            "train",
+            "up",
+            "watchlist",
+        ]
     )
     assert "..." not in told.out.partition("Commands:")[2]
 
