@@ -1,4 +1,4 @@
-"""What Dagster loads: thirteen described assets, and nothing heavy."""
+"""What Dagster loads: thirteen described tables, their checks, a report, and nothing heavy."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import sys
 import dagster as dg
 import pytest
 
-from tt_assets.automation import AGENTS_JOB, MARKET_JOB
+from tt_assets.assets.checks import CHECKS
+from tt_assets.automation import AGENTS_JOB, MARKET_JOB, REPORT_JOB
 from tt_assets.definitions import defs
+from tt_assets.partitions import traded_partitions
 from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES, TABLES
 
 HEAVY = (
@@ -54,9 +56,9 @@ def test_the_definitions_load_without_a_database(settings_environment):
     assert loaded.returncode == 0, loaded.stderr
 
 
-def test_the_definitions_are_valid_and_hold_the_thirteen_tables():
+def test_the_definitions_are_valid_and_hold_the_thirteen_tables_and_the_report():
     dg.Definitions.validate_loadable(defs)
-    assert set(specs()) == set(TABLES)
+    assert set(specs()) == {*TABLES, "report"}
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -123,10 +125,64 @@ def test_data_flows_in_the_order_of_the_tables():
 
 
 def test_each_job_takes_its_tables():
-    for job, tables in ((MARKET_JOB, MARKET_TABLES), (AGENTS_JOB, ("tt_policy", *EPISODE_TABLES))):
+    for job, tables in (
+        (MARKET_JOB, MARKET_TABLES),
+        (AGENTS_JOB, ("tt_policy", *EPISODE_TABLES)),
+        (REPORT_JOB, ("report",)),
+    ):
         chosen = defs.resolve_job_def(job).asset_layer.executable_asset_keys
         assert {key.to_user_string() for key in chosen} == set(tables)
 
 
 def test_training_waits_in_its_pool():
     assert defs.get_assets_def("tt_policy").op.pool == "training"
+
+
+CHECKED = {
+    "books_balance",
+    "cash_follows_orders",
+    "fills_change_holdings",
+    "weights_sum_to_one",
+    "leverage_within_limit",
+    "rewards_recompute",
+    "metrics_recompute",
+    "engines_agree",
+    "replays",
+    "no_look_ahead",
+}
+
+
+def test_ten_checks_guard_every_episode_and_each_of_them_blocks():
+    found = {key: graph().get(key) for key in graph().asset_check_keys}
+    on_episodes = {key.name: node for key, node in found.items() if key.asset_key == dg.AssetKey("tt_episode")}
+    assert set(on_episodes) == CHECKED == set(CHECKS)
+    assert all(node.blocking for node in on_episodes.values())
+    assert all(node.description for node in on_episodes.values())
+
+
+def test_the_agents_job_runs_the_checks_of_the_episodes():
+    chosen = defs.resolve_job_def(AGENTS_JOB).asset_layer.executable_asset_keys
+    keys = defs.resolve_job_def(AGENTS_JOB).asset_layer.asset_graph.asset_check_keys
+    assert dg.AssetKey("tt_episode") in chosen
+    assert {key.name for key in keys if key.asset_key == dg.AssetKey("tt_episode")} == CHECKED
+
+
+def test_a_report_is_of_one_traded_key_over_all_its_windows():
+    node = graph().get(dg.AssetKey("report"))
+    assert node.partitions_def == traded_partitions
+    assert {key.to_user_string() for key in node.parent_keys} == {"tt_episode", "tt_policy", "tt_target_weights"}
+    assert specs()["report"].owners
+    assert specs()["report"].description
+    assert specs()["report"].group_name == "report"
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions("traded", ["AAPL", "MSFT"])
+        for parent in node.parent_keys:
+            mapping = graph().get_partition_mapping(node.key, parent)
+            read = mapping.get_upstream_mapped_partitions_result_for_partitions(
+                traded_partitions.subset_with_partition_keys(["AAPL"]),
+                traded_partitions,
+                graph().get(parent).partitions_def,
+                dynamic_partitions_store=instance,
+            ).partitions_subset.get_partition_keys()
+            assert {key.split("|")[1] for key in map(str, read)} == {"AAPL"}, parent
+            assert len(set(read)) > 20, parent  # every quarter of the sample that has three behind it
