@@ -12,7 +12,10 @@ GOOD = {
     "tt_features": ("'AAPL'", "'2012-05-18'", "'return_1'", "0.01"),
     "tt_signal_scores": ("'AAPL'", "'2012-05-18'", "'momentum_20d'", "0.5", "'{}'"),
     "tt_policy": ("'2012-04-01'", "'AAPL'", "0", "'x'", "'{}'", "'x'"),
-}
+    "tt_episode": (
+        "'2012-04-01'", "'AAPL'", "NULL", "'2012-04-02'", "NULL", "NULL", "NULL", "NULL", "NULL", "'{}'", "'cash'", "0",
+    ),
+}  # fmt: skip
 
 REFUSED = [
     ("tt_prices", "open", "0"),
@@ -37,6 +40,10 @@ REFUSED = [
     ("tt_signal_scores", "meta_json", "'no json'"),
     ("tt_policy", "config_json", "'{'"),
     ("tt_policy", "seed", "NULL"),
+    ("tt_episode", "strategy", "NULL"),
+    ("tt_episode", "seed", "NULL"),
+    ("tt_episode", "config_json", "'[1]'"),
+    ("tt_episode", "instrument", "NULL"),
 ]
 
 
@@ -79,6 +86,7 @@ def test_a_value_that_must_not_be_is_refused(empty_tables, table, column, value)
         ({"end_time": "'2012-06-29'", "stop_reason": "'bored'"}, True),
         ({"max_drawdown": "1.1"}, True),
         ({"max_drawdown": "-0.1"}, True),
+        ({"max_drawdown": "'NaN'"}, True),
     ],
 )
 def test_an_episode_is_finished_with_a_known_reason_or_plainly_not(empty_tables, changes, refused):
@@ -87,6 +95,8 @@ def test_an_episode_is_finished_with_a_known_reason_or_plainly_not(empty_tables,
         "instrument": "'AAPL'",
         "start_time": "'2012-04-02'",
         "config_json": "'{}'",
+        "strategy": "'agent'",
+        "seed": "0",
     } | changes
     statement = f"INSERT INTO tt_episode ({', '.join(values)}) VALUES ({', '.join(values.values())})"
     with empty_tables.connect() as connection:
@@ -95,6 +105,20 @@ def test_an_episode_is_finished_with_a_known_reason_or_plainly_not(empty_tables,
                 connection.execute(statement)
         else:
             connection.execute(statement)
+
+
+def test_an_episode_is_known_by_its_window_what_is_traded_who_acted_and_the_seed(empty_tables):
+    assert key_columns(TABLES["tt_episode"]) == ("window_start", "instrument", "strategy", "seed")
+    others = (
+        {"window_start": "'2012-07-01'"},
+        {"instrument": "'MSFT'"},
+        {"strategy": "'random'"},
+        {"seed": "1"},
+    )
+    with empty_tables.connect() as connection:
+        for changes in ({}, *others):
+            insert(connection, "tt_episode", **changes)
+        assert connection.execute("SELECT count(*) FROM tt_episode").fetchone() == (1 + len(others),)
 
 
 def test_the_user_s_twelve_tables_and_the_agents_come_in_the_order_of_flow():
