@@ -3,9 +3,10 @@ import json
 
 import pytest
 
+from tt_assets.assets.spans import trading_config
 from tt_assets.errors import UserError
 from tt_assets.settings import Settings
-from tt_assets.trading.config import Execution, TradingConfig
+from tt_assets.trading.config import Execution, TradingConfig, TrainingSpan
 from tt_assets.trading.errors import ConfigError
 from tt_assets.trading.rewards import reward_scheme
 from tt_assets.trading.schemes import action_scheme
@@ -20,13 +21,64 @@ def test_equal_settings_give_the_same_json_whatever_their_number_type():
     assert TradingConfig(initial_cash=10_000, max_leverage=1).to_json() == TradingConfig().to_json()
 
 
+NOT_A_SETTING = {"cost_multiple"}
+"""A knob of judging alone: the report turns it, nobody trades under it."""
+
+
 def test_the_defaults_are_those_of_the_platform_settings():
     settings = Settings(_env_file=None)
-    defaults = TradingConfig()
-    shared = {field.name for field in dataclasses.fields(defaults)} & set(Settings.model_fields)
-    assert len(shared) >= 13
-    for name in shared:
-        assert getattr(settings, name) == getattr(defaults, name), name
+    names = {field.name for field in dataclasses.fields(TradingConfig)}
+    assert names - set(Settings.model_fields) == NOT_A_SETTING
+    # The embargo follows from the look-backs of the registered features and signals: 10 - 1 + 20 sessions.
+    assert settings.embargo_sessions is None
+    assert trading_config(settings) == TradingConfig()
+    for name in names - NOT_A_SETTING - {"embargo_sessions"}:
+        assert getattr(settings, name) == getattr(TradingConfig(), name), name
+
+
+OTHER_THAN_DEFAULT = {
+    "initial_cash": 500.0,
+    "cost_model": "volume_share",
+    "commission_bps": 1.5,
+    "commission_per_share": 0.25,
+    "commission_minimum": 1.25,
+    "slippage_bps": 3.5,
+    "price_impact": 0.25,
+    "volume_limit": 0.5,
+    "minimum_trade": 2.5,
+    "whole_shares": True,
+    "execution": Execution.NEXT_CLOSE,
+    "observation_window": 7,
+    "action_scheme": "long_only_weights",
+    "reward_scheme": "simple_returns",
+    "stoppers": ("min_net_worth",),
+    "max_drawdown": 0.5,
+    "min_net_worth": 5.0,
+    "risk_target": 0.02,
+    "max_leverage": 0.5,
+    "allow_shorts": True,
+    "borrow_bps": 75.0,
+    "maintenance_margin": 0.5,
+    "train_steps": 77,
+    "training_span": TrainingSpan.ANCHORED,
+    "validation_sessions": 21,
+    "embargo_sessions": 40,
+    "trading_modules": ("tt_assets_tests.trading.own_schemes",),
+}
+
+
+def test_every_setting_of_trading_reaches_the_config(monkeypatch):
+    assert set(OTHER_THAN_DEFAULT) == {field.name for field in dataclasses.fields(TradingConfig)} - NOT_A_SETTING
+    for name, value in OTHER_THAN_DEFAULT.items():
+        monkeypatch.setenv(f"TT_{name.upper()}", ",".join(value) if isinstance(value, tuple) else str(value))
+    config = trading_config(Settings(_env_file=None))
+    for name, value in OTHER_THAN_DEFAULT.items():
+        assert getattr(config, name) == value != getattr(TradingConfig(), name), name
+
+
+def test_the_embargo_grows_with_what_an_observation_reads_back(monkeypatch):
+    monkeypatch.setenv("TT_OBSERVATION_WINDOW", "15")
+    assert trading_config(Settings(_env_file=None)).embargo_sessions == TradingConfig().embargo_sessions + 5
 
 
 @pytest.mark.parametrize(
