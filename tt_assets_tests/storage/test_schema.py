@@ -39,7 +39,8 @@ def _new_database(server: EmbeddedServer) -> Iterator[Database]:
 
 CATALOG = {
     "columns": """
-        SELECT table_name, ordinal_position, column_name, data_type, is_nullable, column_default, is_identity,
+        SELECT table_name, rank() OVER (PARTITION BY table_name ORDER BY ordinal_position), column_name, data_type,
+               is_nullable, column_default, is_identity,
                identity_generation, datetime_precision,
                col_description(format('%I', table_name)::regclass, ordinal_position)
         FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 2""",
@@ -52,7 +53,9 @@ CATALOG = {
         WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' ORDER BY 1""",
     "sequences": "SELECT sequencename, data_type, start_value, increment_by FROM pg_sequences ORDER BY 1",
 }
-"""What the server itself says of a schema; NOT NULL is `is_nullable` (PostgreSQL 18 lists it as a constraint too)."""
+"""What the server itself says of a schema; NOT NULL is `is_nullable` (PostgreSQL 18 lists it as a constraint too).
+
+Columns are counted, as a dropped one leaves a gap in their positions."""
 
 
 def _catalog(database: Database) -> dict[str, set[tuple[object, ...]]]:
@@ -123,6 +126,80 @@ def test_downgrading_to_nothing_and_back_gives_the_same_schema(new_database: Dat
     assert left == []
     schema.upgrade(new_database)
     assert _catalog(new_database) == before
+
+
+def _to(database: Database, revision: str) -> None:
+    from alembic import command
+
+    found = schema.current(database)
+    step = command.upgrade if found is None or found < revision else command.downgrade
+    with database.engine().begin() as connection:
+        step(schema._config(connection), revision)
+
+
+def _store_an_agent_s_episode(database: Database, seed: int) -> None:
+    """An agent and its finished episode with rows below it, as a database at revision 0002 has them."""
+    with database.connect() as connection:
+        connection.execute(
+            "WITH p AS (INSERT INTO tt_policy (window_start, instrument, seed, weights, config_json, sha256) "
+            "  VALUES ('2012-07-01', 'AAPL', %s, 'w', '{}', 'x') RETURNING id), "
+            "e AS (INSERT INTO tt_episode (window_start, instrument, policy_id, start_time, end_time, stop_reason, "
+            "    max_drawdown, sharpe_ratio, turnover, config_json) "
+            "  SELECT '2012-07-01', 'AAPL', id, '2012-07-02', '2012-09-28', 'evaluation_complete', 0.1, 1.5, 0.2, "
+            """  '{"engine": "tensortrade"}' FROM p RETURNING id), """
+            "f AS (INSERT INTO tt_portfolio (episode_id, timestamp, net_worth, cash_balance) "
+            "  SELECT id, '2012-07-02', 10000, 10000 FROM e RETURNING id) "
+            "INSERT INTO tt_holdings (portfolio_id, instrument, quantity) SELECT id, 'AAPL', 3 FROM f",
+            [seed],
+        )
+
+
+EPISODE_AT_0002 = (
+    "SELECT e.id, e.window_start, e.instrument, e.policy_id, e.start_time, e.end_time, e.stop_reason, e.max_drawdown, "
+    "e.sharpe_ratio, e.turnover, e.config_json, f.net_worth, h.quantity FROM tt_episode e "
+    "JOIN tt_portfolio f ON f.episode_id = e.id JOIN tt_holdings h ON h.portfolio_id = f.id ORDER BY e.id"
+)
+
+
+def _found(database: Database, statement: str) -> list[tuple[object, ...]]:
+    with database.connect() as connection:
+        return connection.execute(statement).fetchall()
+
+
+def test_the_episodes_of_an_older_schema_become_those_of_their_agents(new_database: Database) -> None:
+    _to(new_database, "0002")
+    for seed in (7, 3):
+        _store_an_agent_s_episode(new_database, seed)
+    before = _found(new_database, EPISODE_AT_0002)
+    assert len(before) == 2
+    schema.upgrade(new_database)
+    schema.check(new_database)
+    assert _found(new_database, EPISODE_AT_0002) == before
+    assert _found(new_database, "SELECT strategy, seed FROM tt_episode ORDER BY id") == [("agent", 7), ("agent", 3)]
+
+
+def test_going_back_before_the_strategies_keeps_the_agents_episodes_and_drops_the_baselines(
+    new_database: Database,
+) -> None:
+    _to(new_database, "0002")
+    older = _catalog(new_database)
+    _store_an_agent_s_episode(new_database, 7)
+    before = _found(new_database, EPISODE_AT_0002)
+    schema.upgrade(new_database)
+    newer = _catalog(new_database)
+    with new_database.connect() as connection:
+        connection.execute(
+            "INSERT INTO tt_episode (window_start, instrument, start_time, config_json, strategy, seed) "
+            "VALUES ('2012-07-01', 'AAPL', '2012-07-02', '{}', 'cash', 0)"
+        )
+    _to(new_database, "0002")
+    assert _catalog(new_database) == older
+    assert _found(new_database, EPISODE_AT_0002) == before
+    assert _found(new_database, "SELECT count(*) FROM tt_episode") == [(1,)]
+    schema.upgrade(new_database)
+    assert _catalog(new_database) == newer
+    assert _found(new_database, EPISODE_AT_0002) == before
+    assert _found(new_database, "SELECT strategy, seed FROM tt_episode") == [("agent", 7)]
 
 
 UPGRADE = """
