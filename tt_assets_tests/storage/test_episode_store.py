@@ -25,8 +25,23 @@ def store(empty_tables) -> EpisodeStore:
     return EpisodeStore(empty_tables)
 
 
-def header(traded: str = "AAPL", policy: int | None = None, window: date = WINDOW) -> EpisodeHeader:
-    return EpisodeHeader(window, traded, policy, datetime(2012, 4, 2), json.dumps({"engine": "test"}))
+def header(
+    traded: str = "AAPL",
+    policy: int | None = None,
+    window: date = WINDOW,
+    *,
+    strategy: str = "agent",
+    seed: int = 0,
+) -> EpisodeHeader:
+    return EpisodeHeader(
+        window_start=window,
+        instrument=traded,
+        strategy=strategy,
+        seed=seed,
+        policy_id=policy,
+        start_time=datetime(2012, 4, 2),
+        config_json=json.dumps({"engine": "test"}),
+    )
 
 
 def summary(episode: int, sharpe: float | None = 1.5) -> EpisodeSummary:
@@ -169,7 +184,7 @@ def test_deleting_an_agent_takes_its_episodes_and_all_their_rows_with_it(store):
             ).fetchone()[0]
             for seed in (0, 1)
         ]
-    episodes = store.open(PARTITION, [header(policy=policy) for policy in policies])
+    episodes = store.open(PARTITION, [header(policy=policy, seed=seed) for seed, policy in enumerate(policies)])
     for episode in episodes:
         write_whole(store, episode)
     with store.database.connect() as connection:
@@ -179,13 +194,37 @@ def test_deleting_an_agent_takes_its_episodes_and_all_their_rows_with_it(store):
     assert rows(store, "tt_holdings") == 3
 
 
-def test_one_agent_has_one_episode_a_window(store):
+def test_deleting_an_agent_leaves_the_baselines_of_its_window(store):
     with store.database.connect() as connection:
         policy = connection.execute(
             "INSERT INTO tt_policy (window_start, instrument, seed, weights, config_json, sha256) "
             "VALUES (%s, 'AAPL', 0, 'x', '{}', 'x') RETURNING id",
             [WINDOW],
         ).fetchone()[0]
+    _, cash = store.open(PARTITION, [header(policy=policy), header(strategy="cash")])
+    write_whole(store, cash)
+    with store.database.connect() as connection:
+        connection.execute("DELETE FROM tt_policy")
+    assert query(store.database, "SELECT id, strategy FROM tt_episode") == [(cash, "cash")]
+    assert rows(store, "tt_holdings") == 3
+
+
+def test_agents_and_baselines_of_a_partition_stand_side_by_side_and_are_replaced_together(store):
+    who = [("agent", 0), ("agent", 1), ("cash", 0), ("random", 0), ("random", 1)]
+    first = store.open(PARTITION, [header(strategy=strategy, seed=seed) for strategy, seed in who])
+    named = "SELECT id, strategy, seed FROM tt_episode ORDER BY id"
+    assert query(store.database, named) == [(number, *acted) for number, acted in zip(first, who, strict=True)]
+    for episode in first:
+        write_whole(store, episode)
+    second = store.open(PARTITION, [header(strategy=strategy, seed=seed) for strategy, seed in who[:3]])
+    assert set(second).isdisjoint(first)
+    assert query(store.database, named) == [(number, *acted) for number, acted in zip(second, who[:3], strict=True)]
+    assert rows(store, "tt_holdings") == 0
+
+
+@pytest.mark.parametrize("strategy", ["agent", "random"])
+def test_a_strategy_and_seed_have_one_episode_a_window(store, strategy):
+    twice = [header(strategy=strategy, seed=1)] * 2
     with pytest.raises(psycopg.errors.UniqueViolation):
-        store.open(PARTITION, [header(policy=policy), header(policy=policy)])
+        store.open(PARTITION, twice)
     assert rows(store, "tt_episode") == 0
