@@ -1,7 +1,10 @@
-"""Agents and their episodes through Dagster: the books recomputed in SQL from orders and prices, retries, failures."""
+"""Agents and baselines of a window through Dagster: books recomputed in SQL from orders and prices, retries, failures.
+
+`test_strategies.py` has every baseline, the checks and the report.
+"""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from itertools import product
 
 import dagster as dg
 import pytest
@@ -11,59 +14,36 @@ from tt_assets.commands.status import partition_counts
 from tt_assets.storage.database import Database
 from tt_assets.storage.episode_store import EpisodeStore
 from tt_assets.storage.io_managers import EpisodeIOManager
-from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES, TABLES, content_columns
-from tt_assets_tests.conftest import INSTRUMENTS_OF_SAMPLE, settings_of_a_test
+from tt_assets.tables import EPISODE_TABLES, TABLES, content_columns
+from tt_assets_tests.assets.sample_window import (
+    AGENTS,
+    CENT,
+    WINDOW,
+    Rolled,
+    gaps_of_cash,
+    gaps_of_net_worth,
+    gaps_of_positions,
+    sample_window,
+)
 from tt_assets_tests.dagster_runs import failure_text, landed_cells, query, run_job
 
-AGENTS = ["tt_policy", *EPISODE_TABLES]
-WINDOW = "2012-07-01"
 TRADED = ("AAPL", "sample")
-QUICK = {"TT_TRAIN_STEPS": "2048", "TT_TRAIN_WORKERS": "1"}
+QUICK = {
+    "TT_TRAIN_STEPS": "2048",
+    "TT_TRAIN_WORKERS": "1",
+    "TT_SEEDS": "1",
+    "TT_BASELINES": "cash,equal_weight_hold",
+}
+ACTED = ("agent", "cash", "equal_weight_hold")
 COMMISSION = 10e-4
-CENT = 0.005
-
-
-@dataclass(frozen=True)
-class Rolled:
-    database: Database
-    instance: dg.DagsterInstance
 
 
 @pytest.fixture(scope="module")
 def on_sample(postgres, tmp_path_factory) -> Iterator[Rolled]:
     """Market tables of the year up to September 2012, agents and episodes of AAPL and the sample portfolio."""
-    with (
-        settings_of_a_test(tmp_path_factory.mktemp("home"), TT_DATABASE_URL=postgres.adbc_uri(), **QUICK),
-        dg.DagsterInstance.ephemeral() as instance,
-    ):
-        with postgres.connect() as connection:
-            connection.execute(f"TRUNCATE {', '.join(TABLES)} RESTART IDENTITY CASCADE")
-        instance.add_dynamic_partitions("instrument", list(INSTRUMENTS_OF_SAMPLE))
-        instance.add_dynamic_partitions("traded", [*TRADED, "FB"])
-        fill_market(postgres, "2011-09-01", "2012-09-28")
-        result = run_job(instance, AGENTS, f"{WINDOW}|AAPL", f"{WINDOW}|sample")
-        assert result.success
-        yield Rolled(postgres, instance)
-
-
-def fill_market(database: Database, first: str, last: str) -> None:
-    """The three market tables of all instruments, written by their stores: the runs of Dagster are tested elsewhere."""
-    import pandas as pd
-
-    from tt_assets.research.compute import compute_features, compute_signals
-    from tt_assets.research.registry import load_features, load_signals
-    from tt_assets.settings import SAMPLE_BARS
-    from tt_assets.storage.slice_store import SliceStore
-    from tt_assets.storage.slices import Selection
-
-    bars = pd.read_csv(SAMPLE_BARS, parse_dates=["timestamp"]).query("timestamp >= @first and timestamp <= @last")
-    features = load_features(())
-    values = compute_features(bars, features)
-    scores = compute_signals(bars, values, load_signals((), features))
-    ends = (pd.Timestamp(first).to_pydatetime(), pd.Timestamp(last).to_pydatetime() + pd.Timedelta(days=1))
-    span = Selection.of({name: (name, *ends) for name in INSTRUMENTS_OF_SAMPLE})
-    for table, frame in zip(MARKET_TABLES, (bars, values, scores), strict=True):
-        SliceStore(database, TABLES[table]).write(span, frame)
+    with sample_window(postgres, tmp_path_factory.mktemp("home"), (*TRADED, "FB"), **QUICK) as rolled:
+        assert run_job(rolled.instance, AGENTS, f"{WINDOW}|AAPL", f"{WINDOW}|sample").success
+        yield rolled
 
 
 @pytest.fixture
@@ -76,7 +56,7 @@ def rolled(on_sample, monkeypatch) -> Rolled:
 
 
 def _rows(database: Database, table: str, episode: str = "true") -> list[tuple]:
-    """Content of an episode table under the episode's own name, no surrogate id in it."""
+    """Content of an episode table after window, traded and strategy of its episode, no surrogate id in it."""
     columns = [name for name in content_columns(TABLES[table]) if not name.endswith("_id")]
     if table == "tt_episode":
         source, alias = "tt_episode AS e", "e"
@@ -89,7 +69,7 @@ def _rows(database: Database, table: str, episode: str = "true") -> list[tuple]:
     else:
         source, alias = f"{table} AS t JOIN tt_episode AS e ON e.id = t.episode_id", "t"
     named = ", ".join(f"{alias}.{name}" for name in columns) + (", p.timestamp" if table == "tt_holdings" else "")
-    found = query(database, f"SELECT e.window_start, e.instrument, {named} FROM {source} WHERE {episode}")
+    found = query(database, f"SELECT e.window_start, e.instrument, e.strategy, {named} FROM {source} WHERE {episode}")
     return sorted(found, key=repr)
 
 
@@ -99,8 +79,10 @@ def everything(database: Database) -> dict[str, list[tuple]]:
 
 def test_all_nine_tables_have_rows_of_every_episode(rolled):
     for table in EPISODE_TABLES:
-        found = {(str(row[0]), row[1]) for row in _rows(rolled.database, table)}
-        assert found == {(WINDOW, name) for name in TRADED}, table
+        found = {(str(row[0]), *row[1:3]) for row in _rows(rolled.database, table)}
+        # Whoever stays in cash gives no order.
+        acted = [name for name in ACTED if (table, name) != ("tt_order", "cash")]
+        assert found == {(WINDOW, traded, name) for traded in TRADED for name in acted}, table
 
 
 def test_every_session_of_the_window_is_marked_and_every_one_but_the_last_decided_on(rolled):
@@ -116,68 +98,30 @@ def test_every_session_of_the_window_is_marked_and_every_one_but_the_last_decide
         "tt_target_weights": sessions[:-1],
         "tt_reward": sessions[1:],
     }.items():
-        for traded in TRADED:
+        for traded, strategy in product(TRADED, ACTED):
             found = query(
                 rolled.database,
                 f"SELECT DISTINCT t.timestamp FROM {table} t JOIN tt_episode e ON e.id = t.episode_id "
-                "WHERE e.instrument = %s ORDER BY 1",
+                "WHERE e.instrument = %s AND e.strategy = %s ORDER BY 1",
                 traded,
+                strategy,
             )
-            assert found == wanted, (table, traded)
+            assert found == wanted, (table, traded, strategy)
 
 
 def test_cash_and_positions_at_the_close_are_the_net_worth_to_the_cent(rolled):
-    rows = query(
-        rolled.database,
-        "SELECT p.net_worth - p.cash_balance - sum(h.quantity * b.close), count(*) "
-        "FROM tt_portfolio p JOIN tt_holdings h ON h.portfolio_id = p.id "
-        "JOIN tt_prices b ON b.instrument = h.instrument AND b.timestamp = p.timestamp "
-        "GROUP BY p.id, p.net_worth, p.cash_balance",
-    )
-    assert len(rows) == query(rolled.database, "SELECT count(*) FROM tt_portfolio")[0][0]
-    assert max(abs(gap) for gap, _ in rows) < CENT
-    assert {count for _, count in rows} == {1, 4}
+    gaps = gaps_of_net_worth(rolled.database)
+    assert len(gaps) == query(rolled.database, "SELECT count(*) FROM tt_portfolio")[0][0] > 0
+    assert max(abs(gap) for _, gap, _ in gaps) < CENT
+    assert {count for *_, count in gaps} == {1, 4}
 
 
 def test_cash_changes_by_what_was_traded_and_the_commission_alone(rolled):
-    rows = query(
-        rolled.database,
-        """
-        WITH flow AS (
-            SELECT episode_id, timestamp,
-                   sum(CASE order_type WHEN 'buy' THEN -size ELSE size END * price) - sum(commission) AS flow
-            FROM tt_order GROUP BY episode_id, timestamp
-        ), cash AS (
-            SELECT episode_id, timestamp,
-                   cash_balance
-                   - coalesce(lag(cash_balance) OVER (PARTITION BY episode_id ORDER BY timestamp), 10000) AS d
-            FROM tt_portfolio
-        )
-        SELECT cash.d - coalesce(flow.flow, 0) FROM cash LEFT JOIN flow USING (episode_id, timestamp)
-        """,
-    )
-    assert max(abs(gap) for (gap,) in rows) < CENT
+    assert max(abs(gap) for _, gap in gaps_of_cash(rolled.database)) < CENT
 
 
 def test_positions_change_by_the_fills_alone(rolled):
-    rows = query(
-        rolled.database,
-        """
-        WITH held AS (
-            SELECT p.episode_id, p.timestamp, h.instrument, h.quantity
-                   - coalesce(
-                         lag(h.quantity) OVER (PARTITION BY p.episode_id, h.instrument ORDER BY p.timestamp), 0
-                     ) AS d
-            FROM tt_holdings h JOIN tt_portfolio p ON p.id = h.portfolio_id
-        ), filled AS (
-            SELECT episode_id, timestamp, instrument, CASE order_type WHEN 'buy' THEN size ELSE -size END AS d
-            FROM tt_order
-        )
-        SELECT coalesce(held.d, 0) - coalesce(filled.d, 0)
-        FROM held FULL JOIN filled USING (episode_id, timestamp, instrument)
-        """,
-    )
-    assert max(abs(gap) for (gap,) in rows) < 1e-6  # shares
+    assert max(abs(gap) for _, gap in gaps_of_positions(rolled.database)) < 1e-6  # shares
     assert query(rolled.database, "SELECT count(*) > 50 FROM tt_order") == [(True,)]
 
 
@@ -222,20 +166,22 @@ def test_the_figures_of_an_episode_recompute_from_its_curve_and_weights(rolled):
                    1 - net_worth / max(net_worth) OVER (PARTITION BY episode_id ORDER BY timestamp) AS fall
             FROM tt_equity_curve
         ), curve AS (
-            SELECT episode_id, avg(r) / stddev_samp(r) * sqrt(252) AS sharpe, max(fall) AS drawdown
+            SELECT episode_id, avg(r) / nullif(stddev_samp(r), 0) * sqrt(252) AS sharpe, max(fall) AS drawdown
             FROM returns GROUP BY episode_id
         ), moves AS (
             SELECT episode_id, abs(target_weight - coalesce(
                    lag(target_weight) OVER (PARTITION BY episode_id, instrument ORDER BY timestamp), 0)) AS move
             FROM tt_target_weights WHERE instrument <> 'CASH'
         ), turned AS (SELECT episode_id, avg(move) AS turnover FROM moves GROUP BY episode_id)
-        SELECT e.sharpe_ratio, c.sharpe, e.max_drawdown, c.drawdown, e.turnover, t.turnover
+        SELECT e.strategy, e.sharpe_ratio, c.sharpe, e.max_drawdown, c.drawdown, e.turnover, t.turnover
         FROM tt_episode e JOIN curve c ON c.episode_id = e.id JOIN turned t ON t.episode_id = e.id
         """,
     )
-    assert len(rows) == 2
-    for sharpe, sharpe_sql, drawdown, drawdown_sql, turnover, turnover_sql in rows:
-        assert sharpe == pytest.approx(sharpe_sql, rel=1e-9)
+    assert sorted(strategy for strategy, *_ in rows) == sorted(ACTED * 2)
+    for strategy, sharpe, sharpe_sql, drawdown, drawdown_sql, turnover, turnover_sql in rows:
+        # Cash does not vary, so it has no Sharpe ratio.
+        assert (sharpe is None) == (sharpe_sql is None) == (strategy == "cash")
+        assert sharpe is None or sharpe == pytest.approx(sharpe_sql, rel=1e-9)
         assert drawdown == pytest.approx(drawdown_sql, rel=1e-9)
         assert turnover == pytest.approx(turnover_sql, rel=1e-9)
 
@@ -243,10 +189,16 @@ def test_the_figures_of_an_episode_recompute_from_its_curve_and_weights(rolled):
 def test_an_episode_names_its_ends_its_reason_and_the_agent_that_acted(rolled):
     rows = query(
         rolled.database,
-        "SELECT e.start_time::date::text, e.end_time::date::text, e.stop_reason, p.instrument = e.instrument, "
-        "e.config_json::json ->> 'policy_sha256' = p.sha256 FROM tt_episode e JOIN tt_policy p ON p.id = e.policy_id",
+        "SELECT e.instrument, e.strategy, e.seed, e.start_time::date::text, e.end_time::date::text, e.stop_reason, "
+        "p.instrument, p.seed, e.config_json::json ->> 'policy_sha256' = p.sha256 "
+        "FROM tt_episode e LEFT JOIN tt_policy p ON p.id = e.policy_id ORDER BY 1, 2",
     )
-    assert rows == [("2012-07-02", "2012-09-28", "evaluation_complete", True, True)] * 2
+    span = ("2012-07-02", "2012-09-28", "evaluation_complete")
+    assert rows == [
+        (traded, strategy, 0, *span, *((traded, 0, True) if strategy == "agent" else (None, None, None)))
+        for traded in TRADED
+        for strategy in ACTED
+    ]
 
 
 def test_every_table_is_materialized_for_each_window_with_its_own_row_count(rolled):
@@ -288,7 +240,7 @@ def test_a_crash_between_open_and_finalize_leaves_a_plainly_unfinished_episode_t
     unfinished = query(
         rolled.database, "SELECT end_time, stop_reason, sharpe_ratio FROM tt_episode WHERE instrument = 'AAPL'"
     )
-    assert unfinished == [(None, None, None)]
+    assert unfinished == [(None, None, None)] * len(ACTED)
     assert _read_curves(rolled.instance) == {"sample"}
 
     assert run_job(rolled.instance, list(EPISODE_TABLES), f"{WINDOW}|AAPL").success
@@ -326,14 +278,18 @@ def _resources() -> dict[str, object]:
     return {"market": MarketReader()}
 
 
-def test_an_episode_takes_its_rows_with_it_when_it_is_deleted(rolled):
+def test_an_episode_takes_its_rows_with_it_when_its_agent_is_deleted(rolled):
+    kept = {
+        table: len(_rows(rolled.database, table, "e.instrument = 'sample' OR e.strategy <> 'agent'"))
+        for table in EPISODE_TABLES
+    }
+    assert all(kept[table] < len(_rows(rolled.database, table)) for table in EPISODE_TABLES)
     with rolled.database.connect() as connection:
         connection.execute("DELETE FROM tt_policy WHERE instrument = 'AAPL'")
         left = {table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in EPISODE_TABLES}
-        kept = {table: len(_rows(rolled.database, table, "e.instrument = 'sample'")) for table in EPISODE_TABLES}
-        assert left == kept
         connection.rollback()
-    assert len(_rows(rolled.database, "tt_episode")) == 2
+    assert left == kept
+    assert len(_rows(rolled.database, "tt_episode")) == len(TRADED) * len(ACTED)
 
 
 def test_a_window_without_enough_history_fails_with_the_figures_and_the_others_land(rolled):
