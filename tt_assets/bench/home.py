@@ -24,6 +24,7 @@ from typing import Any, NoReturn
 import numpy as np
 import pandas as pd
 
+from tt_assets.bench.child import PEAK_FILE
 from tt_assets.errors import UserError
 from tt_assets.market.calendar import sessions
 from tt_assets.storage.embedded import EmbeddedServer
@@ -71,18 +72,20 @@ class Home:
 
         Raises BenchmarkFailed with the last line it said when it fails.
         """
+        peak_file = self.folder / "peak"
+        peak_file.unlink(missing_ok=True)
         with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
             began = time.perf_counter()
             process = subprocess.Popen(
                 [sys.executable, "-m", "tt_assets.bench.child", *arguments],
-                env=self.environment(settings),
+                env=self.environment(settings) | {PEAK_FILE: str(peak_file)},
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
             )
             try:
-                busy, peak = _wait(process)
+                busy = _wait(process)
             except BaseException:
                 process.kill()
                 process.wait()
@@ -96,6 +99,7 @@ class Home:
             raise BenchmarkFailed(
                 f"`{' '.join(arguments)}` ended with {process.returncode}: {said[-1] if said else 'it said nothing'}."
             )
+        peak = int(peak_file.read_text(encoding="utf-8")) if peak_file.exists() else None
         return Measured(seconds, busy, peak, output)
 
 
@@ -167,15 +171,14 @@ def write_market(folder: Path, instruments: int, count: int) -> dict[str, str]:
     }
 
 
-def _wait(process: subprocess.Popen[Any]) -> tuple[float | None, int | None]:
-    """Wait for `process`; its processor time and the peak of its resident set, its waited-for children included."""
+def _wait(process: subprocess.Popen[Any]) -> float | None:
+    """Wait for `process`; its processor time in seconds."""
     if not hasattr(os, "wait4"):
         process.wait()
-        return None, None
+        return None
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    unit = 1 if sys.platform == "darwin" else 1024
-    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss * unit
+    return usage.ru_utime + usage.ru_stime
 
 
 @contextmanager
