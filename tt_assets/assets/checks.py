@@ -6,6 +6,7 @@ and a failing one blocks what lies downstream. They say which partition, which s
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -142,22 +143,30 @@ def check_results(verdicts: Iterable[tuple[Window, str, CheckResult]]) -> Iterat
 
 
 def report_failing_partitions(
-    instance: dg.DagsterInstance, verdicts: Iterable[tuple[Window, str, CheckResult]]
+    instance: dg.DagsterInstance, run: dg.DagsterRun, verdicts: Iterable[tuple[Window, str, CheckResult]]
 ) -> None:
-    """Say for each failing partition that its check failed: a range run gives one evaluation without a partition."""
+    """Say for each failing partition that its check failed: a range run gives one evaluation without a partition.
+
+    The events belong to the run: Dagster keeps one runless evaluation of a check and partition at most, and refuses
+    the second one.
+    """
     failing: dict[tuple[str, str], list[str]] = {}
     for window, who, result in verdicts:
         if not result.passed:
             failing.setdefault((result.name, window.key()), []).append(f"{who}: off by {result.worst:.3g}")
     for (name, key), said in failing.items():
-        instance.report_runless_asset_event(
-            dg.AssetCheckEvaluation(
-                asset_key=dg.AssetKey(CHECKED),
-                check_name=name,
-                passed=False,
-                metadata={"episodes": dg.MetadataValue.json(said)},
-                severity=dg.AssetCheckSeverity.ERROR,
-                blocking=True,
-                partition=key,
-            )
+        evaluation = dg.AssetCheckEvaluation(
+            asset_key=dg.AssetKey(CHECKED),
+            check_name=name,
+            passed=False,
+            metadata={"episodes": dg.MetadataValue.json(said)},
+            severity=dg.AssetCheckSeverity.ERROR,
+            blocking=True,
+            partition=key,
         )
+        event = dg.DagsterEvent(
+            event_type_value=dg.DagsterEventType.ASSET_CHECK_EVALUATION.value,
+            job_name=run.job_name,
+            event_specific_data=evaluation,
+        )
+        instance.report_dagster_event(event, run.run_id, logging.ERROR)

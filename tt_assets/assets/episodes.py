@@ -93,7 +93,7 @@ def episodes(
         for episode in rolled.episodes
         for verdict in episode.verdicts
     ]
-    report_failing_partitions(context.instance, verdicts)
+    report_failing_partitions(context.instance, context.run, verdicts)
     yield from check_results(verdicts)
     if rolled.failed:
         for table in EPISODE_TABLES:
@@ -107,13 +107,15 @@ def rows_of(table: str, rolled: Rolled, ids: Sequence[int], windows: Sequence[Wi
     frames: list[pd.DataFrame] = []
     for number, episode in zip(ids, rolled.episodes, strict=True):
         if table == "tt_episode":
+            if not all(verdict.passed for verdict in episode.verdicts):
+                continue  # never closed: an episode that lies must not read as finished
             frame = _header(number, episode)
         else:
             frame = getattr(episode.record, table.removeprefix("tt_")).assign(episode_id=number)
         frames.append(frame)
         counts[episode.window.key()] += len(frame)
     filled = [frame for frame in frames if len(frame)] or frames[:1]
-    return EpisodeRows(pd.concat(filled, ignore_index=True), counts)
+    return EpisodeRows(pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(), counts)
 
 
 def _header(number: int, episode: RolledEpisode) -> pd.DataFrame:

@@ -105,10 +105,7 @@ class EpisodeStore:
             with self.database.connect() as connection, connection.transaction():
                 copy_into(connection, target, frame.columns, copy_rows(frame, target).pieces())
         except ForeignKeyViolation as error:
-            raise EpisodeReplaced(
-                f"{table}: the episode was replaced by another run of the same partition while this one was writing; "
-                "nothing of this run remains. Run the partition again if the other one failed."
-            ) from error
+            raise EpisodeReplaced(_replaced(table)) from error
         return len(frame)
 
     def finalize(self, summaries: Sequence[EpisodeSummary]) -> None:
@@ -139,4 +136,20 @@ class EpisodeStore:
             "SELECT id AS portfolio_id, episode_id, timestamp FROM tt_portfolio WHERE episode_id = ANY({})"
         ).format(sql.Literal(episodes))
         portfolios = read_frame(self.database, query)
-        return holdings.merge(portfolios, on=["episode_id", "timestamp"], how="left", validate="many_to_one")
+        merged = holdings.merge(portfolios, on=["episode_id", "timestamp"], how="left", validate="many_to_one")
+        if merged["portfolio_id"].isna().any():
+            self._refuse_replaced("tt_holdings", episodes)
+        return merged
+
+    def _refuse_replaced(self, table: str, episodes: list[int]) -> None:
+        """Raise EpisodeReplaced unless all `episodes` are still there; their rows went with them."""
+        query = sql.SQL("SELECT id FROM tt_episode WHERE id = ANY({})").format(sql.Literal(episodes))
+        if set(episodes) - set(read_frame(self.database, query)["id"]):
+            raise EpisodeReplaced(_replaced(table))
+
+
+def _replaced(table: str) -> str:
+    return (
+        f"{table}: the episode was replaced by another run of the same partition while this one was writing; "
+        "nothing of this run remains. Run the partition again if the other one failed."
+    )

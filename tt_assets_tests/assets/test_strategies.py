@@ -327,6 +327,15 @@ def test_of_a_range_only_the_partition_that_lies_is_reported(accused, monkeypatc
     }
 
 
+def test_a_partition_that_lies_again_is_refused_and_reported_again(alone, monkeypatch):
+    lie(monkeypatch, a_better_reward)
+    for times in (1, 2):
+        result = run_job(alone.instance, list(EPISODE_TABLES), ALONE)
+        assert not result.success
+        assert "rewards_recompute" in failure_text(result, "episodes")
+        assert failing_partitions(alone.instance)["rewards_recompute"] == [ALONE] * times
+
+
 def test_what_lies_downstream_of_a_lie_is_not_made(alone, monkeypatch):
     from tt_assets.definitions import defs
 

@@ -140,6 +140,15 @@ def test_children_of_an_episode_that_another_run_replaced_are_refused_and_leave_
     assert query(store.database, "SELECT DISTINCT episode_id, net_worth FROM tt_portfolio") == [(theirs, 7.0)]
 
 
+def test_holdings_of_an_episode_that_was_replaced_after_its_portfolio_say_so(store):
+    (mine,) = store.open(PARTITION, [header()])
+    store.add("tt_portfolio", portfolio(mine))
+    store.open(PARTITION, [header()])
+    with pytest.raises(EpisodeReplaced, match="tt_holdings: the episode was replaced by another run"):
+        store.add("tt_holdings", holdings(mine))
+    assert rows(store, "tt_holdings") == 0
+
+
 def test_finalizing_is_all_or_nothing(store):
     first, second = store.open([*PARTITION, (WINDOW, "MSFT")], [header(), header("MSFT")])
     with pytest.raises(EpisodeReplaced):
