@@ -46,9 +46,14 @@ def settings_of_a_test(home: Path, **variables: str) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _no_settings_of_the_developer(tmp_path: Path) -> Iterator[None]:
-    """Neither TT_* variables nor a .env reach a test; TT_HOME is a folder of the test's own."""
+    """Neither TT_* variables nor a .env reach a test; TT_HOME is its own, and a server in it ends with the test."""
     with settings_of_a_test(tmp_path / "home"):
         yield
+    server = EmbeddedServer(tmp_path / "home", PG_BIN)
+    if server.data_dir.exists():
+        if server.is_running():
+            server.stop("immediate")
+        shutil.rmtree(server.data_dir, ignore_errors=True)
 
 
 @pytest.fixture
