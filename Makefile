@@ -47,6 +47,8 @@ format: install
 bench: install
 	$(TT) bench io
 	$(TT) bench backfill
+	$(TT) bench memory
+	$(TT) bench simulator
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis build *.egg-info
