@@ -90,7 +90,7 @@ class FileBars:
         rows = loaded.checked.clean[loaded.rows_of.get(request.instrument, slice(0, 0))]
         dated = [fault.session for fault in faults if isinstance(fault.session, date)]
         timestamps = rows["timestamp"]
-        ends = [*dated, *(timestamps.iloc[[0, -1]].dt.date if len(rows) else ())]
+        ends = [*dated, *((timestamps.iloc[0].date(), timestamps.iloc[-1].date()) if len(rows) else ())]
         if not ends and not faults:
             reason = f"{self.path} has no bar of {request.instrument}. Add its bars, or take it off the watchlist."
             return NotFetched(request, Outcome.NO_BARS, reason)

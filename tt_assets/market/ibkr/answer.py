@@ -73,7 +73,7 @@ def settle(ask: HistoryAsk, rows: pd.DataFrame, latest: date) -> Settled:
     checked = check_bars(rows, known=(ask.symbol,))
     dated = [fault.session for fault in checked.faults if isinstance(fault.session, date)]
     stamps = checked.clean["timestamp"]
-    ends = [*dated, *(stamps.iloc[[0, -1]].dt.date if len(stamps) else ())]
+    ends = [*dated, *((stamps.iloc[0].date(), stamps.iloc[-1].date()) if len(stamps) else ())]
     return Settled(ask, checked.clean, checked.faults, min(ends, default=None), max(ends, default=None))
 
 
