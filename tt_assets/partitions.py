@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 import dagster as dg
-import pandas as pd
 
 from tt_assets.horizon import NEW_YORK, Horizon, horizon, today
 from tt_assets.market.calendar import closed_weekdays
@@ -109,11 +108,6 @@ def windows_of(keys: Iterable[str]) -> list[Window]:
 def quarter_of(day: date) -> date:
     """First day of the calendar quarter that contains `day`."""
     return day.replace(month=3 * ((day.month - 1) // 3) + 1, day=1)
-
-
-def as_date(timestamp: pd.Timestamp | datetime) -> date:
-    """The calendar date of a tz-naive market timestamp."""
-    return timestamp.date()
 
 
 def _quarter_on_or_after(day: date) -> date:

@@ -17,16 +17,11 @@ from tt_assets.partitions import Window
 from tt_assets.settings import Settings
 from tt_assets.storage.market_reader import MarketReader
 from tt_assets.trading.checks import CheckResult
+from tt_assets.trading.judge import AGENT, DRAWN
 from tt_assets.trading.record import EpisodeRecord
 
 if TYPE_CHECKING:
     from tt_assets.trading.policy import TrainedPolicy
-
-AGENT = "agent"
-"""The strategy of an episode that a trained agent acted in; the others are named after their baseline."""
-
-DRAWN = "random"
-"""The baseline that is rolled once per seed, as the agents are."""
 
 
 @dataclass(frozen=True, eq=False)
