@@ -29,7 +29,7 @@ def ui(filled: Machine) -> Ui:
     return serve(filled, free_port())
 
 
-def test_the_code_location_loads_with_all_thirteen_assets(ui: Ui) -> None:
+def test_the_code_location_loads_with_all_thirteen_tables_and_the_report(ui: Ui) -> None:
     entries = ui.ask(
         "{workspaceOrError{... on Workspace{locationEntries{loadStatus locationOrLoadError{__typename}}}}}"
     )["workspaceOrError"]["locationEntries"]
@@ -37,7 +37,7 @@ def test_the_code_location_loads_with_all_thirteen_assets(ui: Ui) -> None:
     nodes = ui.ask("{assetNodes{assetKey{path} groupName description owners{... on TeamAssetOwner{team}}}}")[
         "assetNodes"
     ]
-    assert {node["assetKey"]["path"][0] for node in nodes} == set(TABLES)
+    assert {node["assetKey"]["path"][0] for node in nodes} == {*TABLES, "report"}
     assert all(node["groupName"] and node["description"] and node["owners"] for node in nodes)
 
 
@@ -46,7 +46,9 @@ def test_tt_status_counts_partitions_as_the_ui_does(ui: Ui, filled: Machine) -> 
 
     nodes = ui.ask("{assetNodes{assetKey{path} partitionStats{numMaterialized numFailed numPartitions}}}")["assetNodes"]
     in_ui = {node["assetKey"]["path"][0]: node["partitionStats"] for node in nodes}
-    for line in json.loads(filled.tt("status", "--json").stdout):
+    lines = json.loads(filled.tt("status", "--json").stdout)
+    assert [line["table"] for line in lines] == list(TABLES)
+    for line in lines:
         counted = in_ui[line["table"]]
         assert line["materialized"] == counted["numMaterialized"], line
         assert line["failed"] == counted["numFailed"], line

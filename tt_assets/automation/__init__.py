@@ -1,0 +1,5 @@
+"""What runs the assets: jobs a person starts, sensors and schedules that start them without one."""
+
+from tt_assets.automation.jobs import AGENTS_JOB, MARKET_JOB, REPORT_JOB, jobs
+
+__all__ = ["AGENTS_JOB", "MARKET_JOB", "REPORT_JOB", "jobs"]
