@@ -78,10 +78,9 @@ def session_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.
     """Ask for the sessions that came since."""
     bury_dead_runs(context.instance)
     state = read_market(context.instance)
+    latest = state.source.latest.isoformat() if state.source.latest else ""
     requests = sessions.new_sessions(state, context.cursor)
-    return _answer(
-        context, requests, state, f"All sessions up to {state.source.latest} were asked for.", _latest(state)
-    )
+    return _answer(context, requests, state, f"All sessions up to {latest} were asked for.", cursor=latest)
 
 
 @_sensor(
