@@ -135,24 +135,31 @@ def look_for_changes(lineage: Lineage, memory: Memory) -> Memory:
     if not new.any():
         return memory
     target = memory.target or int(new.max())
-    suspects = sorted(f"{day}|{name}" for day, name in axes.pairs(_read_by_older(lineage, new)))
+    computed, traded = _computed_before(lineage, new), _traded_before(lineage, new)
+    suspects = sorted(f"{day}|{name}" for day, name in axes.pairs(computed | traded))
     left = [key for key in suspects if key > memory.position]
     looked_at = left[:MOST_LOOKED_AT]
-    found = changed_bars(lineage.instance, axes, looked_at, memory.event) if looked_at else []
+    behind = {f"{day}|{name}" for day, name in axes.pairs(computed)}
+    found = changed_bars(lineage.instance, axes, looked_at, memory.event, behind) if looked_at else []
     pending = (*memory.pending, *found)
     if len(looked_at) < len(left):
         return Memory(memory.event, target, looked_at[-1], pending)
     return Memory(target, pending=pending)
 
 
-def _read_by_older(lineage: Lineage, new: Ids) -> Mask:
-    """The cells with a new event that something older was computed from."""
+def _computed_before(lineage: Lineage, new: Ids) -> Mask:
+    """The cells with a new event that older features or scores look back over."""
     found = np.zeros(new.shape, dtype=bool)
     for ids, reach in ((lineage.features, lineage.feature_reach), (lineage.scores, lineage.score_reach)):
         present = np.where(ids > 0, ids, np.iinfo(np.int64).max)
         for step in range(min(reach + 1, len(ids))):
             found[: len(ids) - step] |= present[step:] < new[: len(ids) - step]
-    found &= new > 0
+    return found & (new > 0)
+
+
+def _traded_before(lineage: Lineage, new: Ids) -> Mask:
+    """The cells with a new event of instruments that some older episode traded."""
+    found = np.zeros(new.shape, dtype=bool)
     oldest: dict[str, int] = {}
     for window, place in lineage.agents.windows().items():
         if window in lineage.agents.covered and lineage.episodes[place]:
@@ -161,7 +168,7 @@ def _read_by_older(lineage: Lineage, new: Ids) -> Mask:
     for symbol, event in oldest.items():
         column = lineage.market.axes.instrument_at.get(symbol)
         if column is not None:
-            found[:, column] |= new[:, column] > event
+            found[:, column] = new[:, column] > event
     return found
 
 

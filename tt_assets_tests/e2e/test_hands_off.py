@@ -151,7 +151,7 @@ def test_a_changed_bar_refreshes_what_looks_back_over_it_and_the_episodes_that_t
     place = (watched.bars["instrument"] == "ONE") & (watched.bars["timestamp"] == DAYS[CHANGED])
     watched.bars.loc[place, ["high", "close"]] *= 1.01
     watched.write(STOCKED + 1, "ONE", "TWO", "NEW")
-    wait_until(lambda: "tt_episode" in watched.cells(before), within=120)
+    wait_until(lambda: "tt_episode" in watched.cells(before))
     wait_until(watched.idle)
     cells = watched.cells(before)
     reached = [f"{day:%Y-%m-%d}" for day in DAYS[CHANGED : STOCKED + 1]]
