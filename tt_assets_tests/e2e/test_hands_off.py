@@ -123,14 +123,20 @@ def test_a_fresh_machine_fills_itself(watched: Watched, served: Callable[[], Ui]
     _no_cell_twice(watched)
 
 
-def test_a_new_session_and_a_new_instrument_land_and_the_open_window_is_rolled_again(
+def test_a_new_session_and_a_new_instrument_land_though_the_platform_is_killed_in_the_middle(
     watched: Watched, served: Callable[[], Ui]
 ) -> None:
-    served()
+    ui = served()
     wait_until(watched.idle)
     before, policies = watched.last_event(), watched.here.rows("SELECT id, sha256 FROM tt_policy ORDER BY id")
     watched.write(STOCKED + 1, "ONE", "TWO", "NEW")
     watched.follow("ONE,both", "TWO,both", "NEW,")
+    wait_until(lambda: not watched.idle(), every=0.05)
+    for process in ui.family():
+        process.kill()
+    ui.owner.kill()
+    ui.owner.communicate()
+    served()
     wait_until(lambda: watched.fresh(STOCKED, "ONE", "TWO", "NEW"))
     wait_until(watched.idle)
     session = f"{DAYS[STOCKED]:%Y-%m-%d}"
@@ -166,23 +172,6 @@ def test_a_changed_bar_refreshes_what_looks_back_over_it_and_the_episodes_that_t
     )}  # fmt: skip
     assert f"{DAYS[CHANGED]:%Y-%m-%d}|ONE" in reason
     assert "close was" in reason
-
-
-def test_a_platform_killed_in_the_middle_takes_up_where_it_was(watched: Watched, served: Callable[[], Ui]) -> None:
-    ui = served()
-    wait_until(watched.idle)
-    before = watched.last_event()
-    watched.write(STOCKED + 4, "ONE", "TWO", "NEW")
-    wait_until(lambda: not watched.idle(), every=0.05)
-    for process in ui.family():
-        process.kill()
-    ui.owner.kill()
-    ui.owner.communicate()
-    served()
-    wait_until(lambda: watched.fresh(STOCKED + 3, "ONE", "TWO", "NEW"))
-    wait_until(watched.idle)
-    new = {(f"{day:%Y-%m-%d}", name) for day in DAYS[STOCKED + 1 : STOCKED + 4] for name in ("ONE", "TWO", "NEW")}
-    assert [watched.cells(before)[table] for table in MARKET_TABLES] == [new] * 3
 
 
 def _is_there(watched: Watched) -> bool:
