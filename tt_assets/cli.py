@@ -75,8 +75,10 @@ def demo(json_: bool) -> None:
     check_bars(settings)
     err().print("Preparing the database …")
     platform = prepare(settings)
-    outcome = run_demo(platform, open_instance())
+    outcome, reports = run_demo(platform, open_instance())
     _print_status(platform, json_=json_)
+    for path in reports:
+        err().print(f"Agents against baselines: {path}", highlight=False, soft_wrap=True)
     err().print("Look around: `tt up` (or `make up`) serves the UI, `tt db psql` opens the tables.")
     _finish(outcome)
 
