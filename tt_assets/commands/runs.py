@@ -10,7 +10,6 @@ import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import dagster as dg
 import psutil
@@ -18,6 +17,7 @@ from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run_iterator
 from dagster._core.storage.dagster_run import RunsFilter
 
+from tt_assets.automation.failures import failure_reasons
 from tt_assets.commands.rectangles import Rectangle, rectangles
 
 MOST_CELLS = 20_000
@@ -138,7 +138,7 @@ def _run(
     for event in execute_run_iterator(InMemoryJob(definition), run, instance):
         on_event(event)
         if event.is_step_failure:
-            reasons, message = _reasons(event)
+            reasons, message = failure_reasons(event)
             step = event.step_key or "run"
             if reasons:
                 outcome.failed.setdefault(step, {}).update(reasons)
@@ -171,18 +171,6 @@ def _behind_failure(tables: Sequence[str], part: Outcome) -> list[str]:
         return []
     first = min((tables.index(table) for table in part.failed if table in tables), default=len(tables))
     return list(tables[first + 1 :])
-
-
-def _reasons(event: dg.DagsterEvent) -> tuple[Mapping[str, str], str]:
-    failure: Any = event.step_failure_data
-    told = failure.user_failure_data.metadata.get("failed_partitions") if failure.user_failure_data else None
-    if told is not None:
-        return told.value, ""
-    error = failure.error
-    if error is not None and error.cause is not None and error.cls_name and error.cls_name.startswith("Dagster"):
-        error = error.cause  # what the asset raised, below Dagster's wrapper
-    message = (error.message.strip().splitlines() or ["no message"])[0] if error else "no message"
-    return {}, message.removeprefix("tt_assets.errors.UserError: ")
 
 
 def _this_process() -> str:

@@ -90,7 +90,7 @@ def ownership(settings: Settings, host: str, port: int) -> Iterator[Owner]:
         try:
             yield record
         finally:
-            _record_file(settings).unlink(missing_ok=True)
+            settings.up_record.unlink(missing_ok=True)
     finally:
         lock.release()
 
@@ -159,7 +159,7 @@ def _stop_left_behind(settings: Settings) -> str | None:
     if record is None:
         return None
     stopped = served.stop(record.token)
-    _record_file(settings).unlink(missing_ok=True)
+    settings.up_record.unlink(missing_ok=True)
     return record.url if stopped else None
 
 
@@ -193,19 +193,15 @@ def _lock(settings: Settings) -> Any:
     return fasteners.InterProcessLock(settings.home / "up.lock")
 
 
-def _record_file(settings: Settings) -> Path:
-    return settings.home / "up.json"
-
-
 def _write(settings: Settings, record: Owner) -> None:
-    staged = _record_file(settings).with_suffix(".new")
+    staged = settings.up_record.with_suffix(".new")
     staged.write_text(json.dumps(asdict(record)), encoding="utf-8")
-    staged.replace(_record_file(settings))
+    staged.replace(settings.up_record)
 
 
 def _read(settings: Settings) -> Owner | None:
     try:
-        return Owner(**json.loads(_record_file(settings).read_text(encoding="utf-8")))
+        return Owner(**json.loads(settings.up_record.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
 
