@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sys
 from dataclasses import asdict
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -227,12 +229,33 @@ def signals_import(file: Path) -> None:
 
 
 @commands.command(short_help="Rows, timestamps and partitions of every table.")
+@click.option("--cells", is_flag=True, help="Draw the partitions of one table, instrument by session.")
+@click.option("--table", default="tt_prices", show_default=True, help="With --cells: the table.")
+@click.option("--from", "first", metavar="D", help="With --cells: first date. Default: the first there is.")
+@click.option("--to", "last", metavar="D", help="With --cells: last date, included. Default: the last there is.")
+@click.option(
+    "--instruments", metavar="A,B", help="With --cells: symbols, or portfolios of agent tables. Default: all."
+)
 @as_json
-def status(json_: bool) -> None:
-    """Rows, first and last timestamp, and partitions (as the UI counts them) of every table."""
+def status(cells: bool, table: str, first: str | None, last: str | None, instruments: str | None, json_: bool) -> None:
+    """Rows, first and last timestamp, and partitions (as the UI counts them) of every table.
+
+    With --cells: what became of every partition of one table, and why. A column is a session, or as much time as it
+    takes for the span to fit the terminal.
+    """
     from tt_assets.commands.platform import attach
 
-    _print_status(attach(), json_=json_)
+    if not cells:
+        for option, given in (("--from", first), ("--to", last), ("--instruments", instruments)):
+            if given is not None:
+                raise UserError(f"{option} goes with --cells; did you mean `tt status --cells {option} {given}`?")
+        _print_status(attach(), json_=json_)
+        return
+    from tt_assets.commands.selection import known_tables, parse_date
+
+    (name,) = known_tables([table])
+    begin, end = (parse_date(d, option) if d else None for d, option in ((first, "--from"), (last, "--to")))
+    _print_cells(attach(), name, begin, end, instruments, json_=json_)
 
 
 @commands.command(short_help="Serve bars as a stand-in for IB Gateway.")
@@ -301,6 +324,22 @@ def _print_status(platform: Any, *, json_: bool) -> None:
         print_json([asdict(status) for status in statuses])
     else:
         out().print(status_grid(statuses))
+
+
+def _print_cells(
+    platform: Any, table: str, first: date | None, last: date | None, instruments: str | None, *, json_: bool
+) -> None:
+    from tt_assets.commands.cells import read_matrix
+    from tt_assets.commands.platform import open_instance
+
+    matrix = read_matrix(platform.database, open_instance(), table, first, last, instruments)
+    if json_:
+        print_json([asdict(cell) for cell in matrix.cells()])
+        return
+    from tt_assets.commands.cells_grid import cells_grid
+
+    for line in cells_grid(matrix, shutil.get_terminal_size().columns):
+        out().print(line)
 
 
 def _finish(outcome: Any) -> None:
