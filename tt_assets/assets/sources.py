@@ -11,6 +11,7 @@ from tt_assets.horizon import bars_span
 from tt_assets.market.bars import summarise
 from tt_assets.market.files import FileBars
 from tt_assets.market.ibkr import IbkrBars, IbkrConfig, StoredBars
+from tt_assets.market.ibkr.source import now_in_new_york
 from tt_assets.market.sources import PriceSource
 from tt_assets.market.watchlist import Watchlist, read_watchlist
 from tt_assets.settings import PriceSourceName, Settings
@@ -61,5 +62,6 @@ def ibkr_source(settings: Settings, watchlist: Watchlist) -> IbkrBars:
         watchlist.instruments,
         read_stored=stored,
         refetch=settings.ibkr_refetch,
+        clock=now_in_new_york,
         on_progress=lambda told: progress.tell("IBKR", told.done, told.total, told.instrument),
     )
