@@ -162,7 +162,6 @@ class Settings(BaseSettings):
         (), description="Modules with schemes, rewards, stoppers and cost models of your own."
     )
 
-    automation: bool = Field(True, description="Whether sensors and schedules start switched on.")
     alert_webhook: SecretStr | None = Field(
         None, description="Slack-compatible webhook for alerts, e.g. https://hooks.slack.com/services/... Empty: none."
     )

@@ -24,7 +24,7 @@ from tt_assets.automation.alert_desk import Alert, AlertDesk, AlertKind
 from tt_assets.automation.failures import failure_reasons, in_few_words, named
 from tt_assets.automation.staleness import Stale, Watch, expected_session, look
 from tt_assets.errors import UserError
-from tt_assets.market.watchlist import read_watchlist
+from tt_assets.in_force import watchlist_in_force
 from tt_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def alert_stale_data(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     if expected is None:
         return dg.SkipReason("No session has closed since TT_START_DATE.")
     try:
-        active, stored = read_watchlist(settings.watchlist).symbols, last_sessions(settings)
+        active, stored = watchlist_in_force(settings).watchlist.symbols, last_sessions(settings)
     except UserError as error:
         return dg.SkipReason(str(error))  # the sensor of the watchlist and the run that needs the database tell of it
     stale, watch = look(stored, active, expected, watch_of(context.cursor), time.time(), settings.stale_after * 3600)

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 
 from pydantic import BaseModel
 
-from tt_assets.horizon import horizon, today
+from tt_assets.horizon import bars_span, horizon, today
 from tt_assets.market.calendar import previous_session
-from tt_assets.settings import Settings
+from tt_assets.settings import PriceSourceName, Settings
+
+FEED_ENDED = timedelta(days=30)
+"""A bars file whose last session is older than this is a history that has ended, not a feed that is late."""
 
 
 class Watch(BaseModel):
@@ -38,11 +41,16 @@ class Stale:
 def expected_session(settings: Settings, on: date | None = None) -> date | None:
     """The latest session that should be stored on the New York date `on` (today); None before the first one.
 
-    A session counts from the New York midnight after it, when its partition appears.
+    A session counts from the New York midnight after it, when its partition appears. Of a bars file that has ended
+    nothing later than its end is expected.
     """
     span = horizon(settings)
-    closed = previous_session(on or today())
-    expected = closed if span.last is None else min(closed, previous_session(span.last, inclusive=True))
+    expected = previous_session(on or today())
+    if span.last is not None:
+        expected = min(expected, previous_session(span.last, inclusive=True))
+    held = bars_span(settings) if settings.price_source is PriceSourceName.FILE else None
+    if held and expected - held[1] > FEED_ENDED:
+        expected = held[1]
     return expected if expected >= span.first else None
 
 

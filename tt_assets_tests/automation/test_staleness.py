@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from pathlib import Path
 
 import pytest
 
@@ -76,6 +77,16 @@ def test_the_session_expected_is_the_last_one_whose_partition_has_appeared(
 ) -> None:
     monkeypatch.setenv("TT_BARS_PATH", "/nowhere/bars.csv")
     monkeypatch.setenv("TT_START_DATE", "2012-08-01")
+    assert expected_session(Settings(), on) == expected
+
+
+@pytest.mark.parametrize(("on", "expected"), [(date(2012, 10, 31), date(2012, 10, 26)), (date(2012, 12, 5), FRIDAY)])
+def test_a_bars_file_is_a_feed_until_it_has_not_grown_for_a_month(
+    on: date, expected: date, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    bars = tmp_path / "bars.csv"
+    bars.write_text("instrument,timestamp,open,high,low,close,volume\nA,2012-10-04,1,1,1,1,1\nA,2012-10-05,1,1,1,1,1\n")
+    monkeypatch.setenv("TT_BARS_PATH", str(bars))
     assert expected_session(Settings(), on) == expected
 
 
