@@ -203,6 +203,8 @@ def _folded(line: Text, width: int) -> list[Text]:
     first, *rest = line.wrap(Console(width=width), width)
     if not rest:
         return [first]
+    for piece in rest:
+        piece.rstrip()
     tail = Text(" ").join(rest).wrap(Console(width=width), max(20, width - 2))
     return [first, *(Text("  ") + piece for piece in tail)]
 

@@ -241,7 +241,7 @@ def test_stale_data_names_who_is_behind_since_when_and_what_to_do(
             connection.execute(
                 "INSERT INTO tt_prices (instrument, timestamp, open, high, low, close, volume) "
                 "VALUES (%s, %s, 1, 1, 1, 1, 1)",
-                [name, f"2013-{day}"],
+                [name, day],
             )
     cursor = tick(alert_stale_data, dagster_instance, None)
     clock["now"] += 2 * 3600
@@ -268,7 +268,7 @@ def test_stale_data_waits_out_a_database_that_is_away_and_a_watchlist_that_is_br
     monkeypatch.setenv("TT_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
     with dg.build_sensor_context(instance=dagster_instance, definitions=defs) as context:
         assert "127.0.0.1" in (alert_stale_data.evaluate_tick(context).skip_message or "")
-    broken = tmp_path / "watchlist.csv"
+    broken = tmp_path / "broken.csv"
     broken.write_text("symbol\nA|B\n")
     monkeypatch.setenv("TT_WATCHLIST", str(broken))
     with dg.build_sensor_context(instance=dagster_instance, definitions=defs) as context:
