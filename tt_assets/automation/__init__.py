@@ -1,8 +1,9 @@
 """What runs the assets: jobs a person starts, sensors and schedules that start them without one."""
 
-from tt_assets.automation.alerts import sensors as alert_sensors
+from tt_assets.automation.alerts import alert_sensors
 from tt_assets.automation.jobs import AGENTS_JOB, MARKET_JOB, REPORT_JOB, jobs
+from tt_assets.automation.sensors import sensors as cell_sensors
 
-sensors = [*alert_sensors]
+sensors = [*cell_sensors, *alert_sensors]
 
 __all__ = ["AGENTS_JOB", "MARKET_JOB", "REPORT_JOB", "jobs", "sensors"]

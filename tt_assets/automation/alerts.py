@@ -191,4 +191,4 @@ def ui_address(settings: Settings) -> str:
         return ""
 
 
-sensors = [alert_run_failure, alert_failing_check, alert_stale_data]
+alert_sensors = [alert_run_failure, alert_failing_check, alert_stale_data]

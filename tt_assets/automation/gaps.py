@@ -21,6 +21,7 @@ from tt_assets.automation.tries import GAPS, SOURCE_TAG
 from tt_assets.settings import DateGrain, PriceSourceName
 from tt_assets.storage.database import Database
 from tt_assets.storage.market_reader import MarketReader
+from tt_assets.tables import MARKET_TABLES
 
 PRIORITY = 2
 MOST_RUNS = 10
@@ -85,6 +86,19 @@ def absent_bars(state: MarketState, database: Database) -> Mask:
     listed = np.maximum.accumulate(held, axis=0)
     own = state.cells[PRICES]
     return state.wished & own.done & ~own.in_flight & listed & ~held
+
+
+def in_words(state: MarketState, absent: Mask) -> str:
+    """What there is of gaps, for the line of a tick that asks for nothing."""
+    words = []
+    for table in MARKET_TABLES:
+        waiting, given_up = open_gaps(state, table), state.given_up(table)
+        for what, cells in (("wait", waiting & ~given_up), ("are given up", given_up)):
+            if count := int(cells.sum()):
+                words.append(f"{table}: {count} cells {what}")
+    if count := int(absent.sum()):
+        words.append(f"{count} sessions have no bar in the source")
+    return "; ".join(words) or "No gaps."
 
 
 def _due(state: MarketState, table: str) -> Mask:
