@@ -82,6 +82,10 @@ class Settings(BaseSettings):
     price_source: PriceSourceName = Field(PriceSourceName.FILE, description="file or ibkr.")
     bars_path: Path = Field(SAMPLE_BARS, description="CSV or parquet with the columns of tt_prices.")
 
+    jump_sigmas: float = Field(
+        10.0, gt=0, description="A close this many standard deviations from the one before is called a jump."
+    )
+
     ibkr_host: str = Field("127.0.0.1", description="Where TWS or IB Gateway listens.")
     ibkr_port: int = Field(
         4002, description="4002 and 4001: Gateway paper and live; 7497 and 7496: TWS paper and live."
