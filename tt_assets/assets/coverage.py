@@ -118,7 +118,7 @@ def _reasons(absent: pd.DataFrame, stored: pd.DataFrame, instance: dg.DagsterIns
     asked = absent[~early | ~absent["instrument"].where(early).duplicated(keep="last")]
     outcomes = recorded_outcomes(instance, asked["key"])
     found = absent["key"].map(outcomes)
-    listed_later = absent[early & found.map(lambda text: NOT_LISTED in text, na_action="ignore").fillna(False)]
+    listed_later = absent[early & (found.map(_excuse, na_action="ignore") == NOT_LISTED)]
     unlisted = absent["instrument"].map(listed_later.groupby("instrument")["timestamp"].max())
     certain = early & (absent["timestamp"] <= unlisted)
     unsettled = early & ~certain & found.isna()
