@@ -88,6 +88,9 @@ class Settings(BaseSettings):
     gap_tries: int = Field(
         8, ge=1, description="How often a cell that does not land is asked for again before it is given up."
     )
+    jump_sigmas: float = Field(
+        10.0, gt=0, description="A close this many standard deviations from the one before is called a jump."
+    )
 
     ibkr_host: str = Field("127.0.0.1", description="Where TWS or IB Gateway listens.")
     ibkr_port: int = Field(

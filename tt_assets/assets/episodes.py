@@ -7,7 +7,8 @@ import dagster as dg
 import pandas as pd
 
 from tt_assets.assets.catalog import described
-from tt_assets.assets.checks import check_results, check_specs, report_failing_partitions
+from tt_assets.assets.check_events import report_partitions
+from tt_assets.assets.checks import CHECKED, check_results, check_specs, partition_evaluations
 from tt_assets.assets.grids import WINDOWS, settings
 from tt_assets.assets.rolling import Rolled, RolledEpisode, roll
 from tt_assets.assets.spans import trading_config, windows_of_lookback
@@ -93,7 +94,7 @@ def episodes(
         for episode in rolled.episodes
         for verdict in episode.verdicts
     ]
-    report_failing_partitions(context.instance, context.run, verdicts)
+    report_partitions(context.instance, context.run, CHECKED, partition_evaluations(verdicts))
     yield from check_results(verdicts)
     if rolled.failed:
         for table in EPISODE_TABLES:
