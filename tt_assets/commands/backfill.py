@@ -11,9 +11,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from tt_assets import progress
+from tt_assets.automation.bulk import OnEvent, Outcome, materialize
 from tt_assets.commands.platform import INSTRUMENTS, TRADED, Platform, find_own_modules
 from tt_assets.commands.pools import free_slots_of_ended_runs, refuse_held
-from tt_assets.commands.runs import OnEvent, Outcome, materialize
+from tt_assets.commands.runs import job_named
 from tt_assets.commands.selection import Span, date_keys
 from tt_assets.errors import UserError
 from tt_assets.horizon import bars_span
@@ -42,7 +43,9 @@ def backfill(
     bury_dead_runs(instance)
     free_slots_of_ended_runs(instance)
     with progress_bar(len(cells) * len(tables), tables) as on_event:
-        return materialize(instance, MARKET_JOB, tables, cells, keys, order, whole_instruments=True, on_event=on_event)
+        return materialize(
+            instance, job_named(MARKET_JOB), tables, cells, keys, order, whole_instruments=True, on_event=on_event
+        )
 
 
 def train(
@@ -71,7 +74,9 @@ def train(
     if "tt_policy" in tables:
         refuse_held(instance, TRAINING_POOL)
     with progress_bar(len(cells) * len(tables), tables) as on_event:
-        return materialize(instance, AGENTS_JOB, tables, cells, keys, order, whole_instruments=False, on_event=on_event)
+        return materialize(
+            instance, job_named(AGENTS_JOB), tables, cells, keys, order, whole_instruments=False, on_event=on_event
+        )
 
 
 def request_tables(

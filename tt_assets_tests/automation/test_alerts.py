@@ -284,6 +284,6 @@ def test_a_failed_run_of_the_product_is_told_in_the_words_of_its_asset(
     run_job(dagster_instance, ["tt_prices"], "2012-05-01|AAPL", "2012-05-02|AAPL")
     tick(alert_run_failure, dagster_instance, cursor)
     (line,) = logged()
-    assert "of market_history failed over 2012-05-01|AAPL to 2012-05-02|AAPL. tt_prices: " in line["message"]
+    assert "of backfill_history failed over 2012-05-01|AAPL to 2012-05-02|AAPL. tt_prices: " in line["message"]
     assert "gone.csv" in line["message"]
     assert date.fromisoformat(line["at"][:10])

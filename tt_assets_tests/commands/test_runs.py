@@ -14,7 +14,8 @@ import pytest
 
 from tt_assets.assets.grids import MARKET
 from tt_assets.automation import MARKET_JOB
-from tt_assets.commands.runs import materialize
+from tt_assets.automation.bulk import materialize
+from tt_assets.commands.runs import job_named
 from tt_assets.owners import OWNER_TAG, bury_dead_runs
 from tt_assets.partitions import DATE
 from tt_assets_tests.assets.test_prices import HEADER, line
@@ -44,7 +45,9 @@ def bars_file(tmp_path, monkeypatch, connected) -> Path:
 
 
 def run(instance: dg.DagsterInstance, tables, cells, **options):
-    return materialize(instance, MARKET_JOB, tables, cells, SESSIONS, NAMES, whole_instruments=True, **options)
+    return materialize(
+        instance, job_named(MARKET_JOB), tables, cells, SESSIONS, NAMES, whole_instruments=True, **options
+    )
 
 
 def test_a_bad_bar_keeps_its_instrument_from_the_tables_behind_while_the_others_go_on(
