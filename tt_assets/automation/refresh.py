@@ -83,7 +83,7 @@ def refresh_agents(instance: dg.DagsterInstance, jobs: Jobs, say: Say) -> Outcom
             return outcome
         for tables, cells in left.items():
             if cells.any():
-                say(f"{tables[0]} to {tables[-1]}: {int(cells.sum()):,} windows")
+                say(f"{'agents and episodes' if 'tt_policy' in tables else 'episodes'}: {int(cells.sum()):,} windows")
                 outcome.add(_made(instance, jobs(AGENTS_JOB), tables, axes, cells, whole_instruments=False))
                 tried[tables] = tried.get(tables, axes.none()) | cells
 

@@ -107,6 +107,7 @@ def serve(
         process = served.start(shared_file("workspace.yaml"), host, port, record.token, log)
         if _wait_until_ready(record.url, process, stopping):
             say(f"UI at {record.url}, log in {log}. Ctrl-C stops it.")
+            say(f"Alerts: {settings.alert_log}{_receiver(settings)}.")
         elif not stopping.asked:
             raise UserError(f"The UI did not come up at {record.url}: {_last_line(log)} See {log}.")
         while not stopping.asked and process.poll() is None:
@@ -179,6 +180,15 @@ def bury_abandoned_runs(instance: Any) -> list[str]:
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
             buried.append(run.run_id)
     return buried
+
+
+def _receiver(settings: Settings) -> str:
+    """Where alerts go besides the log, without what is secret in it."""
+    from tt_assets.automation.webhook import masked
+
+    if settings.alert_webhook is None:
+        return "; set TT_ALERT_WEBHOOK to have them sent, too"
+    return f", and {masked(settings.alert_webhook.get_secret_value())} (TT_ALERT_WEBHOOK)"
 
 
 def _lock(settings: Settings) -> Any:
