@@ -48,6 +48,7 @@ jobs = [
     dg.define_asset_job(
         VERIFY_JOB,
         selection=dg.AssetSelection.all_asset_checks() - WITH_THE_EPISODES,
-        description="Check every row that is stored, of every partition. Nothing to choose, and nothing is written.",
+        description="Check every stored row of the market tables. Nothing to choose, and nothing is written. "
+        "Episodes are checked as they are rolled: re_roll does that again.",
     ),
 ]

@@ -28,6 +28,6 @@ schedules = [
         cron_schedule="0 3 * * *",
         execution_timezone=NEW_YORK.key,
         default_status=dg.DefaultScheduleStatus.RUNNING if settings.automation else dg.DefaultScheduleStatus.STOPPED,
-        description="Three in the morning: every row that is stored is checked.",
+        description="Three in the morning: every stored row of the market tables is checked.",
     ),
 ]

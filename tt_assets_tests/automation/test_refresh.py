@@ -123,7 +123,5 @@ def test_agents_are_trained_and_rolled_where_behind_and_each_window_is_tried_onc
     assert query(window.database, "SELECT id, window_start::text, sha256 FROM tt_policy ORDER BY id") == trained
     assert query(window.database, episodes, "2012-04-01") == earlier
     assert not set(query(window.database, episodes, WINDOW)) & set(latest)
-    ends = query(
-        window.database, "SELECT DISTINCT end_time::date::text FROM tt_episode WHERE window_start = %s", WINDOW
-    )
-    assert query(window.database, statement, WINDOW) == [("2012-09-28",)]
+    ended = "SELECT DISTINCT end_time::date::text FROM tt_episode WHERE window_start = %s"
+    assert query(window.database, ended, WINDOW) == [("2012-09-28",)]
