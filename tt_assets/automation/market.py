@@ -23,7 +23,7 @@ import numpy.typing as npt
 from tt_assets.assets.features import FEATURES
 from tt_assets.assets.grids import MARKET
 from tt_assets.assets.signals import SIGNALS
-from tt_assets.automation.cells import Axes, Cells, Mask, TableCells, read_cells
+from tt_assets.automation.cells import Axes, Cells, Mask, read_cells
 from tt_assets.automation.source import SourceState, read_source
 from tt_assets.automation.tries import SOURCE_TAG, Tries, tries_of
 from tt_assets.in_force import InForce, watchlist_in_force
@@ -112,6 +112,15 @@ def over_lookback(cells: Mask, steps: int) -> Mask:
     return lacking == before
 
 
+def apart(cells: Mask, steps: int) -> Mask:
+    """(1, instruments) where no two runs of `cells` are so near that the later one looks back over the earlier."""
+    begins = cells.copy()
+    begins[1:] &= ~cells[:-1]
+    free = np.ones_like(cells)
+    free[1:] = over_lookback(~cells, max(steps - 1, 0))[:-1]
+    return (free | ~begins).all(axis=0)[None, :]
+
+
 def plan(state: MarketState, new: Mask, again: Mask, features: Mask, scores: Mask) -> dict[tuple[str, ...], Mask]:
     """Which tables to run over which cells, so that no cell is computed before what it looks back over has landed.
 
@@ -128,7 +137,7 @@ def plan(state: MarketState, new: Mask, again: Mask, features: Mask, scores: Mas
         & ~state.cells[FEATURES_TABLE].in_flight
         & ~state.cells[SCORES].in_flight
     )
-    whole = (ready | ~new).all(axis=0)[None, :]
+    whole = (ready | ~new).all(axis=0)[None, :] & apart(new, max(prices_before, scores_before))
 
     prices = prices & ~new
     features = features & ~new & over_lookback(prices, prices_before)
@@ -137,7 +146,7 @@ def plan(state: MarketState, new: Mask, again: Mask, features: Mask, scores: Mas
         & over_lookback(computed | features, scores_before)
         & ~state.cells[SCORES].in_flight
     )
-    along = (with_scores | ~features).all(axis=0)[None, :]
+    along = (with_scores | ~features).all(axis=0)[None, :] & apart(features, scores_before)
 
     scores = (
         scores
@@ -153,6 +162,3 @@ def plan(state: MarketState, new: Mask, again: Mask, features: Mask, scores: Mas
         (FEATURES_TABLE,): features & ~along,
         (SCORES,): scores,
     }
-
-
-__all__ = ["FEATURES_TABLE", "PRICES", "SCORES", "MarketState", "TableCells", "over_lookback", "plan", "read_market"]

@@ -12,6 +12,8 @@ from tt_assets.rectangles import MOST_CELLS, rectangles
 
 PRIORITY_TAG = "dagster/priority"
 LONGEST_REASON = 250
+QUIET = {"loggers": {"console": {"config": {"log_level": "INFO"}}}}
+"""The event of every single cell is in the UI; in the log of `tt up` it would be a line each."""
 
 
 def range_requests(
@@ -38,6 +40,7 @@ def range_requests(
                 dg.RunRequest(
                     job_name=job,
                     asset_selection=[dg.AssetKey(table) for table in tables],
+                    run_config=QUIET,
                     tags={
                         **tags,
                         **rectangle.tags(),
