@@ -12,7 +12,7 @@ DAYS = sessions(pd.Timestamp("2012-01-03").date(), pd.Timestamp("2012-12-31").da
 
 def walk(instrument: str = "A", count: int = 120, sigma: float = 0.01, seed: int = 0) -> pd.DataFrame:
     close = 100 * np.exp(np.cumsum(np.random.default_rng(seed).normal(0, sigma, count)))
-    prices = {name: close for name in ("open", "high", "low", "close")}
+    prices = dict.fromkeys(("open", "high", "low", "close"), close)
     return pd.DataFrame({"instrument": instrument, "timestamp": DAYS[:count], **prices, "volume": 1.0})
 
 
