@@ -22,6 +22,7 @@ HEAVY = (
     "tensortrade",
     "tensorflow",
     "matplotlib",
+    "numba",
     "ib_insync",
     "talib",
     "alembic",

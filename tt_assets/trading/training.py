@@ -170,16 +170,17 @@ def one_thread() -> Iterator[None]:
     """One torch thread, deterministic kernels and torch's own random state put back afterwards."""
     import torch
 
-    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    threads, deterministic = torch.get_num_threads(), torch.get_deterministic_debug_mode()
     numpy_state = np.random.get_state()
     torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
+    # As `use_deterministic_algorithms`, which loads torch's compiler to tell it too.
+    torch.set_deterministic_debug_mode("error")
     try:
         with torch.random.fork_rng(devices=[]):
             yield
     finally:
         torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(deterministic)
+        torch.set_deterministic_debug_mode(deterministic)
         np.random.set_state(numpy_state)
 
 
