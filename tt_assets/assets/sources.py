@@ -58,6 +58,7 @@ def ibkr_source(settings: Settings, watchlist: Watchlist) -> IbkrBars:
             min_interval=settings.ibkr_min_interval,
             strict_budget=settings.ibkr_strict_budget,
             contracts_path=settings.home / "cache" / "ibkr_contracts.json",
+            empty_sessions_path=settings.home / "cache" / "ibkr_empty_sessions.json",
         ),
         watchlist.instruments,
         read_stored=stored,

@@ -3,7 +3,7 @@
 `IbkrBars` is the price source, `IbkrConfig` its knobs; `plan` says what a load would ask. A load is a session of its
 own: `source` runs it on a thread, `opening` and `link` hold the connection, `loader` drives the instruments, `pacing`
 says when, `wire` and `answer` judge what comes, `overlap` compares it with what is stored, `results` puts both
-together, `faults` names what goes wrong.
+together, `contracts` and `empties` remember between runs, `faults` names what goes wrong.
 """
 
 from tt_assets.market.ibkr.answer import Withheld
