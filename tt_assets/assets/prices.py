@@ -35,7 +35,7 @@ SAID = {
 )
 def tt_prices(context: dg.AssetExecutionContext, price_source: PriceSourceResource) -> Slices:
     """Daily bars, one fetch per instrument for everything the run asks for."""
-    opened = price_source.open()
+    opened = price_source.open(context.log.info)
     slices = bars_of(selection_of(MARKET, context.partition_keys), opened)
     for warning in filter(None, (opened.warning(), *slices.warnings)):
         context.log.warning(warning)

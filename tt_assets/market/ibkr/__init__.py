@@ -17,10 +17,10 @@ from tt_assets.market.ibkr.faults import (
 )
 from tt_assets.market.ibkr.loader import LoadProgress, Retry
 from tt_assets.market.ibkr.overlap import Overlap, Verdict, compare
-from tt_assets.market.ibkr.plan import IbkrPlan, ReadStored, StoredBars, plan
+from tt_assets.market.ibkr.plan import IbkrPlan, ReadStored, StoredBars, nothing_stored, plan
 from tt_assets.market.ibkr.report import IbkrLoad, LoadReport
 from tt_assets.market.ibkr.results import IbkrFetched
-from tt_assets.market.ibkr.source import IbkrBars
+from tt_assets.market.ibkr.source import IbkrBars, now_in_new_york
 
 __all__ = [
     "ClientIdsInUseError",
@@ -43,5 +43,7 @@ __all__ = [
     "Verdict",
     "Withheld",
     "compare",
+    "nothing_stored",
+    "now_in_new_york",
     "plan",
 ]

@@ -22,7 +22,7 @@ from tt_assets.market.ibkr.contracts import ContractBook
 from tt_assets.market.ibkr.faults import GatewayError, LinkDown, LoadGivenUp, RequestFailed, reason
 from tt_assets.market.ibkr.link import Link
 from tt_assets.market.ibkr.opening import Gateway, backed_off
-from tt_assets.market.ibkr.pacing import NotReady, Pacer, seconds_needed
+from tt_assets.market.ibkr.pacing import NotReady, Pacer, clock, seconds_needed
 from tt_assets.market.ibkr.spans import HistoryAsk
 from tt_assets.market.ibkr.wire import read_history
 from tt_assets.market.sources import Outcome
@@ -81,6 +81,10 @@ class LoadProgress:
     instrument: str
     outcome: Outcome
     seconds_left: float
+
+    def left(self) -> str:
+        """The estimate for people."""
+        return f"{clock(self.seconds_left)} left"
 
 
 @dataclass

@@ -14,7 +14,7 @@ from tt_assets.market.bars import BAR_COLUMNS
 from tt_assets.market.calendar import NEW_YORK, latest_closed_session
 from tt_assets.market.ibkr.config import STRICT_REQUESTS, STRICT_WINDOW, IbkrConfig
 from tt_assets.market.ibkr.empties import NOTHING_KNOWN, Known
-from tt_assets.market.ibkr.pacing import seconds_needed
+from tt_assets.market.ibkr.pacing import clock, seconds_needed
 from tt_assets.market.ibkr.spans import HistoryAsk, before
 from tt_assets.market.sources import BarRequest
 
@@ -66,18 +66,23 @@ class IbkrPlan:
     stored: StoredBars
     seconds: float
     config: IbkrConfig
+    new_contracts: int = 0
+    """Instruments whose contract details must be asked for first; those requests are not paced."""
 
     def __str__(self) -> str:
         """One line for people, before a large load."""
-        spared = f"; {len(self.complete)} instruments are complete" if self.complete else ""
+        complete = len(self.complete)
+        spared = f"; {complete} instrument{'s' * (complete != 1)} complete" if complete else ""
         if not self.asks:
             return f"No request to IBKR{spared}."
         rule = f"{self.config.min_interval:g} s between starts, {self.config.max_in_flight} open at once"
         if self.config.strict_budget:
             rule += f", {STRICT_REQUESTS} in {STRICT_WINDOW / 60:g} minutes"
-        count = len(self.asks)
+        count, new = len(self.asks), self.new_contracts
+        details = f" and {new} for contract details" if new else ""
         return (
-            f"{count} historical request{'s' * (count > 1)} to IBKR{spared}; at least {_clock(self.seconds)} ({rule})."
+            f"{count} historical request{'s' * (count != 1)}{details} to IBKR{spared}; at least {clock(self.seconds)} "
+            f"({rule})."
         )
 
 
@@ -142,7 +147,3 @@ def _read(
 
 def _stored(symbol: str, stored: StoredBars) -> pd.DatetimeIndex:
     return pd.DatetimeIndex(stored.of(symbol)["timestamp"].to_numpy(dtype="datetime64[ns]"))
-
-
-def _clock(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} minutes"

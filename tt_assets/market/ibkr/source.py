@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 
 import pandas as pd
@@ -38,7 +39,7 @@ class IbkrBars:
 
     `instruments` are the watchlist's lines; a symbol without one is a US share. `read_stored` says what is stored
     already; that, and what IBKR has said to have no bar, is not asked for, unless with `refetch`. `on_progress` is
-    called on the load's thread. `clock` says now, with a time zone.
+    called on the load's thread, `on_done` after a `fetch`. `clock` says now, with a time zone.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class IbkrBars:
         *,
         refetch: bool = False,
         on_progress: Callable[[LoadProgress], None] | None = None,
+        on_done: Callable[[IbkrLoad], None] = lambda _: None,
         clock: Callable[[], datetime] = now_in_new_york,
     ) -> None:
         self.config = config
@@ -56,20 +58,25 @@ class IbkrBars:
         self._read_stored = read_stored
         self._refetch = refetch
         self._on_progress = on_progress
+        self._on_done = on_done
         self._clock = clock
         self._contracts = ContractBook(config.contracts_path)
         self._empty = EmptySessions(config.empty_sessions_path)
 
     def fetch(self, requests: Sequence[BarRequest]) -> list[FetchResult]:
         """One result per request, in their order. Raises GatewayError when no session with the gateway can be had."""
-        return list(self.load(requests).results)
+        load = self.load(requests)
+        self._on_done(load)
+        return list(load.results)
 
     def plan(self, requests: Sequence[BarRequest]) -> IbkrPlan:
         """What `fetch` would ask now; asks nothing of IBKR."""
         now = self._clock()
-        return plan(
+        planned = plan(
             requests, self.config, now, self._instruments, self._read_stored, self._empty.of, refetch=self._refetch
         )
+        new = sum(self._contracts.known(ask.instrument) is None for ask in planned.asks)
+        return replace(planned, new_contracts=new)
 
     def load(self, requests: Sequence[BarRequest]) -> IbkrLoad:
         """As `fetch`, with the plan and a report. No connection is made where nothing is missing."""
