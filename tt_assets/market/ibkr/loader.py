@@ -27,7 +27,6 @@ from tt_assets.market.ibkr.spans import HistoryAsk
 from tt_assets.market.ibkr.wire import read_history
 from tt_assets.market.sources import Outcome
 
-DETAILS_AT_ONCE = 16
 ATTEMPTS_WHEN_PACED = 8
 """Being told to slow down says nothing against the request itself."""
 ATTEMPTS_WHEN_SHORT = 2
@@ -122,7 +121,9 @@ class Loader:
         self._latest = latest
         self._on_progress = on_progress
         self._pacer = Pacer(config)
-        self._details = asyncio.Semaphore(DETAILS_AT_ONCE)
+        # Contract details keep pace with the bars and no more: ib_insync sends 45 messages a second, and what runs ahead
+        # takes the places of requests for bars.
+        self._details = asyncio.Semaphore(config.max_in_flight)
         self._suspects = asyncio.Lock()
         self.tally = Tally()
 
