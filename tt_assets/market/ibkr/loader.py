@@ -121,8 +121,8 @@ class Loader:
         self._latest = latest
         self._on_progress = on_progress
         self._pacer = Pacer(config)
-        # Contract details keep pace with the bars and no more: ib_insync sends 45 messages a second, and what runs ahead
-        # takes the places of requests for bars.
+        # Contract details keep pace with the bars and no more: ib_insync sends 45 messages a second, and details that
+        # run ahead take the places of requests for bars.
         self._details = asyncio.Semaphore(config.max_in_flight)
         self._suspects = asyncio.Lock()
         self.tally = Tally()
