@@ -167,6 +167,9 @@ def progress_bar(total: int, tables: Sequence[str]) -> Iterator[OnEvent]:
     ) as bars:
         task = bars.add_task(tables[0], total=total)
 
+        def on_report(line: str) -> None:
+            bars.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
         def on_event(event: dg.DagsterEvent) -> None:
             error = event.step_failure_data.error if event.is_step_failure else None
             if error is not None and error.cls_name == INTERRUPTED:
@@ -178,9 +181,6 @@ def progress_bar(total: int, tables: Sequence[str]) -> Iterator[OnEvent]:
 
         def on_piece(stage: str, done: int, of: int, note: str) -> None:
             bars.update(task, description=f"{stage} {done}/{of} {note}"[:WORDS])
-
-        def on_report(line: str) -> None:
-            bars.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
         with progress.listening(on_piece, on_report):
             yield on_event

@@ -23,11 +23,12 @@ from dagster._core.events import (
 from dagster._core.execution.context.metadata_logging import AssetMetadataHandle, OutputMetadataAccumulator
 from pydantic import Field
 
+from tt_assets import progress
 from tt_assets.settings import Settings
 from tt_assets.storage.database import Database
 from tt_assets.storage.episode_store import EpisodeStore, EpisodeSummary
 from tt_assets.storage.partition_cells import Beyond, cells_around, selection_of
-from tt_assets.storage.restated import RESTATED, Cause, describe, restated_cells
+from tt_assets.storage.restated import RESTATED, RESTATEMENTS, Cause, describe, restated_cells
 from tt_assets.storage.slice_store import SliceStore
 from tt_assets.storage.slices import Selection
 from tt_assets.tables import TABLES, content_columns
@@ -123,8 +124,9 @@ class SliceIOManager(dg.ConfigurableIOManager):
             for key, said in restated.items():
                 per_cell[key][RESTATED] = dg.MetadataValue.json(said)
             if restated:
-                metadata["restatements"] = describe(restated)
-                context.log.warning(f"{store.table.name}: {metadata['restatements']}")
+                metadata[RESTATEMENTS] = words = describe(restated)
+                context.log.warning(f"{store.table.name}: {words}")
+                progress.report(words)
             others = {key: per_cell.pop(key) for key in beyond.cells.keys}
             changed = {key: own for key, own in others.items() if key in restated and key in beyond.partitions}
             yield from landed(context.step_context, context.asset_key, changed, metadata)

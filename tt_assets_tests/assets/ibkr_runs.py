@@ -68,12 +68,16 @@ class Desk:
         most_open: int = 50,
         **config: Any,
     ) -> dg.ExecuteInProcessResult:
-        """One range run of `tt_prices` from `first` to `last`; the gateway holds `bars` and obeys `script`."""
+        """One range run of `tt_prices` from `first` to `last`; the gateway holds `bars` and obeys `script`.
+
+        Without `last` it is the run of one partition.
+        """
         self.config = config
         self.gateway = StandIn(BarBook(bars), script=script, today=lambda: FRIDAY, latency=0.003, most_open=most_open)
         with GatewayThread(self.gateway) as running:
             self.patch.setenv("TT_IBKR_PORT", str(running.port))
-            return run_job(self.instance, ["tt_prices"], f"{first}|{symbols[0]}", f"{last}|{symbols[1]}")
+            end = None if last is None else f"{last}|{symbols[1]}"
+            return run_job(self.instance, ["tt_prices"], f"{first}|{symbols[0]}", end)
 
     def store(self, bars: pd.DataFrame) -> None:
         """Put bars into Postgres without a run."""
