@@ -119,24 +119,27 @@ class SliceIOManager(dg.ConfigurableIOManager):
         context.log.info(
             f"{store.table.name}: {written.total:,} rows in {len(everything):,} partitions, {written.seconds:.2f} s"
         )
+        restated: dict[str, dict[str, Any]] = {}
         if slices.causes is not None and written.replaced is not None:
             restated = restated_cells(store.table, everything, written.replaced, frame, slices.causes)
-            for key, said in restated.items():
-                per_cell[key][RESTATED] = dg.MetadataValue.json(said)
-            if restated:
-                metadata[RESTATEMENTS] = words = describe(restated)
-                context.log.warning(f"{store.table.name}: {words}")
-                progress.report(words)
-            others = {key: per_cell.pop(key) for key in beyond.cells.keys}
-            changed = {key: own for key, own in others.items() if key in restated and key in beyond.partitions}
-            yield from landed(context.step_context, context.asset_key, changed, metadata)
+        for key, said in restated.items():
+            per_cell[key][RESTATED] = dg.MetadataValue.json(said)
+        if restated:
+            metadata[RESTATEMENTS] = words = describe(restated)
+            context.log.warning(f"{store.table.name}: {words}")
+            progress.report(words)
+        others = {key: per_cell.pop(key) for key in beyond.cells.keys}
+        changed = {key: own for key, own in others.items() if key in restated and key in beyond.partitions}
+        yield from landed(context.step_context, context.asset_key, changed, metadata)
         if slices.failed:
             yield from landed(context.step_context, context.asset_key, per_cell, metadata)
             count_as_failed(context.step_context, context.asset_key, slices.failed)
             raise refuse(store.table.name, slices.failed, len(keys))
         attach(context.step_context, context.asset_key, per_cell)
         if len(selection) == 1:
-            context.step_context.set_data_version(context.asset_key, dg.DataVersion(written.digests[0]))
+            context.step_context.set_data_version(
+                context.asset_key, dg.DataVersion(per_cell[selection.keys[0]]["digest"])
+            )
         context.add_output_metadata(metadata)
 
     def load_input(self, context: dg.InputContext) -> pd.DataFrame:
