@@ -137,9 +137,8 @@ class SliceIOManager(dg.ConfigurableIOManager):
             raise refuse(store.table.name, slices.failed, len(keys))
         attach(context.step_context, context.asset_key, per_cell)
         if len(selection) == 1:
-            context.step_context.set_data_version(
-                context.asset_key, dg.DataVersion(per_cell[selection.keys[0]]["digest"])
-            )
+            digest = written.digests[everything.keys.index(selection.keys[0])]
+            context.step_context.set_data_version(context.asset_key, dg.DataVersion(digest))
         context.add_output_metadata(metadata)
 
     def load_input(self, context: dg.InputContext) -> pd.DataFrame:
