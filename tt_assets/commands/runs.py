@@ -7,6 +7,7 @@ partitions fails its step; what lies downstream of the partitions that did land 
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,9 @@ OWNER_TAG = "tt/process"
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
 PARTITION = "dagster/partition"
+
+CLASS_NAME = re.compile(r"^(\w+\.)+\w+: ")
+"""What Python puts before the words of an error of a module."""
 
 OnEvent = Callable[[dg.DagsterEvent], None]
 
@@ -196,7 +200,7 @@ def _reasons(event: dg.DagsterEvent) -> tuple[Mapping[str, str], str]:
     if error is not None and error.cause is not None and error.cls_name and error.cls_name.startswith("Dagster"):
         error = error.cause  # what the asset raised, below Dagster's wrapper
     message = (error.message.strip().splitlines() or ["no message"])[0] if error else "no message"
-    return {}, message.removeprefix("tt_assets.errors.UserError: ")
+    return {}, CLASS_NAME.sub("", message)
 
 
 def _this_process() -> str:
