@@ -11,6 +11,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import dagster as dg
@@ -19,6 +21,17 @@ FOLDER = "pictures"
 
 LOGS = "TT_DAGSTER_LOGS"
 """Names the folder that `dagster.yaml` gives the logs; set for every process of the platform."""
+
+Pictures = dict[str, dg.MetadataValue]
+"""By name."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Pictures by partition key, and those of the run, which the asset's page is to show."""
+
+    metadata: Mapping[str, Pictures] = field(default_factory=dict)
+    of_the_run: Pictures = field(default_factory=dict)
 
 
 def picture(title: str, png: bytes) -> dg.MarkdownMetadataValue:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 CANDLES_UP_TO = 130
 """Sessions drawn as candles; more are drawn as a line of closes."""
 
+PLOTTED_WIDTH = 0.84
+"""Of the figure's width, what the axes take, about. A candle is a thick line; a patch each would take twice as long."""
+
 ROWS_NAMED = 12
 """Instruments of a heat map that are named; of more every so many."""
 
@@ -67,15 +70,18 @@ def bars_figure(bars: pd.DataFrame, sessions: pd.DatetimeIndex, instrument: str)
     )
     up = close >= opened
     figure, (prices, volumes) = stacked_figure((3, 1))
+    slot = PLOTTED_WIDTH * 72.0 * figure.get_figwidth() / len(shown)
     if len(shown) <= CANDLES_UP_TO:
         colours = np.where(up, RISING, FALLING)
         there = ~np.isnan(close)
         prices.vlines(x[there], low[there], high[there], colors=colours[there], linewidth=0.9)
         least = 0.002 * (np.nanmax(high) - np.nanmin(low))
-        prices.bar(x, np.maximum(np.abs(close - opened), least), 0.66, np.minimum(opened, close), color=colours)
+        bottom = np.minimum(opened, close)
+        top = np.maximum(np.maximum(opened, close), bottom + least)
+        prices.vlines(x[there], bottom[there], top[there], colors=colours[there], linewidth=0.6 * slot)
     else:
         prices.plot(x, close, color=RISING, linewidth=1.2)
-    volumes.bar(x, volume / 1e6, 0.8 if len(shown) <= CANDLES_UP_TO else 1.0, color=INK, linewidth=0)
+    volumes.vlines(x, 0.0, volume / 1e6, colors=INK, linewidth=0.75 * slot)
     gaps = np.flatnonzero(np.isnan(close))
     for axes in (prices, volumes):
         for gap in gaps:
@@ -112,10 +118,6 @@ def heat_maps_figure(panels: Mapping[str, pd.DataFrame], title: str, unit: str, 
         _heat_map(axes, name, grid, scale, colours)
     for axes in every[:-1].ravel():
         axes.set_xlabel("")
-    for column in range(columns):
-        bottom = max(row for row in range(rows) if every[row, column].get_visible())
-        every[bottom, column].tick_params(labelbottom=True)
-        every[bottom, column].set_xlabel("Session (New York)")
     bar = figure.colorbar(ScalarMappable(scale, colours), ax=list(every.ravel()), fraction=0.025, pad=0.015, aspect=30)
     bar.set_label(unit)
     bar.outline.set_visible(False)  # type: ignore[operator]
@@ -137,7 +139,8 @@ def _heat_map(axes: Axes, name: str, grid: pd.DataFrame, scale: object, colours:
     session_axis(axes, pd.DatetimeIndex(grid.index), most=4)
     axes.tick_params(axis="x", labelsize=7)
     axes.grid(visible=False)
-    axes.set_title(name, fontsize=8.5, fontweight="normal", pad=3)
+    if name:
+        axes.set_title(name, fontsize=8.5, fontweight="normal", pad=3)
 
 
 def columns_of(panels: int) -> int:

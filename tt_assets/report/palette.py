@@ -58,6 +58,7 @@ def weight_colours(columns: Sequence[str]) -> list[str]:
     """A colour per column of target weights; CASH is grey."""
     return [_CASH_COLOUR if name == CASH else _AREAS[place % len(_AREAS)] for place, name in enumerate(columns)]
 
+
 RISING, FALLING = AGENT_COLOUR, "#c55810"
 """Of candles; told apart by people who do not see red and green, too."""
 

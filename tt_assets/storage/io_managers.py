@@ -42,8 +42,8 @@ class Slices:
     """Rows for the partitions of a run, with what is to be said of single partitions.
 
     `failed` maps a partition key to the reason it must not be written: its stored rows stay as they are, the other
-    partitions land, and the step fails with the reasons. `outcomes` maps a key to words for its metadata; `warnings`
-    are said in the run's log.
+    partitions land, and the step fails with the reasons. `outcomes` maps a key to words for its metadata, `metadata` to
+    further entries; `of_the_run` are entries that the asset's page is to show. `warnings` are said in the run's log.
 
     `elsewhere` are rows outside the run's partitions that replace stored ones of the same key, in the same transaction.
     With `causes` (instrument → cause, else SOURCE_CHANGED) every partition whose stored rows changed says so (see
@@ -56,14 +56,42 @@ class Slices:
     warnings: tuple[str, ...] = ()
     elsewhere: pd.DataFrame | None = None
     causes: Mapping[str, Cause] | None = None
+    metadata: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    of_the_run: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class EpisodeRows:
-    """Rows of one episode table for all episodes of a run; `counts` says how many each partition key has."""
+    """Rows of one episode table for all episodes of a run; `counts` says how many each partition key has.
+
+    `metadata` maps a partition key to further entries of its metadata, `of_the_run` are entries that the asset's page
+    is to show.
+    """
 
     frame: pd.DataFrame
     counts: Mapping[str, int]
+    metadata: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    of_the_run: Mapping[str, Any] = field(default_factory=dict)
+
+    def per_cell(self, last: str) -> dict[str, dict[str, Any]]:
+        """The metadata of each partition; `last` is the one whose event comes last."""
+        counts = {key: {"dagster/row_count": count} for key, count in self.counts.items()}
+        return with_pictures(counts, self.metadata, self.of_the_run, last)
+
+
+def with_pictures(
+    per_cell: Mapping[str, Mapping[str, Any]],
+    metadata: Mapping[str, Mapping[str, Any]],
+    of_the_run: Mapping[str, Any],
+    last: str,
+) -> dict[str, dict[str, Any]]:
+    """`per_cell` with the entries of `metadata` in front, and with those `of_the_run` on the partition `last`.
+
+    An asset's page shows the event that came last, of whatever partition; copying what is said of a run into all its
+    partitions would swell the event log.
+    """
+    first = {**metadata, last: {**of_the_run, **metadata.get(last, {})}}
+    return {key: {**first.get(key, {}), **own} for key, own in per_cell.items()}
 
 
 def refuse(table: str, failed: Mapping[str, str], total: int) -> dg.Failure:
@@ -131,6 +159,8 @@ class SliceIOManager(dg.ConfigurableIOManager):
         others = {key: per_cell.pop(key) for key in beyond.cells.keys}
         changed = {key: own for key, own in others.items() if key in restated and key in beyond.partitions}
         yield from landed(context.step_context, context.asset_key, changed, metadata)
+        last = next(reversed(per_cell), "") if slices.failed else keys[-1]
+        per_cell = with_pictures(per_cell, slices.metadata, slices.of_the_run, last)
         if slices.failed:
             yield from landed(context.step_context, context.asset_key, per_cell, metadata)
             count_as_failed(context.step_context, context.asset_key, slices.failed)
@@ -192,7 +222,7 @@ class EpisodeIOManager(dg.ConfigurableIOManager):
         """Write one table of the opened episodes."""
         table = context.asset_key.path[-1]
         metadata = self.write(table, obj)
-        attach(context.step_context, context.asset_key, {k: {"dagster/row_count": n} for k, n in obj.counts.items()})
+        attach(context.step_context, context.asset_key, obj.per_cell(context.asset_partition_keys[-1]))
         context.add_output_metadata(metadata)
 
     def load_input(self, context: dg.InputContext) -> pd.DataFrame:

@@ -110,6 +110,7 @@ def train_policy(
         checkpoint_steps=best.steps,
         checkpoint_score=best.score,
         checkpoints_tried=best.tried,
+        curve=best.curve,
         accounts=ACCOUNTS,
         minibatch=MINIBATCH,
         epochs=EPOCHS,
@@ -121,7 +122,10 @@ def train_policy(
 
 @dataclasses.dataclass(frozen=True)
 class _TrainingRecord:
-    """What config_json says about a training. The score is the sum of validation rewards, null without validation."""
+    """What config_json says about a training. The score is the sum of validation rewards, null without validation.
+
+    `curve` has an entry for each update: steps, mean training reward a step of the rollout before it, score.
+    """
 
     span: str
     first_session: str
@@ -136,6 +140,7 @@ class _TrainingRecord:
     checkpoint_steps: int
     checkpoint_score: float | None
     checkpoints_tried: int
+    curve: list[tuple[int, float, float | None]]
     accounts: int
     minibatch: int
     epochs: int
