@@ -18,6 +18,9 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 ASKED_AT_ONCE = 1_000
 """Partitions in one question to the event log."""
 
+FAILURES_LOOKED_BACK = 10_000
+"""Failed evaluations of a check, the latest first, among whose partitions one that holds again is looked for."""
+
 
 @dataclass(frozen=True)
 class PartitionEvaluation:
@@ -55,10 +58,10 @@ def report_partitions(
 
 def _failed_before(instance: dg.DagsterInstance, check: dg.AssetCheckKey, partitions: Iterable[str]) -> Iterator[str]:
     storage, failed = instance.event_log_storage, AssetCheckExecutionRecordStatus.FAILED
-    # Most checks never failed; then one small question is all.
-    if not storage.get_asset_check_execution_history(check, limit=1, status={failed}):
-        return
-    for some in batched(partitions, ASKED_AT_ONCE):
+    # Few partitions ever fail a check, and a run may hold many: only those that did are asked about.
+    ever = storage.get_asset_check_execution_history(check, limit=FAILURES_LOOKED_BACK, status={failed})
+    suspects = {record.partition for record in ever}
+    for some in batched((name for name in partitions if name in suspects), ASKED_AT_ONCE):
         for known in storage.get_asset_check_partition_info([check], partition_keys=list(some)):
             if known.latest_execution_status is failed and known.partition_key is not None:
                 yield known.partition_key
@@ -78,4 +81,5 @@ def _report(instance: dg.DagsterInstance, run: dg.DagsterRun, asset: str, evalua
             partition=evaluation.partition,
         ),
     )
-    instance.report_dagster_event(event, run.run_id, logging.INFO if evaluation.passed else logging.ERROR)
+    bad = logging.ERROR if evaluation.severity is dg.AssetCheckSeverity.ERROR else logging.WARNING
+    instance.report_dagster_event(event, run.run_id, logging.INFO if evaluation.passed else bad)

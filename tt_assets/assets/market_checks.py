@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import dagster as dg
 import pandas as pd
 
-from tt_assets.assets.cell_evaluations import CELLS_REPORTED, report_cells
+from tt_assets.assets.check_events import PartitionEvaluation, report_partitions
 from tt_assets.assets.coverage import as_markdown, coverage, latest_session
 from tt_assets.assets.features import FEATURES
 from tt_assets.assets.grids import MARKET
@@ -34,6 +35,9 @@ CELLS_AT_ONCE = 20_000
 
 SAMPLED_SESSIONS = 5
 """Sessions, of those judged together, whose features are computed again on truncated bars."""
+
+REPORTED = 1_000
+"""Failing partitions of one check and run that are reported by name; the evaluation of the run counts them all."""
 
 SHOWN = 20
 """Findings, and instruments of the coverage, that the evaluation of a run shows."""
@@ -137,6 +141,11 @@ class MarketCheck:
     severity: dg.AssetCheckSeverity
     judge: Callable[[Judged], Found]
 
+    @property
+    def table(self) -> str:
+        """The table it guards."""
+        return self.spec.asset_key.path[-1]
+
 
 def _check(
     table: str, judge: Callable[[Judged], Found], description: str, *, blocking: bool = True, warns: bool = False
@@ -234,8 +243,21 @@ def evaluated(
             failing[check.spec.name] |= _by_cell(part, one.findings)
     for check in checks:
         cells = failing[check.spec.name]
-        report_cells(instance, run, check.spec, cells, set(selection.keys), check.severity)
+        report_partitions(instance, run, check.table, _by_partition(check, selection, cells, run))
         yield _result(check, found[check.spec.name], cells, len(selection))
+
+
+def _by_partition(
+    check: MarketCheck, selection: Selection, cells: Mapping[str, str], run: dg.DagsterRun
+) -> Iterator[PartitionEvaluation]:
+    """What the check says of each partition; of more than `REPORTED` that fail the rest is left out."""
+    link = dg.MetadataValue.dagster_run(run.run_id)
+    for key, reason in islice(cells.items(), REPORTED):
+        metadata = {"reason": reason, "run": link}
+        yield PartitionEvaluation(check.spec.name, key, False, metadata, check.severity, check.spec.blocking)
+    for key in selection.keys:
+        if key not in cells:
+            yield PartitionEvaluation(check.spec.name, key, True, {}, check.severity, check.spec.blocking)
 
 
 def _by_cell(selection: Selection, findings: Sequence[Finding]) -> dict[str, str]:
@@ -260,8 +282,8 @@ def _result(check: MarketCheck, found: Sequence[Found], cells: Mapping[str, str]
         metadata["failing_partitions"] = len(cells)
         metadata["findings"] = dg.MetadataValue.md(shown.to_markdown(index=False))
         metadata["reasons"] = dg.MetadataValue.json(dict(list(cells.items())[:SHOWN]))
-        if len(cells) > CELLS_REPORTED:
-            metadata["reported_by_name"] = CELLS_REPORTED
+        if len(cells) > REPORTED:
+            metadata["reported_by_name"] = REPORTED
     first = next(iter(cells.items()), None)
     said = f"{len(cells)} of {judged:,} partitions fail, the first is {first[0]}: {first[1]}" if first else ""
     return dg.AssetCheckResult(

@@ -125,10 +125,14 @@ def _run(
         tags={**tags, OWNER_TAG: this_process()},
     )
     outcome = Outcome(runs=[run.run_id])
+    blocked: dict[str | None, list[str]] = {}
     for event in execute_run_iterator(InMemoryJob(definition), run, instance):
         on_event(event)
+        if said := _blocks(event):
+            blocked.setdefault(event.step_key, []).append(said)
         if event.is_step_failure:
             reasons, message = failure_reasons(event)
+            message = "; ".join(blocked.get(event.step_key, [message]))
             step = event.step_key or "run"
             if reasons:
                 outcome.failed.setdefault(step, {}).update(reasons)
@@ -145,3 +149,13 @@ def _behind_failure(tables: Sequence[str], part: Outcome) -> list[str]:
         return []
     first = min((tables.index(table) for table in part.failed if table in tables), default=len(tables))
     return list(tables[first + 1 :])
+
+
+def _blocks(event: dg.DagsterEvent) -> str:
+    """What a check that stops its run says, else nothing; Dagster's own error names the check and no reason."""
+    if event.event_type is not dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+        return ""
+    said = event.asset_check_evaluation_data
+    if said.passed or not said.blocking or said.severity is not dg.AssetCheckSeverity.ERROR:
+        return ""
+    return f"check {said.check_name}: {said.description}"

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import dagster as dg
+
+CLASS_NAME = re.compile(r"^(\w+\.)+\w+: ")
+"""What Python puts before the words of an error of a module."""
 
 
 def failure_reasons(event: dg.DagsterEvent) -> tuple[Mapping[str, str], str]:
@@ -18,7 +22,7 @@ def failure_reasons(event: dg.DagsterEvent) -> tuple[Mapping[str, str], str]:
     if error is not None and error.cause is not None and error.cls_name and error.cls_name.startswith("Dagster"):
         error = error.cause  # what the asset raised, below Dagster's wrapper
     message = (error.message.strip().splitlines() or ["no message"])[0] if error else "no message"
-    return {}, message.removeprefix("tt_assets.errors.UserError: ")
+    return {}, CLASS_NAME.sub("", message)
 
 
 def in_few_words(reasons: Mapping[str, str], most: int = 3) -> str:
