@@ -115,7 +115,7 @@ def failed_run(context: dg.RunFailureSensorContext, address: str) -> Alert:
     if what.startswith("__"):  # Dagster's name for a run of assets that a person chose
         what = named(sorted(key.to_user_string() for key in run.asset_selection or ())) or "assets"
     first, last = run.tags.get(ASSET_PARTITION_RANGE_START_TAG), run.tags.get(ASSET_PARTITION_RANGE_END_TAG)
-    where = f"{first} to {last}" if first else run.tags.get(PARTITION_NAME_TAG, "")
+    where = (f"{first} to {last}" if first != last else first) if first else run.tags.get(PARTITION_NAME_TAG, "")
     why = "; ".join(reasons) or (context.failure_event.message or "no reason given")
     return Alert(
         AlertKind.RUN_FAILURE,
@@ -144,11 +144,16 @@ def failing_check(key: dg.AssetCheckKey, evaluations: list[AssetCheckEvaluation]
     keys = sorted({evaluation.partition for evaluation in evaluations if evaluation.partition})
     words = next((evaluation.description for evaluation in evaluations if evaluation.description), "")
     blocks = any(evaluation.severity == dg.AssetCheckSeverity.ERROR for evaluation in evaluations)
+    remedy = (
+        "Look at the rows, then materialize these partitions again."
+        if blocks
+        else "Look at the rows; where they are right, nothing is to be done."
+    )
     link = f"{address}/assets/{'/'.join(map(quote, key.asset_key.path))}?view=checks&checkDetail={quote(key.name)}"
     return Alert(
         AlertKind.FAILING_CHECK,
         f"Check {key.name} of {table} {'fails' if blocks else 'warns'}{f' for {named(keys)}' if keys else ''}"
-        f"{f': {words.rstrip(chr(46))}' if words else ''}. Look at the rows, then materialize these partitions again.",
+        f"{f': {words.rstrip(chr(46))}' if words else ''}. {remedy}",
         link if address else "",
         urgent=blocks,
     )
