@@ -4,11 +4,13 @@ import dagster as dg
 import pandas as pd
 
 from tt_assets import progress
+from tt_assets.assets.agent_pictures import learning_pictures
 from tt_assets.assets.catalog import described
 from tt_assets.assets.grids import WINDOWS, settings
 from tt_assets.assets.spans import trading_config, training_panel
+from tt_assets.in_force import watchlist_in_force
 from tt_assets.lineage import windows_behind
-from tt_assets.market.watchlist import Watchlist, read_watchlist
+from tt_assets.market.watchlist import Watchlist
 from tt_assets.partitions import Window, windows_of
 from tt_assets.settings import Settings
 from tt_assets.storage.io_managers import Slices
@@ -39,7 +41,8 @@ def _windows_read() -> int:
 def tt_policy(context: dg.AssetExecutionContext, market: MarketReader) -> Slices:
     """Agents trained on the quarters before their window."""
     current = Settings()
-    return trained(windows_of(context.partition_keys), read_watchlist(current.watchlist), market, current, context.log)
+    watchlist = watchlist_in_force(current).watchlist
+    return trained(windows_of(context.partition_keys), watchlist, market, current, context.log)
 
 
 def trained(
@@ -79,4 +82,10 @@ def trained(
             (pd.Timestamp(window.start), window.traded, job.seed, policy.weights, policy.config_json, policy.sha256)
         )
     kept = [row for row in rows if f"{row[0]:%Y-%m-%d}|{row[1]}" not in failed]
-    return Slices(pd.DataFrame(kept, columns=POLICY_COLUMNS), failed=failed)
+    configs: dict[str, list[str]] = {}
+    for start, traded, _, _, config_json, _ in kept:
+        configs.setdefault(f"{start:%Y-%m-%d}|{traded}", []).append(config_json)
+    shown = learning_pictures(configs, settings.pictures, log)
+    return Slices(
+        pd.DataFrame(kept, columns=POLICY_COLUMNS), failed, metadata=shown.metadata, of_the_run=shown.of_the_run
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 
 import pandas as pd
@@ -16,6 +17,7 @@ from tt_assets.market._watchlist_format import Instrument
 from tt_assets.market.calendar import FIRST_DAY, NEW_YORK
 from tt_assets.market.ibkr.config import IbkrConfig
 from tt_assets.market.ibkr.contracts import ContractBook
+from tt_assets.market.ibkr.empties import EmptySessions
 from tt_assets.market.ibkr.loader import Answer, Failure, Loader, LoadProgress
 from tt_assets.market.ibkr.opening import Gateway
 from tt_assets.market.ibkr.overlap import Overlap, compare
@@ -36,8 +38,8 @@ class IbkrBars:
     """Daily bars from Interactive Brokers (see PriceSource): split-adjusted trades of the regular session, in USD.
 
     `instruments` are the watchlist's lines; a symbol without one is a US share. `read_stored` says what is stored
-    already, so that only what is missing is asked for; with `refetch` everything is. `on_progress` is called on the
-    load's thread. `clock` says now, with a time zone.
+    already; that, and what IBKR has said to have no bar, is not asked for, unless with `refetch`. `on_progress` is
+    called on the load's thread, `on_done` after a `fetch`. `clock` says now, with a time zone.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class IbkrBars:
         *,
         refetch: bool = False,
         on_progress: Callable[[LoadProgress], None] | None = None,
+        on_done: Callable[[IbkrLoad], None] = lambda _: None,
         clock: Callable[[], datetime] = now_in_new_york,
     ) -> None:
         self.config = config
@@ -55,16 +58,25 @@ class IbkrBars:
         self._read_stored = read_stored
         self._refetch = refetch
         self._on_progress = on_progress
+        self._on_done = on_done
         self._clock = clock
         self._contracts = ContractBook(config.contracts_path)
+        self._empty = EmptySessions(config.empty_sessions_path)
 
     def fetch(self, requests: Sequence[BarRequest]) -> list[FetchResult]:
         """One result per request, in their order. Raises GatewayError when no session with the gateway can be had."""
-        return list(self.load(requests).results)
+        load = self.load(requests)
+        self._on_done(load)
+        return list(load.results)
 
     def plan(self, requests: Sequence[BarRequest]) -> IbkrPlan:
         """What `fetch` would ask now; asks nothing of IBKR."""
-        return plan(requests, self.config, self._clock(), self._instruments, self._read_stored, refetch=self._refetch)
+        now = self._clock()
+        planned = plan(
+            requests, self.config, now, self._instruments, self._read_stored, self._empty.of, refetch=self._refetch
+        )
+        new = sum(self._contracts.known(ask.instrument) is None for ask in planned.asks)
+        return replace(planned, new_contracts=new)
 
     def load(self, requests: Sequence[BarRequest]) -> IbkrLoad:
         """As `fetch`, with the plan and a report. No connection is made where nothing is missing."""
@@ -72,16 +84,21 @@ class IbkrBars:
         planned = self.plan(requests)
         answers: dict[str, Answer | Failure] = {}
         overlaps: dict[str, Overlap] = {}
+        histories: dict[str, pd.DataFrame] = {}
         report = LoadReport()
         if planned.asks:
-            answers, overlaps, report = run_on_thread(self._session(planned, started))
+            answers, overlaps, histories, report = run_on_thread(self._session(planned, started))
             self._contracts.save()
-        results = tuple(result_of(request, planned, answers, overlaps) for request in requests)
+            for answer in answers.values():
+                if isinstance(answer, Answer):
+                    self._empty.learn(answer)
+            self._empty.save()
+        results = tuple(result_of(request, planned, answers, overlaps, histories) for request in requests)
         return IbkrLoad(results, planned, report)
 
     async def _session(
         self, planned: IbkrPlan, started: float
-    ) -> tuple[dict[str, Answer | Failure], dict[str, Overlap], LoadReport]:
+    ) -> tuple[dict[str, Answer | Failure], dict[str, Overlap], dict[str, pd.DataFrame], LoadReport]:
         """Load what is planned, then the whole history of what turns out re-adjusted."""
         gateway = Gateway(self.config)
         asked_before = self._contracts.asked
@@ -93,11 +110,10 @@ class IbkrBars:
                 for symbol, answer in answers.items()
                 if isinstance(answer, Answer)
             }
-            reloads = [
-                self._reload(answer.settled.ask, planned.latest)
-                for symbol, answer in answers.items()
-                if isinstance(answer, Answer) and overlaps[symbol].reloads_history
-            ]
+            readjusted = [symbol for symbol, overlap in overlaps.items() if overlap.reloads_history]
+            stored = self._read_stored(readjusted, FIRST_DAY, planned.latest) if readjusted else planned.stored
+            histories = {symbol: stored.of(symbol) for symbol in readjusted}
+            reloads = [_reload(ask, histories[ask.symbol]) for ask in planned.asks if ask.symbol in histories]
             # An answer that already reaches back to the first stored session is the history.
             short = [ask for ask in reloads if ask.oldest < _reach(answers[ask.symbol])]
             again = await loader.load(short)
@@ -113,13 +129,13 @@ class IbkrBars:
             tuple(tally.retries),
             time.monotonic() - started,
         )
-        return answers, overlaps, report
+        return answers, overlaps, histories, report
 
-    def _reload(self, ask: HistoryAsk, latest: date) -> HistoryAsk:
-        """The ask for every session that is stored of the instrument, and those of `ask`."""
-        stored = self._read_stored([ask.symbol], FIRST_DAY, latest).of(ask.symbol)["timestamp"]
-        needed = ask.needed.union(pd.DatetimeIndex(stored.to_numpy(dtype="datetime64[ns]")))
-        return HistoryAsk(ask.instrument, needed, min(needed[0].date(), ask.first), ask.today)
+
+def _reload(ask: HistoryAsk, history: pd.DataFrame) -> HistoryAsk:
+    """The ask for every session of the stored `history`, and those of `ask`."""
+    needed = ask.needed.union(pd.DatetimeIndex(history["timestamp"].to_numpy(dtype="datetime64[ns]")))
+    return HistoryAsk(ask.instrument, needed, min(needed[0].date(), ask.first), ask.today)
 
 
 def _reach(answer: Answer | Failure) -> date:
