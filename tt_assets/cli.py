@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sys
 from dataclasses import asdict
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +77,10 @@ def demo(json_: bool) -> None:
     check_bars(settings)
     err().print("Preparing the database …")
     platform = prepare(settings)
-    outcome = run_demo(platform, open_instance())
+    outcome, reports = run_demo(platform, open_instance())
     _print_status(platform, json_=json_)
+    for path in reports:
+        err().print(f"Agents against baselines: {path}", highlight=False, soft_wrap=True)
     err().print("Look around: `tt up` (or `make up`) serves the UI, `tt db psql` opens the tables.")
     _finish(outcome)
 
@@ -131,13 +135,15 @@ def down() -> None:
 @click.option("--from", "first", metavar="D", help="First session, as 2012-05-18. Default: the first there is.")
 @click.option("--to", "last", metavar="D", help="Last session, included. Default: the last closed one.")
 @click.option("--instruments", metavar="A,B", help="Symbols; also portfolios, for agent tables. Default: all.")
-def backfill(tables: tuple[str, ...], first: str | None, last: str | None, instruments: str | None) -> None:
+@click.option("--plan", is_flag=True, help="Only say how many requests it takes and how long; change nothing.")
+def backfill(tables: tuple[str, ...], first: str | None, last: str | None, instruments: str | None, plan: bool) -> None:
     """Materialize TABLES for a span of sessions, in bulk.
 
     TABLES are names (tt_prices, or just prices), or `market`, `agents`, `all`. Market tables come first, then the
     agents of every walk-forward window that the span touches; a portfolio stands for its symbols in a market table.
     """
-    from tt_assets.commands.backfill import check_bars, check_trading, request_tables
+    from tt_assets.commands.backfill import check_bars, check_trading, request_tables, symbols_of
+    from tt_assets.commands.load_plan import load_plan
     from tt_assets.commands.platform import open_instance, prepare
     from tt_assets.commands.selection import known_instruments, known_tables
     from tt_assets.market.watchlist import read_watchlist
@@ -157,6 +163,10 @@ def backfill(tables: tuple[str, ...], first: str | None, last: str | None, instr
     if of_agents:
         check_trading(settings)
     span = _span(settings, first, last)
+    if plan:
+        for line in load_plan(settings, listed, chosen, span, symbols_of(listed, names if instruments else None)):
+            say(line)
+        return
     platform = prepare(settings)
     _finish(request_tables(platform, open_instance(), chosen, span, names if instruments else None))
 
@@ -227,12 +237,33 @@ def signals_import(file: Path) -> None:
 
 
 @commands.command(short_help="Rows, timestamps and partitions of every table.")
+@click.option("--cells", is_flag=True, help="Draw the partitions of one table, instrument by session.")
+@click.option("--table", default="tt_prices", show_default=True, help="With --cells: the table.")
+@click.option("--from", "first", metavar="D", help="With --cells: first date. Default: the first there is.")
+@click.option("--to", "last", metavar="D", help="With --cells: last date, included. Default: the last there is.")
+@click.option(
+    "--instruments", metavar="A,B", help="With --cells: symbols, or portfolios of agent tables. Default: all."
+)
 @as_json
-def status(json_: bool) -> None:
-    """Rows, first and last timestamp, and partitions (as the UI counts them) of every table."""
+def status(cells: bool, table: str, first: str | None, last: str | None, instruments: str | None, json_: bool) -> None:
+    """Rows, first and last timestamp, and partitions (as the UI counts them) of every table.
+
+    With --cells: what became of every partition of one table, and why. A column is a session, or as much time as it
+    takes for the span to fit the terminal.
+    """
     from tt_assets.commands.platform import attach
 
-    _print_status(attach(), json_=json_)
+    if not cells:
+        for option, given in (("--from", first), ("--to", last), ("--instruments", instruments)):
+            if given is not None:
+                raise UserError(f"{option} goes with --cells; did you mean `tt status --cells {option} {given}`?")
+        _print_status(attach(), json_=json_)
+        return
+    from tt_assets.commands.selection import known_tables, parse_date
+
+    (name,) = known_tables([table])
+    begin, end = (parse_date(d, option) if d else None for d, option in ((first, "--from"), (last, "--to")))
+    _print_cells(attach(), name, begin, end, instruments, json_=json_)
 
 
 @commands.command(short_help="Serve bars as a stand-in for IB Gateway.")
@@ -301,6 +332,22 @@ def _print_status(platform: Any, *, json_: bool) -> None:
         print_json([asdict(status) for status in statuses])
     else:
         out().print(status_grid(statuses))
+
+
+def _print_cells(
+    platform: Any, table: str, first: date | None, last: date | None, instruments: str | None, *, json_: bool
+) -> None:
+    from tt_assets.commands.cells import read_matrix
+    from tt_assets.commands.platform import open_instance
+
+    matrix = read_matrix(platform.database, open_instance(), table, first, last, instruments)
+    if json_:
+        print_json([asdict(cell) for cell in matrix.cells()])
+        return
+    from tt_assets.commands.cells_grid import cells_grid
+
+    for line in cells_grid(matrix, shutil.get_terminal_size().columns):
+        out().print(line)
 
 
 def _finish(outcome: Any) -> None:

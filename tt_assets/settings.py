@@ -7,6 +7,7 @@ other module asks the environment.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from datetime import date
 from enum import StrEnum
@@ -87,6 +88,13 @@ class Settings(BaseSettings):
     gap_tries: int = Field(
         8, ge=1, description="How often a cell that does not land is asked for again before it is given up."
     )
+    jump_sigmas: float = Field(
+        10.0, gt=0, description="A close this many standard deviations from the one before is called a jump."
+    )
+
+    pictures: int = Field(
+        3, ge=0, description="Partitions of its last date whose pictures a run draws; 0: no pictures at all."
+    )
 
     ibkr_host: str = Field("127.0.0.1", description="Where TWS or IB Gateway listens.")
     ibkr_port: int = Field(
@@ -161,6 +169,16 @@ class Settings(BaseSettings):
         (), description="Modules with schemes, rewards, stoppers and cost models of your own."
     )
 
+    alert_webhook: SecretStr | None = Field(
+        None, description="Slack-compatible webhook for alerts, e.g. https://hooks.slack.com/services/... Empty: none."
+    )
+    alert_interval: float = Field(
+        900.0, ge=0, description="Least time between two messages of a kind to the webhook, seconds; the log has all."
+    )
+    stale_after: float = Field(
+        6.0, gt=0, description="How long the latest session may be missing before that is an alert, hours."
+    )
+
     @field_validator("feature_modules", "signal_modules", "trading_modules", "stoppers", "baselines", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
@@ -177,6 +195,13 @@ class Settings(BaseSettings):
             numbers.extend(range(int(first), int(last or first) + 1))
         return tuple(numbers)
 
+    @field_validator("alert_webhook")
+    @classmethod
+    def _reachable(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and not re.match(r"https?://[^\s/]+", value.get_secret_value()):
+            raise ValueError("it is no address that begins with https:// or http://")
+        return value
+
     @field_validator("home", "watchlist", "bars_path", "pg_bin")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
@@ -192,3 +217,13 @@ class Settings(BaseSettings):
     def is_sample(self) -> bool:
         """Whether prices come from the bundled sample, whose history is closed."""
         return self.price_source is PriceSourceName.FILE and self.bars_path == SAMPLE_BARS
+
+    @property
+    def alert_log(self) -> Path:
+        """Where every alert is one line of JSON."""
+        return self.home / "logs" / "alerts.log"
+
+    @property
+    def up_record(self) -> Path:
+        """Who serves the UI of this home, and where, while `tt up` runs."""
+        return self.home / "up.json"

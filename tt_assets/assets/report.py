@@ -1,6 +1,5 @@
 """`report`: the agents of one traded key against the baselines, out of sample, over every window that was rolled."""
 
-import base64
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
@@ -11,6 +10,7 @@ import pandas as pd
 
 from tt_assets import progress
 from tt_assets.assets.catalog import OWNERS
+from tt_assets.assets.pictures import picture
 from tt_assets.assets.rolling import load_policies
 from tt_assets.assets.spans import episode_panel, trading_config
 from tt_assets.errors import UserError
@@ -90,24 +90,18 @@ def page(traded: str, judgement: Judgement, weights: pd.DataFrame, windows: Mapp
 
 
 def shown(judgement: Judgement, weights: pd.DataFrame, path: Path) -> dict[str, dg.MetadataValue]:
-    """What the asset's page shows: verdict, figures and plots, pictures inline."""
+    """What the asset's page shows: the plots, the verdict in words and the table of figures."""
+    from tt_assets.report.canvas import SCREEN
     from tt_assets.report.figures import figures_table, markdown_table
     from tt_assets.report.plots import drawdown_plot, equity_plot, turnover_plot, weights_plot
     from tt_assets.report.verdict import verdict
 
-    pictures = {
-        "equity": equity_plot(judgement),
-        "drawdown": drawdown_plot(judgement),
-        "turnover": turnover_plot(judgement),
-        "weights": weights_plot(weights),
-    }
-    inline = {
-        name: dg.MetadataValue.md(f"![{name}](data:image/png;base64,{base64.b64encode(picture).decode()})")
-        for name, picture in pictures.items()
-    }
     return {
+        "equity": picture("Net worth out of sample", equity_plot(judgement, SCREEN)),
         "verdict": dg.MetadataValue.md(verdict(judgement)),
-        **inline,
+        "drawdown": picture("Drawdown out of sample", drawdown_plot(judgement, SCREEN)),
+        "weights": picture("Target weights", weights_plot(weights, SCREEN)),
+        "turnover": picture("Turnover and costs", turnover_plot(judgement, SCREEN)),
         "figures": dg.MetadataValue.md(markdown_table(figures_table(judgement))),
         "html": dg.MetadataValue.path(path),
     }

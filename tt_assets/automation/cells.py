@@ -20,7 +20,7 @@ from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES, RunsFilter
 from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 
-from tt_assets.automation.jobs import AGENTS_JOB, MARKET_JOB, REPORT_JOB
+from tt_assets.automation.jobs import AGENTS_JOB, MARKET_JOB, REPORT_JOB, ROLL_JOB
 from tt_assets.partitions import DATE, INSTRUMENT
 from tt_assets.rectangles import RANGE_END, RANGE_START
 from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES
@@ -32,6 +32,7 @@ FORGOTTEN_AFTER = 3600.0
 TABLES_OF_JOB: Mapping[str, Sequence[str]] = {
     MARKET_JOB: MARKET_TABLES,
     AGENTS_JOB: ("tt_policy", *EPISODE_TABLES),
+    ROLL_JOB: EPISODE_TABLES,
     REPORT_JOB: (),
 }
 

@@ -1,34 +1,54 @@
-"""Jobs: the named sets of assets a person runs together."""
+"""Jobs: the named sets of assets and checks a person runs together, under the name of what they are for."""
 
 from __future__ import annotations
 
 import dagster as dg
 
+from tt_assets.assets.checks import CHECKED
+from tt_assets.assets.checks import CHECKS as EPISODE_CHECKS
 from tt_assets.assets.grids import MARKET, WINDOWS
 from tt_assets.partitions import traded_partitions
 from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES
 
-MARKET_JOB = "market_history"
-AGENTS_JOB = "agents"
-REPORT_JOB = "report_job"
+REFRESH_JOB = "refresh_now"
+MARKET_JOB = "backfill_history"
+AGENTS_JOB = "retrain"
+ROLL_JOB = "re_roll"
+REPORT_JOB = "judge"
+VERIFY_JOB = "verify_everything"
+
+WITH_THE_EPISODES = dg.AssetSelection.checks(*(dg.AssetCheckKey(dg.AssetKey(CHECKED), name) for name in EPISODE_CHECKS))
+"""Checks of episodes while they are rolled, which cannot be made without rolling them."""
 
 jobs = [
     dg.define_asset_job(
         MARKET_JOB,
         selection=list(MARKET_TABLES),
         partitions_def=MARKET,
-        description="Prices, features and signal scores for any sessions and instruments.",
+        description="Prices, features and signal scores for the sessions and instruments you choose.",
     ),
     dg.define_asset_job(
         AGENTS_JOB,
         selection=["tt_policy", *EPISODE_TABLES],
         partitions_def=WINDOWS,
-        description="Train agents and roll them over their walk-forward windows.",
+        description="Train the agents of the walk-forward windows you choose, then roll them beside the baselines.",
+    ),
+    dg.define_asset_job(
+        ROLL_JOB,
+        selection=list(EPISODE_TABLES),
+        partitions_def=WINDOWS,
+        description="Roll the agents there are, and the baselines, over the windows you choose. Nothing is trained.",
     ),
     dg.define_asset_job(
         REPORT_JOB,
         selection=["report"],
         partitions_def=traded_partitions,
-        description="Judge the agents of one symbol or portfolio against the baselines.",
+        description="Judge the agents of a symbol or portfolio against the baselines: figures, plots, one HTML file.",
+    ),
+    dg.define_asset_job(
+        VERIFY_JOB,
+        selection=dg.AssetSelection.all_asset_checks() - WITH_THE_EPISODES,
+        description="Check every stored row of the market tables. Nothing to choose, and nothing is written. "
+        "Episodes are checked as they are rolled: re_roll does that again.",
     ),
 ]

@@ -95,10 +95,11 @@ def _single_runs(count: int) -> None:
 
 def _materialize(instance: object, rectangle: object) -> None:
     from tt_assets.automation import MARKET_JOB
-    from tt_assets.commands.runs import run_rectangle
+    from tt_assets.automation.bulk import run_rectangle
+    from tt_assets.commands.runs import job_named
     from tt_assets.tables import MARKET_TABLES
 
-    outcome = run_rectangle(instance, MARKET_JOB, MARKET_TABLES, rectangle, lambda event: None)  # type: ignore[arg-type]
+    outcome = run_rectangle(instance, job_named(MARKET_JOB), MARKET_TABLES, rectangle, lambda event: None)  # type: ignore[arg-type]
     if not outcome.ok:
         sys.exit(f"the run failed: {outcome.errors or outcome.failed}")
 

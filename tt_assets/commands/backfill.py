@@ -11,18 +11,22 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from tt_assets import progress
+from tt_assets.automation.bulk import OnEvent, Outcome, materialize
 from tt_assets.commands.platform import INSTRUMENTS, TRADED, Platform, find_own_modules
 from tt_assets.commands.pools import free_slots_of_ended_runs, refuse_held
-from tt_assets.commands.runs import OnEvent, Outcome, materialize
+from tt_assets.commands.runs import job_named
 from tt_assets.commands.selection import Span, date_keys
 from tt_assets.errors import UserError
 from tt_assets.horizon import bars_span
+from tt_assets.market.watchlist import Watchlist
 from tt_assets.owners import bury_dead_runs
 from tt_assets.partitions import quarter_of
 from tt_assets.settings import PriceSourceName, Settings
 from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES
 
 TRAINING_POOL = "training"
+WORDS = 36
+"""Characters beside the progress bar."""
 INTERRUPTED = "DagsterExecutionInterruptedError"
 
 
@@ -42,7 +46,9 @@ def backfill(
     bury_dead_runs(instance)
     free_slots_of_ended_runs(instance)
     with progress_bar(len(cells) * len(tables), tables) as on_event:
-        return materialize(instance, MARKET_JOB, tables, cells, keys, order, whole_instruments=True, on_event=on_event)
+        return materialize(
+            instance, job_named(MARKET_JOB), tables, cells, keys, order, whole_instruments=True, on_event=on_event
+        )
 
 
 def train(
@@ -71,7 +77,9 @@ def train(
     if "tt_policy" in tables:
         refuse_held(instance, TRAINING_POOL)
     with progress_bar(len(cells) * len(tables), tables) as on_event:
-        return materialize(instance, AGENTS_JOB, tables, cells, keys, order, whole_instruments=False, on_event=on_event)
+        return materialize(
+            instance, job_named(AGENTS_JOB), tables, cells, keys, order, whole_instruments=False, on_event=on_event
+        )
 
 
 def request_tables(
@@ -85,15 +93,17 @@ def request_tables(
         # The nine are one materialization.
         agents = [table for table in agents if table not in EPISODE_TABLES] + list(EPISODE_TABLES)
     if market:
-        wanted = (
-            platform.watchlist.symbols if names is None else [s for n in names for s in platform.watchlist.members(n)]
-        )
-        chosen = [name for name in platform.watchlist.symbols if name in wanted]
-        outcome.add(backfill(platform, instance, market, span, chosen))
+        outcome.add(backfill(platform, instance, market, span, symbols_of(platform.watchlist, names)))
     if agents and not outcome.errors:
         chosen = [name for name in platform.watchlist.traded if names is None or name in names]
         outcome.add(train(platform, instance, span, chosen, agents))
     return outcome
+
+
+def symbols_of(watchlist: Watchlist, names: Sequence[str] | None) -> list[str]:
+    """The symbols that `names` (symbols and portfolios; None is all) stand for, in the order of the watchlist."""
+    wanted = watchlist.symbols if names is None else [s for name in names for s in watchlist.members(name)]
+    return [name for name in watchlist.symbols if name in wanted]
 
 
 def check_bars(settings: Settings) -> None:
@@ -154,7 +164,7 @@ def _date_keys(grid: dg.MultiPartitionsDefinition, instance: dg.DagsterInstance)
 def progress_bar(total: int, tables: Sequence[str]) -> Iterator[OnEvent]:
     """A progress bar over cells × tables, with the pieces of long steps (trainings, rolls) in its words."""
     with Progress(
-        TextColumn("{task.description:<28}"),
+        TextColumn(f"{{task.description:<{WORDS}}}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -162,6 +172,9 @@ def progress_bar(total: int, tables: Sequence[str]) -> Iterator[OnEvent]:
         console=Console(stderr=True),
     ) as bars:
         task = bars.add_task(tables[0], total=total)
+
+        def on_report(line: str) -> None:
+            bars.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
         def on_event(event: dg.DagsterEvent) -> None:
             error = event.step_failure_data.error if event.is_step_failure else None
@@ -173,7 +186,7 @@ def progress_bar(total: int, tables: Sequence[str]) -> Iterator[OnEvent]:
                 bars.advance(task)
 
         def on_piece(stage: str, done: int, of: int, note: str) -> None:
-            bars.update(task, description=f"{stage} {done}/{of} {note}"[:28])
+            bars.update(task, description=f"{stage} {done}/{of} {note}"[:WORDS])
 
-        with progress.listening(on_piece):
+        with progress.listening(on_piece, on_report):
             yield on_event

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import dagster as dg
 
+from tt_assets.automation.bulk import Outcome
 from tt_assets.commands.backfill import backfill, train, window_starts
 from tt_assets.commands.platform import Platform
 from tt_assets.commands.report import reportable, write_reports
-from tt_assets.commands.runs import Outcome
 from tt_assets.commands.selection import Span, latest_session, session_span
 from tt_assets.horizon import bars_span, horizon
 from tt_assets.settings import PriceSourceName
@@ -31,21 +33,24 @@ def demo_traded(platform: Platform) -> list[str]:
     return list(platform.watchlist.portfolios) or list(platform.watchlist.symbols[:SYMBOLS_TRADED])
 
 
-def demo(platform: Platform, instance: dg.DagsterInstance) -> Outcome:
-    """Fill the market tables, train the agents of the last windows with bars, roll them."""
+def demo(platform: Platform, instance: dg.DagsterInstance) -> tuple[Outcome, list[Path]]:
+    """Fill the market tables, train the agents of the last windows with bars, roll and judge them.
+
+    Returns what became of the partitions, and the HTML files of the reports.
+    """
     span = demo_span(platform)
     outcome = backfill(platform, instance, list(MARKET_TABLES), span, platform.watchlist.symbols)
     if outcome.errors:
-        return outcome
+        return outcome, []
     windows = [window for window in window_starts(instance) if window <= span.last][-WINDOWS_SHOWN:]
     if not windows:
         outcome.errors.append(
             f"tt_policy: no walk-forward window lies in {span.first} to {span.last}; one needs "
             f"{platform.settings.train_windows} whole quarters before it (TT_TRAIN_WINDOWS)."
         )
-        return outcome
+        return outcome, []
     traded = demo_traded(platform)
     outcome.add(train(platform, instance, Span(windows[0], span.last), traded))
-    reports, _ = write_reports(platform, instance, [name for name in reportable(platform) if name in traded])
-    outcome.add(reports)
-    return outcome
+    judged, written = write_reports(platform, instance, [name for name in reportable(platform) if name in traded])
+    outcome.add(judged)
+    return outcome, written

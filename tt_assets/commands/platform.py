@@ -147,8 +147,8 @@ def open_instance() -> dg.DagsterInstance:
     terminal = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
     home = os.environ["DAGSTER_HOME"]
     instance = dg.DagsterInstance.from_ref(InstanceRef.from_dir(home, overrides={"compute_logs": terminal}))
+    limits = {info.name: info.limit for info in instance.event_log_storage.get_pool_limits()}
     for pool, limit in (("ibkr", 1), ("training", 1)):
-        limits = {info.name: info.limit for info in instance.event_log_storage.get_pool_limits()}
         if limits.get(pool) != limit:
             instance.event_log_storage.set_concurrency_slots(pool, limit)
     return instance

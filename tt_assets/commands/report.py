@@ -7,9 +7,10 @@ from pathlib import Path
 
 import dagster as dg
 
+from tt_assets.automation.bulk import Outcome, run_partition
 from tt_assets.commands.backfill import progress_bar
 from tt_assets.commands.platform import Platform
-from tt_assets.commands.runs import Outcome, run_partition
+from tt_assets.commands.runs import job_named
 from tt_assets.owners import bury_dead_runs
 
 
@@ -25,7 +26,7 @@ def write_reports(
     bury_dead_runs(instance)
     with progress_bar(len(traded), ["report"]) as on_event:
         for name in traded:
-            part = run_partition(instance, REPORT_JOB, ["report"], name, on_event)
+            part = run_partition(instance, job_named(REPORT_JOB), ["report"], name, on_event)
             outcome.add(part)
             if part.ok:
                 written.append(report_file(platform.settings, name))

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 
 import dagster as dg
 from dagster._core.definitions.partitions.context import partition_loading_context
+from dagster._core.definitions.partitions.subset import PartitionsSubset
+from dagster._core.instance.types import CachingDynamicPartitionsLoader, DynamicPartitionsStore
 from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 from psycopg import sql
 from rich.table import Table as Grid
@@ -30,14 +32,12 @@ class TableStatus:
 
 def table_statuses(database: Database, instance: dg.DagsterInstance) -> list[TableStatus]:
     """The status of every table, in flow order."""
-    from tt_assets.assets.grids import MARKET, WINDOWS
-
     counted = []
+    known_keys = CachingDynamicPartitionsLoader(instance)  # the same instruments for every table
     with database.connect() as connection:
         for name in TABLES:
             rows, first, last = connection.execute(_extent(name)).fetchone()  # type: ignore[misc]
-            grid = MARKET if name in MARKET_TABLES else WINDOWS
-            done, missing, failed = partition_counts(instance, name, grid)
+            done, missing, failed = partition_counts(instance, name, grid_of(name), known_keys)
             counted.append(
                 TableStatus(name, rows, _text(first), _text(last), materialized=done, missing=missing, failed=failed)
             )
@@ -45,17 +45,42 @@ def table_statuses(database: Database, instance: dg.DagsterInstance) -> list[Tab
 
 
 def partition_counts(
-    instance: dg.DagsterInstance, table: str, grid: dg.MultiPartitionsDefinition
+    instance: dg.DagsterInstance,
+    table: str,
+    grid: dg.MultiPartitionsDefinition,
+    known_keys: DynamicPartitionsStore | None = None,
 ) -> tuple[int, int, int]:
-    """Partitions of `table` that are materialized, missing and failed; a failed one is not counted as missing."""
-    with partition_loading_context(dynamic_partitions_store=instance):
+    """Partitions of `table` that are materialized, missing and failed; a failed one is not counted as missing.
+
+    `known_keys` remembers the instruments where several tables are counted.
+    """
+    with partition_loading_context(dynamic_partitions_store=known_keys or instance):
         total = grid.get_num_partitions()
-        cached = get_and_update_asset_status_cache_value(instance, dg.AssetKey(table), grid, instance)
-        if cached is None:
-            return 0, total, 0
-        done = cached.deserialize_materialized_partition_subsets(grid)
-        failed = cached.deserialize_failed_partition_subsets(grid)
+        done, failed = partition_subsets(instance, table, grid, known_keys)
         return len(done - failed), total - len(done | failed), len(failed)
+
+
+def partition_subsets(
+    instance: dg.DagsterInstance,
+    table: str,
+    grid: dg.MultiPartitionsDefinition,
+    known_keys: DynamicPartitionsStore | None = None,
+) -> tuple[PartitionsSubset, PartitionsSubset]:
+    """The materialized and the failed partitions of `table`, by the cache that the UI counts from too.
+
+    A failed one that landed before is in both.
+    """
+    cached = get_and_update_asset_status_cache_value(instance, dg.AssetKey(table), grid, known_keys or instance)
+    if cached is None:
+        return grid.empty_subset(), grid.empty_subset()
+    return cached.deserialize_materialized_partition_subsets(grid), cached.deserialize_failed_partition_subsets(grid)
+
+
+def grid_of(table: str) -> dg.MultiPartitionsDefinition:
+    """The partitions of `table`."""
+    from tt_assets.assets.grids import MARKET, WINDOWS
+
+    return MARKET if table in MARKET_TABLES else WINDOWS
 
 
 def status_grid(statuses: Sequence[TableStatus]) -> Grid:

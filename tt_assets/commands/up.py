@@ -90,7 +90,7 @@ def ownership(settings: Settings, host: str, port: int) -> Iterator[Owner]:
         try:
             yield record
         finally:
-            _record_file(settings).unlink(missing_ok=True)
+            settings.up_record.unlink(missing_ok=True)
     finally:
         lock.release()
 
@@ -107,6 +107,7 @@ def serve(
         process = served.start(shared_file("workspace.yaml"), host, port, record.token, log)
         if _wait_until_ready(record.url, process, stopping):
             say(f"UI at {record.url}, log in {log}. Ctrl-C stops it.")
+            say(f"Alerts: {settings.alert_log}{_receiver(settings)}.")
         elif not stopping.asked:
             raise UserError(f"The UI did not come up at {record.url}: {_last_line(log)} See {log}.")
         while not stopping.asked and process.poll() is None:
@@ -159,7 +160,7 @@ def _stop_left_behind(settings: Settings) -> str | None:
     if record is None:
         return None
     stopped = served.stop(record.token)
-    _record_file(settings).unlink(missing_ok=True)
+    settings.up_record.unlink(missing_ok=True)
     return record.url if stopped else None
 
 
@@ -181,6 +182,15 @@ def bury_abandoned_runs(instance: Any) -> list[str]:
     return buried
 
 
+def _receiver(settings: Settings) -> str:
+    """Where alerts go besides the log, without what is secret in it."""
+    from tt_assets.automation.webhook import masked
+
+    if settings.alert_webhook is None:
+        return "; set TT_ALERT_WEBHOOK to have them sent, too"
+    return f", and {masked(settings.alert_webhook.get_secret_value())} (TT_ALERT_WEBHOOK)"
+
+
 def _lock(settings: Settings) -> Any:
     import fasteners
 
@@ -193,19 +203,15 @@ def _lock(settings: Settings) -> Any:
     return fasteners.InterProcessLock(settings.home / "up.lock")
 
 
-def _record_file(settings: Settings) -> Path:
-    return settings.home / "up.json"
-
-
 def _write(settings: Settings, record: Owner) -> None:
-    staged = _record_file(settings).with_suffix(".new")
+    staged = settings.up_record.with_suffix(".new")
     staged.write_text(json.dumps(asdict(record)), encoding="utf-8")
-    staged.replace(_record_file(settings))
+    staged.replace(settings.up_record)
 
 
 def _read(settings: Settings) -> Owner | None:
     try:
-        return Owner(**json.loads(_record_file(settings).read_text(encoding="utf-8")))
+        return Owner(**json.loads(settings.up_record.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
 

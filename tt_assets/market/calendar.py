@@ -12,13 +12,16 @@ from __future__ import annotations
 from datetime import date, datetime, time, timedelta
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from tt_assets.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FIRST_DAY = date(1990, 1, 1)
 LAST_DAY = date(2035, 12, 31)
@@ -76,6 +79,8 @@ def sessions(first: date, last: date) -> pd.DatetimeIndex:
 
     Empty when no session lies between them, also when `last` is before `first`.
     """
+    import pandas as pd  # half a second, which a command that only looks at partitions does without
+
     days = np.arange(_day(first), _day(last) + np.timedelta64(1, "D"), dtype="datetime64[D]")
     return pd.DatetimeIndex(days[np.is_busday(days, busdaycal=_xnys())].astype("datetime64[ns]"), name="timestamp")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -92,3 +94,15 @@ def test_down_and_stop_where_nothing_runs_say_so(tt: Tt) -> None:
 
 def test_benchmarks_are_listed_as_json(tt: Tt) -> None:
     assert {row["benchmark"] for row in json.loads(tt("bench", "--json").out)} >= {"io", "backfill"}
+
+
+LOOKING = """
+import sys
+import tt_assets.cli, tt_assets.commands.platform, tt_assets.commands.status, tt_assets.assets.grids
+print(sorted({"pandas", "torch", "matplotlib", "tensortrade", "ib_insync"} & set(sys.modules)))
+"""
+
+
+def test_a_command_that_only_looks_imports_nothing_it_does_not_need() -> None:
+    loaded = subprocess.run([sys.executable, "-c", LOOKING], capture_output=True, text=True, check=True)
+    assert loaded.stdout == "[]\n"

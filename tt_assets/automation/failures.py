@@ -1,0 +1,42 @@
+"""Why a step failed, in the words a person is told."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import dagster as dg
+
+CLASS_NAME = re.compile(r"^(\w+\.)+\w+: ")
+"""What Python puts before the words of an error of a module."""
+
+
+def failure_reasons(event: dg.DagsterEvent) -> tuple[Mapping[str, str], str]:
+    """Partition key → reason where the failed step says so of single partitions, else one line for all of it."""
+    failure: Any = event.step_failure_data
+    told = failure.user_failure_data.metadata.get("failed_partitions") if failure.user_failure_data else None
+    if told is not None:
+        return told.value, ""
+    error = failure.error
+    if error is not None and error.cause is not None and error.cls_name and error.cls_name.startswith("Dagster"):
+        error = error.cause  # what the asset raised, below Dagster's wrapper
+    message = (error.message.strip().splitlines() or ["no message"])[0] if error else "no message"
+    return {}, CLASS_NAME.sub("", message)
+
+
+def in_few_words(reasons: Mapping[str, str], most: int = 3) -> str:
+    """The different reasons, each with the first few of its partitions and how many more there are."""
+    grouped: dict[str, list[str]] = {}
+    for key, reason in reasons.items():
+        grouped.setdefault(reason, []).append(key)
+    said = [f"{named(keys)}: {reason}" for reason, keys in list(grouped.items())[:most]]
+    more = len(grouped) - most
+    return "; ".join([*said, *([f"and {more} further reasons"] if more > 0 else [])])
+
+
+def named(keys: Iterable[str], most: int = 3) -> str:
+    """The first few of `keys` and how many more there are."""
+    names = list(keys)
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")

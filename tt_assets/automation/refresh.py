@@ -1,0 +1,137 @@
+"""`refresh_now`: everything that is missing, in order, in one run that is green when it is all there.
+
+One decision: the range runs are made in this run's own process, one after the other, as `tt backfill` makes them. A
+person then watches one run, and windows are rolled on the bars that came before them; a queue of runs knows no order.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import dagster as dg
+import numpy as np
+
+from tt_assets.automation.agents import AgentState, read_agents, to_roll, to_train
+from tt_assets.automation.bulk import Outcome, materialize
+from tt_assets.automation.cells import Axes, Mask
+from tt_assets.automation.failures import in_few_words
+from tt_assets.automation.jobs import AGENTS_JOB, MARKET_JOB, REFRESH_JOB
+from tt_assets.automation.market import MarketState, read_market
+from tt_assets.automation.tries import Tries
+from tt_assets.automation.watchlist import add_keys
+from tt_assets.owners import bury_dead_runs
+from tt_assets.settings import DateGrain
+from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES
+
+Jobs = Callable[[str], dg.JobDefinition]
+"""A job of the code location by its name."""
+
+Say = Callable[[str], None]
+
+TRAINED_AND_ROLLED, ROLLED = ("tt_policy", *EPISODE_TABLES), tuple(EPISODE_TABLES)
+
+
+@dg.op(description="Loads the missing and failed cells of prices, features and signals, up to the last session.")
+def load_what_is_missing(context: dg.OpExecutionContext) -> dg.Output[bool]:
+    """The market tables; fails at its end with what did not land."""
+    return _ended(refresh_market(context.instance, context.repository_def.get_job, context.log.info))
+
+
+@dg.op(description="Trains the agents of new windows and rolls again what its bars have outrun.")
+def roll_what_is_behind(context: dg.OpExecutionContext, loaded: bool) -> dg.Output[bool]:
+    """The agents and their episodes, after the bars."""
+    return _ended(refresh_agents(context.instance, context.repository_def.get_job, context.log.info))
+
+
+@dg.job(
+    name=REFRESH_JOB,
+    description="Bring every table up to the last session: what is missing or failed is loaded, the agents of a new "
+    "window are trained, windows with new bars are rolled again. Nothing to choose.",
+)
+def refresh_now() -> None:
+    """Bars first, then what trades on them."""
+    roll_what_is_behind(load_what_is_missing())
+
+
+def refresh_market(instance: dg.DagsterInstance, jobs: Jobs, say: Say) -> Outcome:
+    """Make the cells of the market tables that are missing or failed and that nobody else is making.
+
+    Raises `dg.Failure` where the source cannot be read.
+    """
+    bury_dead_runs(instance)
+    state = read_market(instance)
+    if add_keys(instance, state.listed.watchlist):
+        state = read_market(instance)
+    if state.source.trouble:
+        raise dg.Failure(state.source.trouble, allow_retries=False)
+    outcome = Outcome()
+    for tables, cells in lacking(state):
+        say(f"{', '.join(tables)}: {int(cells.sum()):,} cells")
+        outcome.add(_made(instance, jobs(MARKET_JOB), tables, state.axes, cells, whole_instruments=True))
+    return outcome
+
+
+def refresh_agents(instance: dg.DagsterInstance, jobs: Jobs, say: Say) -> Outcome:
+    """Train and roll the windows that are behind; each is tried once, whatever became of earlier tries."""
+    outcome = Outcome()
+    tried: dict[tuple[str, ...], Mask] = {}
+    while True:
+        state = _untried(read_agents(instance, read_market(instance)))
+        axes = state.cells.axes
+        behind = {TRAINED_AND_ROLLED: to_train(state), ROLLED: to_roll(state)}
+        left = {tables: cells & ~tried.get(tables, axes.none()) for tables, cells in behind.items()}
+        if not any(cells.any() for cells in left.values()):
+            return outcome
+        for tables, cells in left.items():
+            if cells.any():
+                say(f"{'agents and episodes' if 'tt_policy' in tables else 'episodes'}: {int(cells.sum()):,} windows")
+                outcome.add(_made(instance, jobs(AGENTS_JOB), tables, axes, cells, whole_instruments=False))
+                tried[tables] = tried.get(tables, axes.none()) | cells
+
+
+def lacking(state: MarketState) -> Iterator[tuple[tuple[str, ...], Mask]]:
+    """Tables and the cells to make of them, in the order in which they must be made; nothing where there is none."""
+    seen = state.axes.none()
+    for first, table in enumerate(MARKET_TABLES):
+        own = state.cells[table]
+        cells = state.wished & (~own.done | own.failed) & ~own.in_flight
+        if state.settings.date_grain is DateGrain.MONTH and state.wished.any():
+            # The month of the latest session has perhaps gained sessions since it landed.
+            latest = np.flatnonzero(state.wished.any(axis=1))[-1]
+            cells[latest] |= state.wished[latest] & ~own.in_flight[latest]
+        if (cells & ~seen).any():
+            yield tuple(MARKET_TABLES[first:]), cells & ~seen
+        seen |= cells
+
+
+def _made(
+    instance: dg.DagsterInstance,
+    job: dg.JobDefinition,
+    tables: tuple[str, ...],
+    axes: Axes,
+    cells: Mask,
+    *,
+    whole_instruments: bool,
+) -> Outcome:
+    return materialize(
+        instance, job, tables, axes.pairs(cells), axes.dates, axes.instruments, whole_instruments=whole_instruments
+    )
+
+
+def _untried(state: AgentState) -> AgentState:
+    """The state without memory of tries: a person asks now, and what cannot land is not waited for."""
+    market = state.market
+    shape = market.wished.shape
+    hopeless = Tries(np.full(shape, market.settings.gap_tries, dtype=np.int64), np.zeros(shape))
+    market = replace(market, tries=dict.fromkeys(market.tries, hopeless))
+    none = state.cells.axes.none().astype(np.int64)
+    fresh = Tries(none, none.astype(np.float64))
+    return replace(state, market=market, tries=dict.fromkeys(state.tries, fresh))
+
+
+def _ended(outcome: Outcome) -> dg.Output[bool]:
+    """The runs as metadata; raises a `dg.Failure` that names what did not land."""
+    told = {"runs": dg.MetadataValue.json(outcome.runs)}
+    if outcome.ok:
+        return dg.Output(True, metadata=told)
+    said = [f"{table}: {in_few_words(reasons)}" for table, reasons in outcome.failed.items()] + outcome.errors
+    raise dg.Failure("; ".join(said), metadata=told, allow_retries=False)

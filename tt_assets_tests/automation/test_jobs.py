@@ -1,0 +1,83 @@
+"""The jobs a person looks for: what each takes, what is left to choose, and when the clock starts it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from itertools import islice
+
+import dagster as dg
+import pytest
+
+from tt_assets.assets.checks import CHECKS as EPISODE_CHECKS
+from tt_assets.assets.grids import MARKET, WINDOWS
+from tt_assets.automation import schedules
+from tt_assets.definitions import defs
+from tt_assets.partitions import traded_partitions
+from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES
+
+
+@pytest.mark.parametrize(
+    ("name", "tables", "partitions"),
+    [
+        ("backfill_history", MARKET_TABLES, MARKET),
+        ("retrain", ("tt_policy", *EPISODE_TABLES), WINDOWS),
+        ("re_roll", EPISODE_TABLES, WINDOWS),
+        ("judge", ("report",), traded_partitions),
+        ("refresh_now", (), None),
+        ("verify_everything", (), None),
+    ],
+)
+def test_a_job_takes_its_tables_over_the_partitions_a_person_chooses(name, tables, partitions) -> None:
+    job = defs.resolve_job_def(name)
+    assert {key.to_user_string() for key in job.asset_layer.executable_asset_keys} == set(tables)
+    assert job.partitions_def == partitions
+    assert job.description
+
+
+def test_these_are_all_the_jobs() -> None:
+    names = {job.name for job in defs.get_repository_def().get_all_jobs()}
+    assert {name for name in names if not name.startswith("__")} == {
+        "refresh_now",
+        "backfill_history",
+        "retrain",
+        "re_roll",
+        "judge",
+        "verify_everything",
+    }
+
+
+def test_verifying_makes_every_check_that_can_be_made_alone() -> None:
+    job = defs.resolve_job_def("verify_everything")
+    made = {
+        key
+        for checks in defs.get_repository_def().asset_checks_defs_by_key.values()
+        if checks.op.name in {node.name for node in job.nodes}
+        for key in checks.check_keys
+    }
+    with_the_episodes = {dg.AssetCheckKey(dg.AssetKey("tt_episode"), name) for name in EPISODE_CHECKS}
+    assert made == set(defs.resolve_asset_graph().asset_check_keys) - with_the_episodes
+    assert made
+
+
+@pytest.mark.parametrize(
+    ("name", "job", "ticks"),
+    [
+        (
+            "refresh_after_each_session",
+            "refresh_now",
+            # The clocks of New York go forward on Sunday, 10 March 2013: an hour earlier in UTC from then on.
+            ["Fri 05:30", "Sat 05:30", "Tue 04:30", "Wed 04:30"],
+        ),
+        ("verify_every_night", "verify_everything", ["Thu 08:00", "Fri 08:00", "Sat 08:00", "Sun 07:00", "Mon 07:00"]),
+    ],
+)
+def test_the_clock_of_new_york_starts_a_job(name: str, job: str, ticks: list[str]) -> None:
+    (schedule,) = (found for found in schedules if found.name == name)
+    assert schedule.job_name == job
+    after = datetime(2013, 3, 7, 6, tzinfo=UTC)  # a Thursday
+    external = dg.build_schedule_context(scheduled_execution_time=after)
+    assert schedule.evaluate_tick(external).run_requests
+    from dagster._utils.schedules import schedule_execution_time_iterator
+
+    found = schedule_execution_time_iterator(after.timestamp(), schedule.cron_schedule, schedule.execution_timezone)
+    assert [f"{tick.astimezone(UTC):%a %H:%M}" for tick in islice(found, len(ticks))] == ticks
