@@ -32,7 +32,7 @@ class Size(NamedTuple):
 PAGE = Size(9.6, 4.2, 150)
 """For the HTML page, which scales its pictures."""
 
-SCREEN = Size(4.9, 3.1, 96)
+SCREEN = Size(4.75, 3.1, 96)
 """For an asset's page in the UI, which shows a picture dot by dot in a column of some 480 on a laptop."""
 
 NARROW = 6.0

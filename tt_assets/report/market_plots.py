@@ -116,7 +116,8 @@ def heat_maps_figure(panels: Mapping[str, pd.DataFrame], title: str, unit: str, 
             axes.set_visible(False)
     for axes, (name, grid) in zip(every.T.ravel(), panels.items(), strict=False):
         _heat_map(axes, name, grid, scale, colours)
-    for axes in every[:-1].ravel():
+    figure.supxlabel(every[0, 0].get_xlabel(), color=INK, fontsize=8)
+    for axes in every.ravel():
         axes.set_xlabel("")
     bar = figure.colorbar(ScalarMappable(scale, colours), ax=list(every.ravel()), fraction=0.025, pad=0.015, aspect=30)
     bar.set_label(unit)

@@ -208,7 +208,8 @@ def _draw_strategies(axes: Axes, bands: pd.DataFrame, judgement: Judgement, figu
         labels = [f"{strategy_label(name)}  {figures[name]}" for name in names]
         legend = axes.legend(lines, labels, loc="upper center", bbox_to_anchor=(0.45, -0.22), ncols=2)
         if seeds.get(AGENT, 1) > 1:
-            legend.set_title(f"agent: median of {seeds[AGENT]} seeds, band from worst to best", {"size": 7.5})
+            legend.set_title(f"agent: median of {seeds[AGENT]} seeds, band from worst to best")
+            legend.get_title().set_fontsize(7.5)
             legend.get_title().set_color(AGENT_COLOUR)
         return
     bottom, top = axes.get_ylim()
