@@ -14,7 +14,7 @@ OWNERS = ["team:portfolio-agents"]
 
 SEE_ALSO = {
     "tt_equity_curve": (
-        " The latest window is drawn under Metadata, each window under its partition; all windows in one curve, "
+        " Under Metadata stands the window that was written last, under a partition its own; all windows in one curve, "
         "against the baselines: [report](/assets/report)."
     ),
     "tt_episode": " Equity, drawdown and weights are drawn; all windows in one curve: [report](/assets/report).",
