@@ -83,10 +83,11 @@ def episodes(
     )
     for table in (*RECORDED, "tt_episode") if whole else ():
         rows = rows_of(table, rolled, ids, whole)
+        said = rolled.counted() if table == "tt_episode" else {}
         if not rolled.failed:
-            yield dg.Output(rows, table)
+            yield dg.Output(rows, table, metadata=said)
             continue
-        metadata = episode_tables.write(table, rows)
+        metadata = {**episode_tables.write(table, rows), **said}
         counts = {key: {"dagster/row_count": count} for key, count in rows.counts.items()}
         yield from landed(step, dg.AssetKey(table), counts, metadata)
     verdicts = [

@@ -11,7 +11,7 @@ import pandas as pd
 
 from tt_assets import progress
 from tt_assets.assets.catalog import OWNERS
-from tt_assets.assets.rolling import load_policies
+from tt_assets.assets.rolling import in_force, load_policies
 from tt_assets.assets.spans import episode_panel, trading_config
 from tt_assets.errors import UserError
 from tt_assets.market.watchlist import read_watchlist
@@ -37,18 +37,24 @@ def report(context: dg.AssetExecutionContext, market: MarketReader) -> dg.Materi
     """Plots and the table of figures in the asset's page, and one self-contained HTML file."""
     settings = Settings()
     traded = context.partition_key
-    windows = finished_windows(market, traded)
+    windows = finished_windows(market, traded, settings)
     judgement = judged(market, windows, traded, settings)
     weights = market.agent_weights(traded)
     path = report_file(settings, traded)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page(traded, judgement, weights, windows), encoding="utf-8")
-    return dg.MaterializeResult(metadata=shown(judgement, weights, path))
+    seeds = sorted({int(seed) for rows in windows.values() for seed in rows["seed"]})
+    return dg.MaterializeResult(
+        metadata={**shown(judgement, weights, path), "seeds_of_agents": ", ".join(map(str, seeds))}
+    )
 
 
-def finished_windows(market: MarketReader, traded: str) -> Mapping[Window, pd.DataFrame]:
-    """The windows of `traded` with finished episodes of agents, and their rows of `tt_policy`, in time order."""
-    rows = market.rolled_policies(traded)
+def finished_windows(market: MarketReader, traded: str, settings: Settings) -> Mapping[Window, pd.DataFrame]:
+    """The windows of `traded` with finished episodes of agents, and their rows of `tt_policy`, in time order.
+
+    Only of the seeds in force: TT_SEEDS may have been lowered since the training.
+    """
+    rows = in_force(market.rolled_policies(traded), settings)
     if rows.empty:
         raise UserError(f"No finished episode of {traded}; run `tt train --instruments {traded}` first.")
     by_window = rows.groupby(rows["window_start"].dt.date, sort=True)
@@ -67,7 +73,11 @@ def judged(market: MarketReader, windows: Mapping[Window, pd.DataFrame], traded:
         )
         for window, rows in windows.items()
     ]
-    return judge(entries, report=lambda done, total, note: progress.tell("report", done, total, note))
+    return judge(
+        entries,
+        baselines=settings.baselines,
+        report=lambda done, total, note: progress.tell("report", done, total, note),
+    )
 
 
 def page(traded: str, judgement: Judgement, weights: pd.DataFrame, windows: Mapping[Window, pd.DataFrame]) -> str:

@@ -61,16 +61,21 @@ class Speed:
 def measure(seconds: float = 1.0, *, train: bool = True) -> Iterator[Speed]:
     """Every figure, `seconds` of CPU time for each rate, as they come. `train` adds PPO end to end (about a minute)."""
     base = {instruments: _rate(TENSORTRADE.step(instruments, 1), 1, seconds) for instruments in TENSORTRADE.instruments}
+    for instruments, rate in base.items():
+        yield Speed(TENSORTRADE.name, instruments, 1, rate, 1.0)
     rates = {}
     for instruments, accounts in SHAPES:
         rate = rates[instruments, accounts] = _rate(_simulator(instruments, accounts), accounts, seconds)
         times, aim = rate / base[instruments], TIMES_TENSORTRADE.get((instruments, accounts))
         held: dict[str, Any] = {"aim": f"at least {aim:g} times tensortrade", "met": times >= aim} if aim else {}
         yield Speed("simulator", instruments, accounts, rate, times, **held)
-    for peer in (TENSORTRADE, *PEERS):
+    for peer in PEERS:
         for instruments, accounts in SHAPES:
             if instruments in peer.instruments and accounts in (1, 64):
                 yield _compared(peer, instruments, accounts, rates, base, seconds)
+    for instruments, accounts in SHAPES:
+        if accounts == 64:
+            yield _compared(TENSORTRADE, instruments, accounts, rates, base, seconds)
     if train:
         say("trainings")
         yield _training()

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import re
 from collections.abc import Callable, Iterator
+from datetime import date
 from html import unescape
 
 import dagster as dg
@@ -15,6 +16,9 @@ import pandas as pd
 import pytest
 
 from tt_assets.assets.checks import CHECKS
+from tt_assets.assets.rolling import roll
+from tt_assets.market.watchlist import read_watchlist
+from tt_assets.partitions import Window
 from tt_assets.settings import Settings
 from tt_assets.storage.io_managers import EpisodeIOManager
 from tt_assets.storage.market_reader import MarketReader
@@ -469,6 +473,26 @@ def test_the_same_episodes_give_the_same_report(rolled):
     once = path.read_bytes()
     assert run_report(rolled, "sample").success
     assert path.read_bytes() == once
+
+
+def test_only_the_seeds_and_baselines_in_force_are_rolled_and_judged(rolled, monkeypatch):
+    monkeypatch.setenv("TT_SEEDS", "1")
+    monkeypatch.setenv("TT_BASELINES", "momentum,random")
+    settings, market = Settings(), MarketReader()
+    window = Window(date.fromisoformat(WINDOW), "sample")
+    policies = market.rolled_policies("sample")
+    assert set(policies["seed"]) == set(range(SEEDS))
+    again = roll([window], policies, read_watchlist(settings.watchlist), market, settings)
+    assert [(e.strategy, e.seed) for e in again.episodes] == [("agent", 0), ("momentum", 0), ("random", 0)]
+    assert again.counted()["seeds_of_agents"] == "0"
+
+    result = run_report(rolled, "sample")
+    (event,) = result.asset_materializations_for_node("report")
+    assert event.metadata["seeds_of_agents"].value == "0"
+    assert "the agent (one seed)" in event.metadata["verdict"].value
+    assert "; momentum, returned" in event.metadata["verdict"].value
+    lines = [line for line in event.metadata["figures"].value.splitlines() if line.startswith("|")]
+    assert len(lines) == 2 + 3 * 4
 
 
 def test_a_report_of_what_was_never_rolled_says_what_to_run(rolled):
