@@ -43,22 +43,32 @@ def report(context: dg.AssetExecutionContext, market: MarketReader) -> dg.Materi
     path = report_file(settings, traded)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page(traded, judgement, weights, windows), encoding="utf-8")
-    seeds = sorted({int(seed) for rows in windows.values() for seed in rows["seed"]})
-    return dg.MaterializeResult(
-        metadata={**shown(judgement, weights, path), "seeds_of_agents": ", ".join(map(str, seeds))}
-    )
+    return dg.MaterializeResult(metadata={**shown(judgement, weights, path), "seeds_of_agents": seeds_of(windows)})
 
 
 def finished_windows(market: MarketReader, traded: str, settings: Settings) -> Mapping[Window, pd.DataFrame]:
     """The windows of `traded` with finished episodes of agents, and their rows of `tt_policy`, in time order.
 
-    Only of the seeds in force: TT_SEEDS may have been lowered since the training.
+    Of the seeds in force only, and of those the ones that every window has: TT_SEEDS may have been changed since some
+    of them were trained.
     """
     rows = in_force(market.rolled_policies(traded), settings)
     if rows.empty:
         raise UserError(f"No finished episode of {traded}; run `tt train --instruments {traded}` first.")
+    windows_of_seed = rows.groupby("seed")["window_start"].nunique()
+    everywhere = windows_of_seed.index[windows_of_seed == rows["window_start"].nunique()]
+    if everywhere.empty:
+        raise UserError(
+            f"The windows of {traded} have no seed in common; run `tt train --instruments {traded}` over all of them."
+        )
+    rows = rows[rows["seed"].isin(everywhere)]
     by_window = rows.groupby(rows["window_start"].dt.date, sort=True)
     return {Window(cast("date", start), traded): own for start, own in by_window}
+
+
+def seeds_of(windows: Mapping[Window, pd.DataFrame]) -> str:
+    """The seeds of the agents judged, for people."""
+    return ", ".join(map(str, sorted({int(seed) for rows in windows.values() for seed in rows["seed"]})))
 
 
 def judged(market: MarketReader, windows: Mapping[Window, pd.DataFrame], traded: str, settings: Settings) -> Judgement:
@@ -85,7 +95,10 @@ def page(traded: str, judgement: Judgement, weights: pd.DataFrame, windows: Mapp
     from tt_assets.report.html import report_html
 
     starts = [window.start for window in windows]
-    notes = [f"{len(starts)} walk-forward windows, {starts[0]} to {max(window.end for window in windows)} (excluded)."]
+    notes = [
+        f"{len(starts)} walk-forward windows, {starts[0]} to {max(window.end for window in windows)} (excluded).",
+        f"Agents of seed {seeds_of(windows)} in each window.",
+    ]
     return report_html(traded, judgement, weights, notes)
 
 

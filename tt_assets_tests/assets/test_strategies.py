@@ -16,7 +16,9 @@ import pandas as pd
 import pytest
 
 from tt_assets.assets.checks import CHECKS
+from tt_assets.assets.report import finished_windows, seeds_of
 from tt_assets.assets.rolling import roll
+from tt_assets.errors import UserError
 from tt_assets.market.watchlist import read_watchlist
 from tt_assets.partitions import Window
 from tt_assets.settings import Settings
@@ -35,7 +37,7 @@ from tt_assets_tests.assets.sample_window import (
     gaps_of_positions,
     sample_window,
 )
-from tt_assets_tests.dagster_runs import failure_text, query, run_job
+from tt_assets_tests.dagster_runs import failure_text, landed_cells, query, run_job
 
 SEEDS = 2
 QUICK = {"TT_TRAIN_STEPS": "512", "TT_TRAIN_WORKERS": "1", "TT_SEEDS": str(SEEDS)}
@@ -121,6 +123,9 @@ def test_every_check_holds_in_every_episode_of_agents_and_baselines(on_sample):
 def test_a_window_has_an_episode_of_each_agent_and_each_baseline(rolled):
     rows = query(rolled.database, "SELECT strategy, seed, end_time IS NULL FROM tt_episode WHERE instrument = 'sample'")
     assert sorted(rows) == sorted((*who, False) for who in WHO)
+    said = landed_cells(rolled.instance, "tt_episode")[SAMPLE]
+    assert (said["episodes"], said["seeds_of_agents"]) == (len(WHO), "0, 1")
+    assert (said["orders_not_filled"], said["orders_cut_by_volume"]) == (0, 0)
 
 
 def test_a_baseline_has_no_agent_and_an_agent_is_its_own(rolled):
@@ -500,3 +505,25 @@ def test_a_report_of_what_was_never_rolled_says_what_to_run(rolled):
     assert not result.success
     assert "No finished episode of IBM; run `tt train --instruments IBM` first." in failure_text(result, "report")
     assert not (Settings().home / "reports" / "IBM.html").exists()
+
+
+def test_a_report_judges_the_seeds_that_every_window_has():
+    class Stored:
+        def __init__(self, **seeds_by_window):
+            rows = [
+                (pd.Timestamp(start.strip("q")), seed) for start, seeds in seeds_by_window.items() for seed in seeds
+            ]
+            self._rows = pd.DataFrame(rows, columns=["window_start", "seed"])
+
+        def rolled_policies(self, traded):
+            return self._rows
+
+    settings = Settings(seeds=3)
+    one = Stored(q20120101=[0, 1, 2, 3], q20120401=[0, 2])
+    windows = finished_windows(one, "sample", settings)
+    assert [list(rows["seed"]) for rows in windows.values()] == [[0, 2], [0, 2]]
+    assert seeds_of(windows) == "0, 2"
+    with pytest.raises(UserError, match="have no seed in common; run `tt train --instruments sample`"):
+        finished_windows(Stored(q20120101=[1], q20120401=[2]), "sample", settings)
+    with pytest.raises(UserError, match="No finished episode of sample"):
+        finished_windows(Stored(q20120101=[7]), "sample", settings)
