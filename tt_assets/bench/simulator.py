@@ -11,7 +11,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -57,9 +57,19 @@ class Speed:
     met: bool | None = None
     note: str = ""
 
+    def rounded(self) -> Speed:
+        """With the four digits that a second of measuring is worth."""
+        numbers = {name: value for name, value in asdict(self).items() if isinstance(value, float)}
+        return replace(self, **{name: float(f"{value:.4g}") for name, value in numbers.items()})  # type: ignore[arg-type]
+
 
 def measure(seconds: float = 1.0, *, train: bool = True) -> Iterator[Speed]:
     """Every figure, `seconds` of CPU time for each rate, as they come. `train` adds PPO end to end (about a minute)."""
+    for speed in _figures(seconds, train):
+        yield speed.rounded()
+
+
+def _figures(seconds: float, train: bool) -> Iterator[Speed]:
     base = {instruments: _rate(TENSORTRADE.step(instruments, 1), 1, seconds) for instruments in TENSORTRADE.instruments}
     for instruments, rate in base.items():
         yield Speed(TENSORTRADE.name, instruments, 1, rate, 1.0)
