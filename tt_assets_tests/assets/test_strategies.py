@@ -411,10 +411,22 @@ def run_report(rolled: Rolled, traded: str) -> dg.ExecuteInProcessResult:
     )
 
 
-def test_a_report_shows_plots_figures_and_a_verdict_and_writes_one_file_that_fetches_nothing(rolled):
-    result = run_report(rolled, "sample")
-    assert result.success
-    (event,) = result.asset_materializations_for_node("report")
+@pytest.fixture(scope="module")
+def reported(on_sample) -> tuple[dg.AssetMaterialization, bytes]:
+    """The report of the sample portfolio as a whole: what its page shows, and its file."""
+    rolled, _ = on_sample
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TT_DATABASE_URL", rolled.database.adbc_uri())
+        for name, value in QUICK.items():
+            patch.setenv(name, value)
+        result = run_report(rolled, "sample")
+        assert result.success
+        (event,) = result.asset_materializations_for_node("report")
+        return event, (Settings().home / "reports" / "sample.html").read_bytes()
+
+
+def test_a_report_shows_plots_figures_and_a_verdict_and_writes_one_file_that_fetches_nothing(reported):
+    event, written = reported
     assert event.partition == "sample"
     shown = {name: entry.value for name, entry in event.metadata.items()}
     pictures = ("equity", "drawdown", "turnover", "weights")
@@ -433,9 +445,8 @@ def test_a_report_shows_plots_figures_and_a_verdict_and_writes_one_file_that_fet
     # A head, a rule, and agent and six baselines in four scenarios.
     assert len(lines) == 2 + 7 * 4
 
-    path = Settings().home / "reports" / "sample.html"
-    assert str(shown["html"]) == str(path)
-    text = path.read_text(encoding="utf-8")
+    assert str(shown["html"]) == str(Settings().home / "reports" / "sample.html")
+    text = written.decode("utf-8")
     assert text.startswith("<!doctype html>")
     assert text.rstrip().endswith("</html>")
     assert shown["verdict"] in unescape(text)
@@ -446,10 +457,9 @@ def test_a_report_shows_plots_figures_and_a_verdict_and_writes_one_file_that_fet
     assert all(source.startswith("data:image/png;base64,") for source in sources)
 
 
-def test_the_report_s_figures_as_configured_are_those_of_the_episodes(rolled):
+def test_the_report_s_figures_as_configured_are_those_of_the_episodes(rolled, reported):
     """One window, so the chained figures of a baseline are those that its episode recorded on the other engine."""
-    result = run_report(rolled, "sample")
-    (event,) = result.asset_materializations_for_node("report")
+    event, _ = reported
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")]
         for line in event.metadata["figures"].value.splitlines()
@@ -472,12 +482,9 @@ def test_the_report_s_figures_as_configured_are_those_of_the_episodes(rolled):
         assert f"{drawdown:.1f}" in as_configured, strategy
 
 
-def test_the_same_episodes_give_the_same_report(rolled):
-    path = Settings().home / "reports" / "sample.html"
+def test_the_same_episodes_give_the_same_report(rolled, reported):
     assert run_report(rolled, "sample").success
-    once = path.read_bytes()
-    assert run_report(rolled, "sample").success
-    assert path.read_bytes() == once
+    assert (Settings().home / "reports" / "sample.html").read_bytes() == reported[1]
 
 
 def test_only_the_seeds_and_baselines_in_force_are_rolled_and_judged(rolled, monkeypatch):
