@@ -422,7 +422,9 @@ def reported(on_sample) -> tuple[dg.AssetMaterialization, bytes]:
         result = run_report(rolled, "sample")
         assert result.success
         (event,) = result.asset_materializations_for_node("report")
-        return event, (Settings().home / "reports" / "sample.html").read_bytes()
+        path = Settings().home / "reports" / "sample.html"
+        assert str(event.metadata["html"].value) == str(path)
+        return event, path.read_bytes()
 
 
 def test_a_report_shows_plots_figures_and_a_verdict_and_writes_one_file_that_fetches_nothing(reported):
@@ -445,7 +447,6 @@ def test_a_report_shows_plots_figures_and_a_verdict_and_writes_one_file_that_fet
     # A head, a rule, and agent and six baselines in four scenarios.
     assert len(lines) == 2 + 7 * 4
 
-    assert str(shown["html"]) == str(Settings().home / "reports" / "sample.html")
     text = written.decode("utf-8")
     assert text.startswith("<!doctype html>")
     assert text.rstrip().endswith("</html>")
