@@ -11,7 +11,7 @@ import pandas as pd
 from tt_assets import progress
 from tt_assets.assets.catalog import OWNERS
 from tt_assets.assets.pictures import picture
-from tt_assets.assets.rolling import load_policies
+from tt_assets.assets.rolling import in_force, load_policies
 from tt_assets.assets.spans import episode_panel, trading_config
 from tt_assets.errors import UserError
 from tt_assets.in_force import watchlist_in_force
@@ -47,22 +47,38 @@ def report(context: dg.AssetExecutionContext, market: MarketReader) -> dg.Materi
     """Plots and the table of figures in the asset's page, and one self-contained HTML file."""
     settings = Settings()
     traded = context.partition_key
-    windows = finished_windows(market, traded)
+    windows = finished_windows(market, traded, settings)
     judgement = judged(market, windows, traded, settings)
     weights = market.agent_weights(traded)
     path = report_file(settings, traded)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page(traded, judgement, weights, windows), encoding="utf-8")
-    return dg.MaterializeResult(metadata=shown(judgement, weights, path))
+    return dg.MaterializeResult(metadata={**shown(judgement, weights, path), "seeds_of_agents": seeds_of(windows)})
 
 
-def finished_windows(market: MarketReader, traded: str) -> Mapping[Window, pd.DataFrame]:
-    """The windows of `traded` with finished episodes of agents, and their rows of `tt_policy`, in time order."""
-    rows = market.rolled_policies(traded)
+def finished_windows(market: MarketReader, traded: str, settings: Settings) -> Mapping[Window, pd.DataFrame]:
+    """The windows of `traded` with finished episodes of agents, and their rows of `tt_policy`, in time order.
+
+    Of the seeds in force only, and of those the ones that every window has: TT_SEEDS may have been changed since some
+    of them were trained.
+    """
+    rows = in_force(market.rolled_policies(traded), settings)
     if rows.empty:
         raise UserError(f"No finished episode of {traded}; run `tt train --instruments {traded}` first.")
+    windows_of_seed = rows.groupby("seed")["window_start"].nunique()
+    everywhere = windows_of_seed.index[windows_of_seed == rows["window_start"].nunique()]
+    if everywhere.empty:
+        raise UserError(
+            f"The windows of {traded} have no seed in common; run `tt train --instruments {traded}` over all of them."
+        )
+    rows = rows[rows["seed"].isin(everywhere)]
     by_window = rows.groupby(rows["window_start"].dt.date, sort=True)
     return {Window(cast("date", start), traded): own for start, own in by_window}
+
+
+def seeds_of(windows: Mapping[Window, pd.DataFrame]) -> str:
+    """The seeds of the agents judged, for people."""
+    return ", ".join(map(str, sorted({int(seed) for rows in windows.values() for seed in rows["seed"]})))
 
 
 def judged(market: MarketReader, windows: Mapping[Window, pd.DataFrame], traded: str, settings: Settings) -> Judgement:
@@ -77,7 +93,11 @@ def judged(market: MarketReader, windows: Mapping[Window, pd.DataFrame], traded:
         )
         for window, rows in windows.items()
     ]
-    return judge(entries, report=lambda done, total, note: progress.tell("report", done, total, note))
+    return judge(
+        entries,
+        baselines=settings.baselines,
+        report=lambda done, total, note: progress.tell("report", done, total, note),
+    )
 
 
 def page(traded: str, judgement: Judgement, weights: pd.DataFrame, windows: Mapping[Window, pd.DataFrame]) -> str:
@@ -85,7 +105,10 @@ def page(traded: str, judgement: Judgement, weights: pd.DataFrame, windows: Mapp
     from tt_assets.report.html import report_html
 
     starts = [window.start for window in windows]
-    notes = [f"{len(starts)} walk-forward windows, {starts[0]} to {max(window.end for window in windows)} (excluded)."]
+    notes = [
+        f"{len(starts)} walk-forward windows, {starts[0]} to {max(window.end for window in windows)} (excluded).",
+        f"Agents of seed {seeds_of(windows)} in each window.",
+    ]
     return report_html(traded, judgement, weights, notes)
 
 
