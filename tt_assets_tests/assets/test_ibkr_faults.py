@@ -163,7 +163,7 @@ def test_a_fault_costs_what_the_table_says_and_no_stored_row(desk: Desk, name: s
     expected: Rows = {key: row for key, row in WHOLE.items() if key not in fault.lost}
     assert desk.stored() == expected
     assert STORED.items() <= desk.stored().items()
-    assert set(desk.landed(result)) == expected.keys() - _not_written(fault)
+    assert set(desk.landed(result)) == set(expected)
     assert desk.restated(result) == {}
     assert result.success is not bool(fault.lost)
     if fault.lost:
@@ -172,11 +172,6 @@ def test_a_fault_costs_what_the_table_says_and_no_stored_row(desk: Desk, name: s
         assert "\n" not in said
     if fault.asked:
         assert desk.requests("GOOG") == fault.asked
-
-
-def _not_written(fault: Fault) -> set[str]:
-    """Cells that keep their stored row without being materialized: all of an instrument that could not be fetched."""
-    return {key for key in STORED if key.endswith("GOOG")} if fault.lost == EVERY_NEW else set()
 
 
 REFUSED = {
