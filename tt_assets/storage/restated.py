@@ -101,7 +101,8 @@ def describe(restated: Mapping[str, Mapping[str, Any]]) -> str:
 def remedy(restated: Mapping[str, Mapping[str, Any]]) -> str:
     """One line for people: how what was computed from the old values is brought up to date."""
     first = min(said["session"] for said in restated.values())
-    return f"What was computed from the old bars is out of date: `tt up` refreshes it, or `tt backfill market --from {first}`."
+    again = f"`tt backfill market --from {first}`"
+    return f"What was computed from the old bars is out of date: `tt up` refreshes it, or {again}."
 
 
 def _say(sessions: list[dict[str, Any]], cause: Cause) -> dict[str, Any]:
