@@ -1,6 +1,6 @@
 """Every way a gateway goes wrong, through the asset into Postgres: what landed, was retried, failed, and stayed.
 
-GOOG meets the fault, AAPL and IBM do not. May is stored beforehand; the run asks for May and June.
+GOOG meets the fault, AAPL and IBM do not. The end of May is stored beforehand; the run asks for it and for June.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from tt_assets.gateway.calls import Script, no_script
 from tt_assets.market.calendar import sessions
 from tt_assets_tests.assets.ibkr_runs import (
     EVENING,
-    FIRST,
     FRIDAY,
     NOON,
     SYMBOLS,
@@ -36,7 +35,8 @@ from tt_assets_tests.gateway.faults import Bars, Drop, Late, Matches, Outage, Re
 
 __all__ = ["desk"]
 
-MAY, JUNE = between(WORLD, FIRST, "2012-05-31"), between(WORLD, "2012-06-01", FRIDAY)
+FIRST = "2012-05-22"
+MAY = between(WORLD, FIRST, "2012-05-31")
 STORED, WHOLE = rows_of(MAY), rows_of(between(WORLD, FIRST, FRIDAY))
 NEW = [f"{day:%Y-%m-%d}" for day in sessions(pd.Timestamp("2012-06-01").date(), FRIDAY)]
 MIDDLE = "2012-06-06"
