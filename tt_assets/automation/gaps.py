@@ -7,11 +7,8 @@ vendor who is late, so a live source is asked again, while a file says so itself
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 import dagster as dg
 import numpy as np
-import pandas as pd
 
 from tt_assets.automation.cells import Mask
 from tt_assets.automation.jobs import MARKET_JOB
@@ -19,23 +16,11 @@ from tt_assets.automation.market import FEATURES_TABLE, PRICES, SCORES, MarketSt
 from tt_assets.automation.requests import range_requests
 from tt_assets.automation.tries import GAPS, SOURCE_TAG
 from tt_assets.settings import DateGrain, PriceSourceName
-from tt_assets.storage.database import Database
-from tt_assets.storage.market_reader import MarketReader
 from tt_assets.tables import MARKET_TABLES
 
 PRIORITY = 2
 MOST_RUNS = 10
 """Runs of this sensor that wait or go on at one time: gaps never crowd out what is new."""
-
-
-class Cause(StrEnum):
-    """Why a cell has no bar."""
-
-    HOLIDAY = "holiday"
-    NOT_LISTED = "not listed"
-    HALTED = "halted"
-    FAILED = "failed"
-    MISSING = "missing"
 
 
 def gaps(state: MarketState, absent: Mask, running: int) -> list[dg.RunRequest]:
@@ -66,26 +51,15 @@ def open_gaps(state: MarketState, table: str) -> Mask:
     return state.wished & (~own.done | own.failed) & ~own.in_flight & ~first
 
 
-def absent_bars(state: MarketState, database: Database) -> Mask:
+def absent_bars(state: MarketState, held: Mask) -> Mask:
     """The landed cells of a live source, since the listing of their instrument, that hold no bar.
 
     Empty for a file, which is compared as a whole whenever it changes, and for months, which hold many sessions.
     """
-    nothing = state.axes.none()
     if state.settings.price_source is PriceSourceName.FILE or state.settings.date_grain is not DateGrain.SESSION:
-        return nothing
-    names = [name for name in state.listed.watchlist.symbols if name in state.axes.instrument_at]
-    if not names or not state.axes.dates:
-        return nothing
-    first, last = (pd.Timestamp(state.axes.dates[end]).date() for end in (0, -1))
-    bars = MarketReader().read("tt_prices", names, first, last)
-    rows = bars["timestamp"].dt.strftime("%Y-%m-%d").map(state.axes.date_at)
-    columns = bars["instrument"].map(state.axes.instrument_at)
-    held = nothing.copy()
-    held[rows.to_numpy(dtype=int), columns.to_numpy(dtype=int)] = True
-    listed = np.maximum.accumulate(held, axis=0)
+        return state.axes.none()
     own = state.cells[PRICES]
-    return state.wished & own.done & ~own.in_flight & listed & ~held
+    return state.wished & own.done & ~own.in_flight & np.maximum.accumulate(held, axis=0) & ~held
 
 
 def in_words(state: MarketState, absent: Mask) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -100,8 +100,14 @@ def latest_events(instance: dg.DagsterInstance, axes: Axes, table: str, after: i
     return found
 
 
-def changed_bars(instance: dg.DagsterInstance, axes: Axes, keys: Sequence[str], after: int) -> list[Restated]:
-    """The cells among `keys` whose bar became another one by an event after `after`, one entry per instrument."""
+def changed_bars(
+    instance: dg.DagsterInstance, axes: Axes, keys: Sequence[str], after: int, computed: Collection[str]
+) -> list[Restated]:
+    """The cells among `keys` whose bar became another one by an event after `after`, one entry per instrument.
+
+    A bar where none was counts only for the `computed` cells, those that older features or scores look back over: of a
+    new session nothing was computed yet.
+    """
     events: defaultdict[str, list[tuple[int, Mapping[str, Any]]]] = defaultdict(list)
     cursor: str | None = None
     while True:
@@ -123,11 +129,37 @@ def changed_bars(instance: dg.DagsterInstance, axes: Axes, keys: Sequence[str], 
     )
     found: dict[str, list[tuple[str, int, str]]] = {}
     for key, of_cell in events.items():
-        changes = _changes(instance, key, of_cell, landed_before=key in had, after=after)
+        changes = _changes(instance, key, of_cell, landed_before=key in had, after=after, computed=key in computed)
         if changes:
             day, _, name = key.partition("|")
             found.setdefault(name, []).append((day, *changes[-1]))
     return [_joined(axes, name, sorted(entries)) for name, entries in found.items()]
+
+
+def changed_since(instance: dg.DagsterInstance, table: str, keys: Sequence[str], event: int) -> set[str]:
+    """Those of the landed cells `keys` of `table` whose content is another one than before the event `event`.
+
+    A cell without a digest on either side counts as changed.
+    """
+    newest = _digests(instance, dg.AssetRecordsFilter(dg.AssetKey(table), keys, after_storage_id=event))
+    before = _digests(instance, dg.AssetRecordsFilter(dg.AssetKey(table), keys, before_storage_id=event))
+    # Without an event since, the content is what it was.
+    return {key for key, digest in newest.items() if digest is None or digest != before.get(key)}
+
+
+def _digests(instance: dg.DagsterInstance, wanted: dg.AssetRecordsFilter) -> dict[str, str | None]:
+    """Per cell the digest that its newest materialization among the `wanted` ones tells."""
+    found: dict[str, str | None] = {}
+    cursor, more, lacking = None, bool(wanted.asset_partitions), set(wanted.asset_partitions or ())
+    while more and lacking:
+        page = instance.fetch_materializations(wanted, limit=MOST_LOOKED_AT, cursor=cursor)
+        for record in page.records:
+            if record.partition_key in lacking and record.asset_materialization:
+                lacking.remove(record.partition_key)
+                entry = record.asset_materialization.metadata.get("digest")
+                found[str(record.partition_key)] = str(entry.value) if entry else None
+        cursor, more = page.cursor, page.has_more
+    return found
 
 
 def _changes(
@@ -137,16 +169,17 @@ def _changes(
     *,
     landed_before: bool,
     after: int,
+    computed: bool,
 ) -> list[tuple[int, str]]:
     """(event, in words) of the events of one cell that made its content another one."""
     rows = 0
-    if landed_before and any(_rows(told) and RESTATED not in told for _, told in events):
+    if computed and landed_before and any(_rows(told) and RESTATED not in told for _, told in events):
         rows = _rows_before(instance, key, after)
     changes = []
     for number, told in events:
         if RESTATED in told:
             changes.append((number, _in_words(key, told[RESTATED])))
-        elif _rows(told) and not rows:
+        elif computed and _rows(told) and not rows:
             changes.append((number, f"{key}: a bar where none was"))
         rows = _rows(told)
     return changes
