@@ -83,6 +83,7 @@ def shown(judgement: Judgement, weights: pd.DataFrame, path: Path) -> dict[str, 
     """What the asset's page shows: verdict, figures and plots, pictures inline."""
     from tt_assets.report.figures import figures_table, markdown_table
     from tt_assets.report.plots import drawdown_plot, equity_plot, turnover_plot, weights_plot
+    from tt_assets.report.sparkline import equity_sparkline
     from tt_assets.report.verdict import verdict
 
     pictures = {
@@ -96,6 +97,7 @@ def shown(judgement: Judgement, weights: pd.DataFrame, path: Path) -> dict[str, 
         for name, picture in pictures.items()
     }
     return {
+        "net_worth": dg.MetadataValue.md(equity_sparkline(judgement)),  # the one that is seen without a click
         "verdict": dg.MetadataValue.md(verdict(judgement)),
         **inline,
         "figures": dg.MetadataValue.md(markdown_table(figures_table(judgement))),

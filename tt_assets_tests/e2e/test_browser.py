@@ -58,7 +58,7 @@ def test_the_equity_curve_is_two_clicks_from_the_landing_page(person: Person) ->
     expect(report).to_be_in_viewport()
     person.picture("catalog")
     report.click()
-    curve = person.page.get_by_role("img", name="equity")
+    curve = person.page.get_by_role("img", name="net worth")
     expect(curve).to_be_in_viewport(ratio=1)
     assert person.picture_width(curve) > 300
     person.picture("equity_curve")
