@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH, HEIGHT, DPI = 9.6, 4.2, 150
-"""Size of a plot in inches and dots per inch."""
+WIDTH, HEIGHT, DPI = 9.6, 4.2, 110
+"""Size of a plot in inches and dots per inch: 1,056 pixels across, all that the UI's dialog shows on a laptop."""
 
 LONGEST_CLOSURE = pd.Timedelta(days=10)
 """Time between two sessions above which a line is broken: sessions in between were not judged."""

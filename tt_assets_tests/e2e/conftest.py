@@ -18,7 +18,7 @@ WINDOW = date(2012, 10, 1)
 """The walk-forward window that was traded."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def filled() -> Iterator[Machine]:
     """A machine filled from the command line. Its automation is off: cells appear because a test asked for them."""
     with machine(TT_AUTOMATION="false", TT_TRAIN_STEPS="512", TT_SEEDS="1") as here:
@@ -32,7 +32,7 @@ def filled() -> Iterator[Machine]:
         yield here
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def ui(filled: Machine) -> Ui:
     """The UI of `filled`, with the daemon behind it."""
     return serve(filled, free_port())
