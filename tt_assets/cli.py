@@ -93,8 +93,8 @@ def up(port: int, host: str) -> None:
     from tt_assets.commands.in_use import stop_if_unused
     from tt_assets.commands.platform import open_instance, prepare
     from tt_assets.commands.pools import free_slots_of_ended_runs
-    from tt_assets.commands.runs import bury_dead_runs
     from tt_assets.commands.up import Stopping, bury_abandoned_runs, ownership, serve
+    from tt_assets.owners import bury_dead_runs
 
     settings = Settings()
     stopping = Stopping()

@@ -11,7 +11,7 @@ from tt_assets.assets.prices import tt_prices
 from tt_assets.assets.report import report
 from tt_assets.assets.signals import tt_signal_scores
 from tt_assets.assets.sources import PriceSourceResource
-from tt_assets.automation import jobs
+from tt_assets.automation import jobs, sensors
 from tt_assets.storage.io_managers import EpisodeIOManager, SliceIOManager
 from tt_assets.storage.market_reader import MarketReader
 
@@ -20,6 +20,7 @@ episode_tables = EpisodeIOManager()
 defs = dg.Definitions(
     assets=[tt_prices, tt_features, tt_signal_scores, tt_policy, episodes, report],
     jobs=jobs,
+    sensors=sensors,
     # One process a run: a run already takes whole slices, and training brings worker processes of its own.
     executor=dg.in_process_executor,
     resources={

@@ -27,9 +27,14 @@ DatesOf = Callable[[Iterable[str], dg.PartitionsDefinition, dg.PartitionsDefinit
 """Downstream date keys and both date definitions → upstream date keys of each."""
 
 
+def keys_behind(sessions: int, grain: DateGrain) -> int:
+    """How many date keys before its own a market cell reads when it looks back over `sessions`."""
+    return sessions if grain is DateGrain.SESSION else math.ceil(sessions / FEWEST_SESSIONS_IN_A_MONTH)
+
+
 def lookback(sessions: int, grain: DateGrain) -> dg.MultiPartitionMapping:
     """A market cell reads its own instrument over its session and the `sessions` before, clipped at the start."""
-    steps = sessions if grain is DateGrain.SESSION else math.ceil(sessions / FEWEST_SESSIONS_IN_A_MONTH)
+    steps = keys_behind(sessions, grain)
     dates = dg.TimeWindowPartitionMapping(start_offset=-steps, end_offset=0, allow_nonexistent_upstream_partitions=True)
 
     def dates_of(

@@ -82,6 +82,12 @@ class Settings(BaseSettings):
     price_source: PriceSourceName = Field(PriceSourceName.FILE, description="file or ibkr.")
     bars_path: Path = Field(SAMPLE_BARS, description="CSV or parquet with the columns of tt_prices.")
 
+    automation: bool = Field(True, description="Whether sensors and schedules start switched on.")
+    sensor_interval: int = Field(30, ge=1, description="Between two ticks of a sensor, seconds.")
+    gap_tries: int = Field(
+        8, ge=1, description="How often a cell that does not land is asked for again before it is given up."
+    )
+
     ibkr_host: str = Field("127.0.0.1", description="Where TWS or IB Gateway listens.")
     ibkr_port: int = Field(
         4002, description="4002 and 4001: Gateway paper and live; 7497 and 7496: TWS paper and live."

@@ -11,8 +11,8 @@ from tt_assets.assets.checks import check_results, check_specs, report_failing_p
 from tt_assets.assets.grids import WINDOWS, settings
 from tt_assets.assets.rolling import Rolled, RolledEpisode, roll
 from tt_assets.assets.spans import trading_config, windows_of_lookback
+from tt_assets.in_force import watchlist_in_force
 from tt_assets.lineage import windows_behind
-from tt_assets.market.watchlist import read_watchlist
 from tt_assets.partitions import Window, windows_of
 from tt_assets.settings import Settings
 from tt_assets.storage.episode_store import EpisodeHeader
@@ -62,7 +62,7 @@ def episodes(
     current = Settings()
     windows = windows_of(context.partition_keys)
     policies = market.policies(selection_of(WINDOWS, context.partition_keys))
-    rolled = roll(windows, policies, read_watchlist(current.watchlist), market, current)
+    rolled = roll(windows, policies, watchlist_in_force(current).watchlist, market, current)
     step = context.op_execution_context._step_execution_context
     whole = rolled.whole(windows)
     ids = episode_tables.episodes().open(

@@ -7,8 +7,9 @@ from tt_assets import progress
 from tt_assets.assets.catalog import described
 from tt_assets.assets.grids import WINDOWS, settings
 from tt_assets.assets.spans import trading_config, training_panel
+from tt_assets.in_force import watchlist_in_force
 from tt_assets.lineage import windows_behind
-from tt_assets.market.watchlist import Watchlist, read_watchlist
+from tt_assets.market.watchlist import Watchlist
 from tt_assets.partitions import Window, windows_of
 from tt_assets.settings import Settings
 from tt_assets.storage.io_managers import Slices
@@ -39,7 +40,8 @@ def _windows_read() -> int:
 def tt_policy(context: dg.AssetExecutionContext, market: MarketReader) -> Slices:
     """Agents trained on the quarters before their window."""
     current = Settings()
-    return trained(windows_of(context.partition_keys), read_watchlist(current.watchlist), market, current, context.log)
+    watchlist = watchlist_in_force(current).watchlist
+    return trained(windows_of(context.partition_keys), watchlist, market, current, context.log)
 
 
 def trained(

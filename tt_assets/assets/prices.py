@@ -10,10 +10,11 @@ from tt_assets.assets.catalog import described
 from tt_assets.assets.grids import MARKET, settings
 from tt_assets.assets.sources import OpenSource, PriceSourceResource
 from tt_assets.market.bars import BAR_COLUMNS, summarise
-from tt_assets.market.ibkr import IbkrFetched
+from tt_assets.market.ibkr import IbkrFetched, Overlap
 from tt_assets.market.sources import BarRequest, Fetched, FetchResult, SessionOutcome
 from tt_assets.settings import PriceSourceName
 from tt_assets.storage.io_managers import Slices, selection_of
+from tt_assets.storage.restated import REVISION, Cause, readjusted
 from tt_assets.storage.slices import Selection
 
 SAID = {
@@ -49,12 +50,11 @@ def bars_of(selection: Selection, opened: OpenSource) -> Slices:
     """
     requests = _requests(selection)
     frames: list[pd.DataFrame] = []
+    restated: list[pd.DataFrame] = []
+    causes: dict[str, Cause] = {}
     failed: dict[str, str] = {}
     outcomes: dict[str, str] = {}
-    revisions = []
     for request, result in zip(requests, opened.source.fetch(requests), strict=True):
-        if revised := _revisions(result):
-            revisions.append(revised)
         cells = np.flatnonzero(selection.instruments == request.instrument)
         said = result.by_session()
         for cell, words in _by_cell(selection, cells, said).items():
@@ -67,8 +67,18 @@ def bars_of(selection: Selection, opened: OpenSource) -> Slices:
                 outcomes[selection.keys[cell]] = ", ".join(SAID[word] for word in words) or "no session"
         if isinstance(result, Fetched):
             frames.append(result.bars)
-    bars = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(BAR_COLUMNS))
-    return Slices(selection.without(failed).keep(bars), failed=failed, outcomes=outcomes, warnings=tuple(revisions))
+        if isinstance(result, IbkrFetched):
+            restated.append(result.restated)
+            causes[request.instrument] = _cause(result.overlap)
+    landing = selection.without(failed)
+    others = _concat(restated)
+    return Slices(
+        landing.keep(_concat(frames)),
+        failed=failed,
+        outcomes=outcomes,
+        elsewhere=others[landing.cell_of(others["instrument"], others["timestamp"]) < 0],
+        causes=causes,
+    )
 
 
 def _requests(selection: Selection) -> list[BarRequest]:
@@ -97,29 +107,21 @@ def _refusal(
         return result.reason
     if SessionOutcome.BAD in words:
         return summarise(result.faults)
-    if isinstance(result, IbkrFetched):
-        if result.overlap.reloads_history and len(result.restated):
-            return (
-                f"the history was re-adjusted ({result.overlap.verdict}, new prices are {result.overlap.ratio:g} times "
-                f"the stored ones), so new bars do not fit what is stored; load all of it again: "
-                f"TT_IBKR_REFETCH=1 tt backfill market --instruments {result.request.instrument}."
-            )
-        if SessionOutcome.NOT_FETCHED in words:
-            return result.why_withheld(*cell)
+    if isinstance(result, IbkrFetched) and SessionOutcome.NOT_FETCHED in words:
+        return result.why_withheld(*cell)
     if SessionOutcome.AFTER_LAST in words and source_ends is not None and result.request.last > source_ends:
         return f"the source ends on {source_ends}; add later bars to it, or end the request there."
     return None
 
 
-def _revisions(result: FetchResult) -> str:
-    """Stored bars outside the request that the source has changed since, or empty text."""
-    if not isinstance(result, IbkrFetched) or result.overlap.reloads_history or result.restated.empty:
-        return ""
-    sessions = ", ".join(str(stamp.date()) for stamp in result.restated["timestamp"].head(5))
-    return (
-        f"{result.request.instrument}: {len(result.restated)} stored bars were revised by the source ({sessions}); "
-        "load them again with TT_IBKR_REFETCH=1 tt backfill market over these sessions."
-    )
+def _cause(overlap: Overlap) -> Cause:
+    """Why stored bars of the instrument come back different."""
+    return readjusted(overlap.ratio) if overlap.reloads_history else REVISION
+
+
+def _concat(frames: list[pd.DataFrame]) -> pd.DataFrame:
+    filled = [frame for frame in frames if len(frame)]
+    return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=list(BAR_COLUMNS))
 
 
 def _last_day(end: np.datetime64) -> date:

@@ -8,11 +8,13 @@ import dagster as dg
 
 from tt_assets import progress
 from tt_assets.horizon import bars_span
+from tt_assets.in_force import watchlist_in_force
 from tt_assets.market.bars import summarise
 from tt_assets.market.files import FileBars
 from tt_assets.market.ibkr import IbkrBars, IbkrConfig, StoredBars
+from tt_assets.market.ibkr.source import now_in_new_york
 from tt_assets.market.sources import PriceSource
-from tt_assets.market.watchlist import Watchlist, read_watchlist
+from tt_assets.market.watchlist import Watchlist
 from tt_assets.settings import PriceSourceName, Settings
 from tt_assets.storage.market_reader import MarketReader
 
@@ -35,7 +37,7 @@ class PriceSourceResource(dg.ConfigurableResource):
     def open(self) -> OpenSource:
         """The configured source, knowing the instruments of the watchlist."""
         settings = Settings()
-        watchlist = read_watchlist(settings.watchlist)
+        watchlist = watchlist_in_force(settings).watchlist
         if settings.price_source is PriceSourceName.IBKR:
             return OpenSource(ibkr_source(settings, watchlist), None)
         span = bars_span(settings)
@@ -61,5 +63,6 @@ def ibkr_source(settings: Settings, watchlist: Watchlist) -> IbkrBars:
         watchlist.instruments,
         read_stored=stored,
         refetch=settings.ibkr_refetch,
+        clock=now_in_new_york,
         on_progress=lambda told: progress.tell("IBKR", told.done, told.total, told.instrument),
     )

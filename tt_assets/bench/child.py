@@ -66,7 +66,7 @@ def _do(arguments: list[str]) -> None:
 def _one_run() -> None:
     from tt_assets.assets.grids import MARKET
     from tt_assets.commands.platform import open_instance, prepare
-    from tt_assets.commands.rectangles import Rectangle
+    from tt_assets.rectangles import Rectangle
 
     prepare()
     instance = open_instance()
@@ -79,7 +79,7 @@ def _single_runs(count: int) -> None:
     """Run one cell after another; prints the seconds of each run but the first, whose imports are its own."""
     from tt_assets.assets.grids import MARKET
     from tt_assets.commands.platform import open_instance, prepare
-    from tt_assets.commands.rectangles import Rectangle
+    from tt_assets.rectangles import Rectangle
 
     prepare()
     instance = open_instance()

@@ -13,10 +13,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tt_assets import progress
 from tt_assets.commands.platform import INSTRUMENTS, TRADED, Platform, find_own_modules
 from tt_assets.commands.pools import free_slots_of_ended_runs, refuse_held
-from tt_assets.commands.runs import OnEvent, Outcome, bury_dead_runs, materialize
+from tt_assets.commands.runs import OnEvent, Outcome, materialize
 from tt_assets.commands.selection import Span, date_keys
 from tt_assets.errors import UserError
 from tt_assets.horizon import bars_span
+from tt_assets.owners import bury_dead_runs
 from tt_assets.partitions import quarter_of
 from tt_assets.settings import PriceSourceName, Settings
 from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES

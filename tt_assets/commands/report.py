@@ -9,7 +9,8 @@ import dagster as dg
 
 from tt_assets.commands.backfill import progress_bar
 from tt_assets.commands.platform import Platform
-from tt_assets.commands.runs import Outcome, bury_dead_runs, run_partition
+from tt_assets.commands.runs import Outcome, run_partition
+from tt_assets.owners import bury_dead_runs
 
 
 def write_reports(

@@ -6,24 +6,17 @@ partitions fails its step; what lies downstream of the partitions that did land 
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
-import psutil
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run_iterator
-from dagster._core.storage.dagster_run import RunsFilter
 
-from tt_assets.commands.rectangles import Rectangle, rectangles
+from tt_assets.owners import OWNER_TAG, this_process
+from tt_assets.rectangles import MOST_CELLS, Rectangle, rectangles
 
-MOST_CELLS = 20_000
-OWNER_TAG = "tt/process"
-RANGE_START = "dagster/asset_partition_range_start"
-RANGE_END = "dagster/asset_partition_range_end"
 PARTITION = "dagster/partition"
 
 OnEvent = Callable[[dg.DagsterEvent], None]
@@ -104,8 +97,7 @@ def run_rectangle(
     instance: dg.DagsterInstance, job: str, tables: Sequence[str], rectangle: Rectangle, on_event: OnEvent
 ) -> Outcome:
     """One run over `rectangle` through `tables`."""
-    tags = {RANGE_START: rectangle.start_key, RANGE_END: rectangle.end_key}
-    return _run(instance, job, tables, tags, f"{rectangle.start_key} to {rectangle.end_key}", on_event)
+    return _run(instance, job, tables, rectangle.tags(), f"{rectangle.start_key} to {rectangle.end_key}", on_event)
 
 
 def run_partition(
@@ -132,7 +124,7 @@ def _run(
         asset_selection=chosen,
         # The events are in the UI and in the progress bar; the terminal shows what failed, once.
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-        tags={**tags, OWNER_TAG: _this_process()},
+        tags={**tags, OWNER_TAG: this_process()},
     )
     outcome = Outcome(runs=[run.run_id])
     for event in execute_run_iterator(InMemoryJob(definition), run, instance):
@@ -147,22 +139,6 @@ def _run(
         elif event.is_failure and not outcome.failed and not outcome.errors:
             outcome.errors.append(f"run {run.run_id}: {event.message}")
     return outcome
-
-
-def bury_dead_runs(instance: dg.DagsterInstance) -> list[str]:
-    """Mark the runs of `tt` processes that are gone as failed and free what they held; returns their ids.
-
-    A killed process cannot say that it ended. Its partitions are wholly old or wholly new; running again repairs.
-    """
-    unfinished = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
-    dead = []
-    for run in instance.get_runs(RunsFilter(statuses=unfinished)):
-        owner = run.tags.get(OWNER_TAG)
-        if owner and not _lives(owner):
-            instance.report_run_failed(run, f"The process that ran it ({owner}) is gone.")
-            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-            dead.append(run.run_id)
-    return dead
 
 
 def _behind_failure(tables: Sequence[str], part: Outcome) -> list[str]:
@@ -183,18 +159,3 @@ def _reasons(event: dg.DagsterEvent) -> tuple[Mapping[str, str], str]:
         error = error.cause  # what the asset raised, below Dagster's wrapper
     message = (error.message.strip().splitlines() or ["no message"])[0] if error else "no message"
     return {}, message.removeprefix("tt_assets.errors.UserError: ")
-
-
-def _this_process() -> str:
-    me = psutil.Process()
-    return f"{socket.gethostname()}:{os.getpid()}:{me.create_time():.0f}"
-
-
-def _lives(owner: str) -> bool:
-    host, pid, started = owner.rsplit(":", 2)
-    if host != socket.gethostname():
-        return True  # another machine's processes cannot be seen from here
-    try:
-        return abs(psutil.Process(int(pid)).create_time() - float(started)) < 2
-    except psutil.NoSuchProcess:
-        return False

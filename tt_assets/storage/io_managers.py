@@ -9,7 +9,6 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 import dagster as dg
@@ -27,6 +26,8 @@ from pydantic import Field
 from tt_assets.settings import Settings
 from tt_assets.storage.database import Database
 from tt_assets.storage.episode_store import EpisodeStore, EpisodeSummary
+from tt_assets.storage.partition_cells import Beyond, cells_around, selection_of
+from tt_assets.storage.restated import RESTATED, Cause, describe, restated_cells
 from tt_assets.storage.slice_store import SliceStore
 from tt_assets.storage.slices import Selection
 from tt_assets.tables import TABLES, content_columns
@@ -42,12 +43,18 @@ class Slices:
     `failed` maps a partition key to the reason it must not be written: its stored rows stay as they are, the other
     partitions land, and the step fails with the reasons. `outcomes` maps a key to words for its metadata; `warnings`
     are said in the run's log.
+
+    `elsewhere` are rows outside the run's partitions that replace stored ones of the same key, in the same transaction.
+    With `causes` (instrument → cause, else SOURCE_CHANGED) every partition whose stored rows changed says so (see
+    `restated`), and those of `elsewhere` are materialized as well; None compares nothing.
     """
 
     frame: pd.DataFrame
     failed: Mapping[str, str] = field(default_factory=dict)
     outcomes: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    elsewhere: pd.DataFrame | None = None
+    causes: Mapping[str, Cause] | None = None
 
 
 @dataclass(frozen=True)
@@ -56,36 +63,6 @@ class EpisodeRows:
 
     frame: pd.DataFrame
     counts: Mapping[str, int]
-
-
-def selection_of(grid: dg.PartitionsDefinition, keys: Iterable[str]) -> Selection:
-    """The cells that partition keys `date|instrument` of `grid` stand for, in market time."""
-    if not isinstance(grid, dg.MultiPartitionsDefinition):
-        raise TypeError(f"date × instrument partitions expected, got {type(grid).__name__}")
-    dates = grid.get_partitions_def_for_dimension("date")
-    if not isinstance(dates, dg.TimeWindowPartitionsDefinition):
-        raise TypeError(f"the date dimension must be time windows, got {type(dates).__name__}")
-    cells: dict[str, tuple[str, datetime, datetime]] = {}
-    bounds: dict[str, tuple[datetime, datetime]] = {}
-    for key in keys:
-        day, instrument = key.split("|", 1)
-        if day not in bounds:
-            bounds[day] = _bounds(dates, day)
-        cells[str(key)] = (instrument, *bounds[day])
-    return Selection.of(cells)
-
-
-# A window follows from its key and the schedule alone; Dagster finds it by walking the calendar.
-_known_bounds: dict[tuple[str | None, str, str], tuple[datetime, datetime]] = {}
-
-
-def _bounds(dates: dg.TimeWindowPartitionsDefinition, day: str) -> tuple[datetime, datetime]:
-    """First moment of the date key's window and first moment after it, market time."""
-    name = (dates.cron_schedule, dates.timezone, day)
-    if name not in _known_bounds:
-        window = dates.time_window_for_partition_key(day)
-        _known_bounds[name] = (window.start.replace(tzinfo=None), window.end.replace(tzinfo=None))
-    return _known_bounds[name]
 
 
 def refuse(table: str, failed: Mapping[str, str], total: int) -> dg.Failure:
@@ -128,17 +105,29 @@ class SliceIOManager(dg.ConfigurableIOManager):
         store = self._store(context)
         keys = context.asset_partition_keys
         selection = selection_of(context.asset_partitions_def, keys).without(slices.failed)
-        written = store.write(selection, slices.frame)
+        beyond, frame = _with_elsewhere(store, context.asset_partitions_def, slices)
+        everything = selection.joined(beyond.cells)
+        written = store.write(everything, frame, tell_replaced=slices.causes is not None)
         per_cell = {
             key: {"dagster/row_count": rows, "digest": digest, **_outcome(slices.outcomes.get(key), rows)}
-            for key, rows, digest in zip(selection.keys, written.rows, written.digests, strict=True)
+            for key, rows, digest in zip(everything.keys, written.rows, written.digests, strict=True)
         }
         metadata = self._describe(store.table.name, selection, written.total, written.seconds)
         if len(selection) <= self.preview_up_to:
             metadata |= preview(store.table.name, slices.frame)
         context.log.info(
-            f"{store.table.name}: {written.total:,} rows in {len(selection):,} partitions, {written.seconds:.2f} s"
+            f"{store.table.name}: {written.total:,} rows in {len(everything):,} partitions, {written.seconds:.2f} s"
         )
+        if slices.causes is not None and written.replaced is not None:
+            restated = restated_cells(store.table, everything, written.replaced, frame, slices.causes)
+            for key, said in restated.items():
+                per_cell[key][RESTATED] = dg.MetadataValue.json(said)
+            if restated:
+                metadata["restatements"] = describe(restated)
+                context.log.warning(f"{store.table.name}: {metadata['restatements']}")
+            others = {key: per_cell.pop(key) for key in beyond.cells.keys}
+            changed = {key: own for key, own in others.items() if key in restated and key in beyond.partitions}
+            yield from landed(context.step_context, context.asset_key, changed, metadata)
         if slices.failed:
             yield from landed(context.step_context, context.asset_key, per_cell, metadata)
             count_as_failed(context.step_context, context.asset_key, slices.failed)
@@ -235,6 +224,23 @@ class EpisodeIOManager(dg.ConfigurableIOManager):
         return read_frame(Database.from_settings(Settings()), query)
 
 
+def _with_elsewhere(store: SliceStore, grid: dg.PartitionsDefinition, slices: Slices) -> tuple[Beyond, pd.DataFrame]:
+    """The cells that `slices.elsewhere` falls in, and all rows to write: those of the run, and of these cells.
+
+    A cell wider than a session keeps its other stored rows.
+    """
+    rows = slices.elsewhere
+    if rows is None or rows.empty:
+        return Beyond.nothing(), slices.frame
+    beyond = cells_around(grid, rows)
+    stored = store.read(beyond.cells)
+    named = pd.MultiIndex.from_frame(rows[["instrument", "timestamp"]])
+    kept = stored[~pd.MultiIndex.from_frame(stored[["instrument", "timestamp"]]).isin(named)]
+    columns = list(content_columns(store.table))
+    frames = [part[columns] for part in (slices.frame, rows, kept) if len(part)]
+    return beyond, pd.concat(frames, ignore_index=True)
+
+
 def attach(step_context: Any, asset_key: dg.AssetKey, per_cell: Mapping[str, Mapping[str, Any]]) -> None:
     """Give each partition its own metadata, all at once.
 
@@ -253,7 +259,10 @@ def attach(step_context: Any, asset_key: dg.AssetKey, per_cell: Mapping[str, Map
 def landed(
     step_context: Any, asset_key: dg.AssetKey, per_cell: Mapping[str, Mapping[str, Any]], metadata: Mapping[str, Any]
 ) -> Iterator[DagsterEvent]:
-    """Materialization events of the cells that were written by a step that is about to fail, stored in batches."""
+    """Materialization events of cells that Dagster reports none of by itself, stored in batches.
+
+    Those are what a step that is about to fail has written, and cells outside the run's partitions.
+    """
     batch, last = generate_event_batch_id(), len(per_cell) - 1
     for position, (key, own) in enumerate(per_cell.items()):
         day, instrument = key.split("|", 1)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
 
@@ -45,11 +45,15 @@ class DuplicateRows(UserError):
 
 @dataclass(frozen=True)
 class Written:
-    """What a write left in the table. `rows[i]` and `digests[i]` belong to cell i of the selection."""
+    """What a write left in the table. `rows[i]` and `digests[i]` belong to cell i of the selection.
+
+    `replaced` are the rows that stood there before, in no order; None where they were not asked for.
+    """
 
     rows: tuple[int, ...]
     digests: tuple[str, ...]
     seconds: float
+    replaced: pd.DataFrame | None = field(default=None, compare=False)
 
     @property
     def total(self) -> int:
@@ -65,11 +69,12 @@ class SliceStore:
     table: Table
     date_column: str = "timestamp"
 
-    def write(self, selection: Selection, frame: pd.DataFrame) -> Written:
+    def write(self, selection: Selection, frame: pd.DataFrame, *, tell_replaced: bool = False) -> Written:
         """Replace the rows of every selected cell by those of `frame`; cells without rows become empty.
 
         `frame` needs the table's content columns in any order; further columns are left out. Rows are stored sorted by
-        the table's key. Raises `FrameMismatch`, `RowsOutsideSlice` or `DuplicateRows` and changes nothing.
+        the table's key. With `tell_replaced` the rows that stood there are handed back, as the transaction saw them.
+        Raises `FrameMismatch`, `RowsOutsideSlice` or `DuplicateRows` and changes nothing.
         """
         started = time.perf_counter()
         columns = content_columns(self.table)
@@ -79,8 +84,9 @@ class SliceStore:
         encoder = _Encoder(rows, self.table, np.searchsorted(cells, np.arange(len(selection) + 1)))
         with self.database.connect() as connection, connection.transaction():
             lock_instruments(connection, self.table.name, selection.instruments)
+            replaced = self._take(connection, selection) if tell_replaced else None
             self._replace(connection, selection, rows, encoder)
-        return Written(encoder.counts(), tuple(encoder.digests), time.perf_counter() - started)
+        return Written(encoder.counts(), tuple(encoder.digests), time.perf_counter() - started, replaced)
 
     def read(self, selection: Selection, columns: Iterable[str] | None = None) -> pd.DataFrame:
         """The rows of the selected cells, sorted by the table's key; `columns` defaults to the content columns."""
@@ -123,12 +129,20 @@ class SliceStore:
             new = self._spare_equal(connection, selection, rows)
             copy_into(connection, self.table, new.columns, copy_rows(new, self.table).pieces())
             return
-        connection.execute(
-            sql.SQL("DELETE FROM {table} AS t USING {slice} WHERE {inside}").format(
-                table=sql.Identifier(self.table.name), slice=self._slice(selection), inside=self._inside()
-            )
-        )
+        connection.execute(self._delete(selection))
         copy_into(connection, self.table, rows.columns, encoder)
+
+    def _take(self, connection: Connection, selection: Selection) -> pd.DataFrame:
+        """Delete the rows of the selection and return them: content columns, in no order."""
+        columns = content_columns(self.table)
+        returned = sql.SQL(", ").join(sql.Identifier("t", name) for name in columns)
+        cursor = connection.execute(sql.SQL("{} RETURNING {}").format(self._delete(selection), returned), binary=True)
+        return pd.DataFrame(cursor.fetchall(), columns=list(columns))
+
+    def _delete(self, selection: Selection) -> sql.Composed:
+        return sql.SQL("DELETE FROM {table} AS t USING {slice} WHERE {inside}").format(
+            table=sql.Identifier(self.table.name), slice=self._slice(selection), inside=self._inside()
+        )
 
     def _spare_equal(self, connection: Connection, selection: Selection, rows: pd.DataFrame) -> pd.DataFrame:
         """Delete only rows whose content differs, and return those of `rows` that are still to be copied.

@@ -112,6 +112,21 @@ class Selection:
             self.ends[kept],
         )
 
+    def joined(self, other: Selection) -> Selection:
+        """The cells of both, which must not overlap; sorted by instrument, then start."""
+        if not len(other):
+            return self
+        instruments = np.concatenate((self.instruments, other.instruments))
+        starts = np.concatenate((self.starts, other.starts))
+        order = np.lexsort((starts, np.unique(instruments, return_inverse=True)[1]))
+        keys = (*self.keys, *other.keys)
+        return Selection(
+            tuple(keys[place] for place in order.tolist()),
+            instruments[order],
+            starts[order],
+            np.concatenate((self.ends, other.ends))[order],
+        )
+
     def ranges(self) -> Ranges:
         """The cells as few ranges per instrument: cells with at most a weekend between them are one.
 

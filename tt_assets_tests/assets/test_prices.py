@@ -7,6 +7,7 @@ import pytest
 
 from tt_assets.assets.grids import MARKET
 from tt_assets.commands.status import partition_counts
+from tt_assets.storage.restated import RESTATED
 from tt_assets_tests.dagster_runs import cells, failure_text, landed_cells, query, run_job
 
 DAYS = ["2012-05-14", "2012-05-15", "2012-05-16", "2012-05-17", "2012-05-18"]
@@ -178,3 +179,25 @@ def test_what_lands_is_the_file_value_by_value(dagster_instance, connected, samp
         for row in wanted.itertuples()
     ]
     assert len(stored) > 150
+
+
+def test_cells_whose_bar_changed_in_the_file_say_what_it_was_and_the_others_do_not(
+    dagster_instance, bars_file, connected
+):
+    span = (f"{DAYS[0]}|AAPL", f"{DAYS[-1]}|GOOG")
+    write(bars_file, good_lines("10"))
+    first = run_job(dagster_instance, ["tt_prices"], *span)
+    assert not any(RESTATED in said for said in landed_cells(dagster_instance, "tt_prices", first.run_id).values())
+
+    changed, gone = f"{DAYS[2]}|GOOG", f"{DAYS[1]}|AAPL"
+    lines = [text for text in good_lines("10") if text != line("AAPL", DAYS[1]) and text != line("GOOG", DAYS[2])]
+    write(bars_file, [*lines, line("GOOG", DAYS[2], "10", volume="7")])
+    second = run_job(dagster_instance, ["tt_prices"], *span)
+    said = landed_cells(dagster_instance, "tt_prices", second.run_id)
+    assert len(said) == 10
+    restated = {key: metadata[RESTATED] for key, metadata in said.items() if RESTATED in metadata}
+    prices = dict.fromkeys(("open", "high", "low", "close"), 10.0)
+    assert {key: (told["was"], told["now"], told["cause"], told["ratio"]) for key, told in restated.items()} == {
+        changed: (prices | {"volume": 5.0}, prices | {"volume": 7.0}, "source changed", None),
+        gone: (prices | {"volume": 5.0}, None, "source changed", None),
+    }

@@ -14,7 +14,8 @@ import pytest
 
 from tt_assets.assets.grids import MARKET
 from tt_assets.automation import MARKET_JOB
-from tt_assets.commands.runs import OWNER_TAG, bury_dead_runs, materialize
+from tt_assets.commands.runs import materialize
+from tt_assets.owners import OWNER_TAG, bury_dead_runs
 from tt_assets.partitions import DATE
 from tt_assets_tests.assets.test_prices import HEADER, line
 from tt_assets_tests.dagster_runs import landed_cells, query, run_statuses

@@ -12,6 +12,8 @@ from tt_assets.horizon import Horizon
 from tt_assets.partitions import DATE, INSTRUMENT, instrument_partitions, session_partitions
 from tt_assets.settings import DateGrain
 from tt_assets.storage.io_managers import SliceIOManager, Slices, selection_of
+from tt_assets.storage.restated import RESTATED, REVISION, readjusted
+from tt_assets.storage.slice_store import SliceStore
 from tt_assets.storage.slices import Selection
 from tt_assets.tables import MARKET_TABLES, TABLES, content_columns
 from tt_assets_tests.dagster_runs import cells, failure_text, landed_cells, query, range_tags
@@ -319,3 +321,92 @@ def test_the_market_tables_are_the_ones_this_manager_is_for():
         for name in TABLES
         if "episode_id" not in TABLES[name].columns and name not in ("tt_episode", "tt_holdings")
     }
+
+
+def restated(instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult) -> dict[str, dict]:
+    said = landed_cells(instance, "tt_prices", result.run_id)
+    return {key: metadata[RESTATED] for key, metadata in said.items() if RESTATED in metadata}
+
+
+def test_cells_whose_stored_rows_change_say_so_and_no_others(instance, filled):
+    everything = cells(SESSIONS, NAMES)
+    changed = {"2012-05-25|T", "2012-06-01|A"}
+    new = pd.concat([bars(everything - changed, 1.0), bars(changed, 2.0)])
+    asset = prices(lambda _: Slices(new, causes={"T": REVISION}))
+    result = materialize(instance, asset, f"{SESSIONS[0]}|MSFT", f"{SESSIONS[-1]}|A")
+    assert result.success
+    found = restated(instance, result)
+    assert set(found) == changed
+    old, now = (dict.fromkeys(("open", "high", "low", "close"), c) | {"volume": 1.0} for c in (1.0, 2.0))
+    assert (found["2012-05-25|T"]["was"], found["2012-05-25|T"]["now"]) == (old, now)
+    assert {key: said["cause"] for key, said in found.items()} == {
+        "2012-05-25|T": "revision",
+        "2012-06-01|A": "source changed",
+    }
+    again = materialize(instance, asset, f"{SESSIONS[0]}|MSFT", f"{SESSIONS[-1]}|A")
+    assert restated(instance, again) == {}
+
+
+def test_rows_outside_the_run_replace_stored_ones_and_are_materialized_as_their_own_cells(instance, filled):
+    elsewhere = {"2012-05-23|T", "2012-05-24|T", "2012-05-30|AA"}
+    same = {"2012-05-31|T"}
+    rows = pd.concat([bars(elsewhere, 3.0), bars(same, 1.0)])
+    asset = prices(lambda _: Slices(bars({"2012-06-01|T"}, 2.0), elsewhere=rows, causes={"T": readjusted(3.0)}))
+    result = materialize(instance, asset, "2012-06-01|T")
+
+    assert result.success
+    expected = dict.fromkeys(cells(SESSIONS, NAMES), 1.0) | dict.fromkeys(elsewhere, 3.0) | {"2012-06-01|T": 2.0}
+    assert closes(filled) == expected
+    said = landed_cells(instance, "tt_prices", result.run_id)
+    assert set(said) == elsewhere | {"2012-06-01|T"}  # a cell rewritten with what it held is no news
+    found = restated(instance, result)
+    assert set(found) == set(said)
+    assert (found["2012-05-23|T"]["cause"], found["2012-05-23|T"]["ratio"]) == ("readjusted", 3.0)
+    assert found["2012-05-30|AA"]["cause"] == "source changed"
+    assert {metadata["dagster/row_count"] for metadata in said.values()} == {1}
+    alone = materialize(instance, prices(lambda _: bars({"2012-05-23|T"}, 3.0)), "2012-05-23|T")
+    assert landed_cells(instance, "tt_prices", alone.run_id)["2012-05-23|T"]["digest"] == said["2012-05-23|T"]["digest"]
+    assert "T: 3 stored bars changed (readjusted" in said["2012-06-01|T"]["restatements"]
+
+
+def test_rows_outside_the_run_land_also_where_a_cell_of_the_run_fails(instance, filled):
+    bad = {"2012-06-01|T": "not closed yet"}
+    slices = Slices(bars(set(), 1.0), failed=bad, elsewhere=bars({"2012-05-31|T"}, 3.0), causes={})
+    result = materialize(instance, prices(lambda _: slices), "2012-06-01|T")
+    assert not result.success
+    assert closes(filled)["2012-05-31|T"] == 3.0
+    assert closes(filled)["2012-06-01|T"] == 1.0
+    assert set(restated(instance, result)) == {"2012-05-31|T"}
+
+
+def test_rows_before_the_first_partition_are_written_and_reported_as_no_partition(instance, filled):
+    stray = bars({"2012-04-02|T"}, 1.0)
+    SliceStore(filled, TABLES["tt_prices"]).write(selection_of(GRID, ["2012-04-02|T"]), stray)
+    slices = Slices(bars({"2012-06-01|T"}, 2.0), elsewhere=bars({"2012-04-02|T", "2012-05-23|T"}, 3.0), causes={})
+    result = materialize(instance, prices(lambda _: slices), "2012-06-01|T")
+    assert result.success
+    assert (closes(filled)["2012-04-02|T"], closes(filled)["2012-05-23|T"]) == (3.0, 3.0)
+    assert set(landed_cells(instance, "tt_prices", result.run_id)) == {"2012-05-23|T", "2012-06-01|T"}
+
+
+def test_a_month_outside_the_run_keeps_the_sessions_that_did_not_change(instance, filled):
+    june = {key for key in cells(SESSIONS, ["T"]) if key.startswith("2012-06")}
+    slices = Slices(bars(june, 2.0), elsewhere=bars({"2012-05-25|T"}, 3.0), causes={"T": REVISION})
+    result = materialize(instance, prices(lambda _: slices, MONTHS), "2012-06-01|T")
+    assert result.success
+    expected = dict.fromkeys(cells(SESSIONS, NAMES), 1.0) | dict.fromkeys(june, 2.0) | {"2012-05-25|T": 3.0}
+    assert closes(filled) == expected
+    said = landed_cells(instance, "tt_prices", result.run_id)
+    assert {key: metadata["dagster/row_count"] for key, metadata in said.items()} == {
+        "2012-05-01|T": 6,
+        "2012-06-01|T": 1,
+    }
+    found = restated(instance, result)["2012-05-01|T"]
+    assert (found["session"], found["changed"], found["now"]["close"]) == ("2012-05-25", 1, 3.0)
+
+
+def test_a_write_that_fails_leaves_the_run_s_cells_and_the_ones_outside_it_as_they_were(instance, filled):
+    broken = bars({"2012-05-25|T"}, 3.0).assign(low=-1.0)  # the table's own CHECK refuses it in the middle of the COPY
+    slices = Slices(bars({"2012-06-01|T"}, 2.0), elsewhere=broken, causes={})
+    assert not materialize(instance, prices(lambda _: slices), "2012-06-01|T").success
+    assert closes(filled) == dict.fromkeys(cells(SESSIONS, NAMES), 1.0)

@@ -122,12 +122,6 @@ def not_closed(symbol: str, first: date, last: date) -> Withheld:
     )
 
 
-def outside(bars: pd.DataFrame, first: date, last: date) -> pd.DataFrame:
-    """The bars before `first` and after `last`."""
-    stamps = bars["timestamp"].to_numpy()
-    return bars[(stamps < np.datetime64(first)) | (stamps > np.datetime64(last))].reset_index(drop=True)
-
-
 def inside(bars: pd.DataFrame, first: date, last: date) -> pd.DataFrame:
     """The bars from `first` to `last`, both included."""
     stamps = bars["timestamp"].to_numpy()

@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from tt_assets.market.bars import BAR_COLUMNS
-from tt_assets.market.ibkr.answer import Settled, Withheld, inside, not_closed, outside
+from tt_assets.market.bars import BAR_COLUMNS, summarise
+from tt_assets.market.ibkr.answer import Settled, Withheld, inside, not_closed
 from tt_assets.market.ibkr.loader import Answer, Failure
 from tt_assets.market.ibkr.overlap import NOTHING_COMPARED, Overlap, Verdict
 from tt_assets.market.ibkr.plan import IbkrPlan
@@ -32,8 +32,8 @@ class IbkrFetched(Fetched):
     """What IBKR answered about one request.
 
     Sessions in `withheld` are NOT_FETCHED whatever the answer holds about its ends. `overlap` is the comparison with
-    the bars stored before; `restated` the bars outside the request that differ from the stored ones (after a
-    re-adjustment the whole stored history outside the request), to be written by a run of their own.
+    the bars stored before; `restated` the new bars of the stored sessions that differ, inside the request or
+    not, after a re-adjustment of all stored sessions: they belong into the store together with `bars`.
     """
 
     withheld: tuple[Withheld, ...] = ()
@@ -68,10 +68,14 @@ def result_of(
     planned: IbkrPlan,
     answers: Mapping[str, Answer | Failure],
     overlaps: Mapping[str, Overlap],
+    histories: Mapping[str, pd.DataFrame],
 ) -> FetchResult:
-    """The answer to one request, out of what came for its instrument and what is stored of it."""
+    """The answer to one request, out of what came for its instrument and what is stored of it.
+
+    `histories` holds everything that is stored of the instruments whose history was re-adjusted.
+    """
     symbol = request.instrument
-    stored = planned.stored.of(symbol)
+    stored = histories.get(symbol, planned.stored.of(symbol))
     unfinished = _unfinished(request, planned.latest)
     answer = answers.get(symbol)
     if answer is None:
@@ -97,19 +101,18 @@ def result_of(
 
 def _fetched(
     request: BarRequest, answer: Answer, overlap: Overlap, stored: pd.DataFrame, unfinished: tuple[Withheld, ...]
-) -> IbkrFetched:
+) -> FetchResult:
     settled = answer.settled
     bars = settled.bars
-    first = request.first if answer.listed is None else answer.listed
-    if overlap.verdict is Verdict.REVISED:
-        differing = bars["timestamp"].isin(pd.to_datetime(list(overlap.revised)))
-        restated = outside(bars[differing], request.first, request.last)
-    elif overlap.reloads_history:
-        restated = outside(bars, request.first, request.last)
+    if overlap.reloads_history:
+        left = stored.loc[~stored["timestamp"].isin(bars["timestamp"]), "timestamp"]
+        if len(left):
+            return NotFetched(request, Outcome.BAD_DATA, _half_reloaded(request.instrument, overlap, left, settled))
+        differing = bars["timestamp"].isin(stored["timestamp"])
     else:
-        restated = bars.iloc[:0]
-    if not overlap.reloads_history:
-        bars = _with_stored(bars, stored, settled)
+        differing = bars["timestamp"].isin(pd.to_datetime(list(overlap.revised)))
+    restated = bars[differing].reset_index(drop=True)
+    bars = _with_stored(bars, stored, settled)
     ends = [day for day in (settled.last, stored["timestamp"].max() if len(stored) else None) if day is not None]
     return IbkrFetched(
         request=request,
@@ -119,7 +122,7 @@ def _fetched(
             for fault in settled.faults
             if not isinstance(fault.session, date) or request.first <= fault.session <= request.last
         ),
-        listed=first,
+        listed=request.first if answer.listed is None else answer.listed,
         last=max((pd.Timestamp(day).date() for day in ends), default=None),
         withheld=(*answer.withheld, *unfinished),
         overlap=overlap,
@@ -149,6 +152,16 @@ def _cut(bars: pd.DataFrame, request: BarRequest) -> pd.DataFrame:
 def _unfinished(request: BarRequest, latest: date) -> tuple[Withheld, ...]:
     later = request.sessions[request.sessions > pd.Timestamp(latest)]
     return (not_closed(request.instrument, later[0].date(), later[-1].date()),) if len(later) else ()
+
+
+def _half_reloaded(symbol: str, overlap: Overlap, left: pd.Series[Any], settled: Settled) -> str:
+    """Adjusted and unadjusted prices side by side would be a move that never was, so nothing of it lands."""
+    broken = f" ({summarise(settled.faults, 2).rstrip('.')})" if settled.faults else ""
+    return (
+        f"{symbol}: {_adjusted(overlap)}, and the history IBKR sends lacks a good bar of {len(left)} stored sessions, "
+        f"{left.min().date()} first{broken}. The stored rows stay as they are; run it again, or delete those sessions "
+        "from tt_prices."
+    )
 
 
 def _adjusted(overlap: Overlap) -> str:

@@ -72,16 +72,17 @@ class IbkrBars:
         planned = self.plan(requests)
         answers: dict[str, Answer | Failure] = {}
         overlaps: dict[str, Overlap] = {}
+        histories: dict[str, pd.DataFrame] = {}
         report = LoadReport()
         if planned.asks:
-            answers, overlaps, report = run_on_thread(self._session(planned, started))
+            answers, overlaps, histories, report = run_on_thread(self._session(planned, started))
             self._contracts.save()
-        results = tuple(result_of(request, planned, answers, overlaps) for request in requests)
+        results = tuple(result_of(request, planned, answers, overlaps, histories) for request in requests)
         return IbkrLoad(results, planned, report)
 
     async def _session(
         self, planned: IbkrPlan, started: float
-    ) -> tuple[dict[str, Answer | Failure], dict[str, Overlap], LoadReport]:
+    ) -> tuple[dict[str, Answer | Failure], dict[str, Overlap], dict[str, pd.DataFrame], LoadReport]:
         """Load what is planned, then the whole history of what turns out re-adjusted."""
         gateway = Gateway(self.config)
         asked_before = self._contracts.asked
@@ -93,11 +94,10 @@ class IbkrBars:
                 for symbol, answer in answers.items()
                 if isinstance(answer, Answer)
             }
-            reloads = [
-                self._reload(answer.settled.ask, planned.latest)
-                for symbol, answer in answers.items()
-                if isinstance(answer, Answer) and overlaps[symbol].reloads_history
-            ]
+            readjusted = [symbol for symbol, overlap in overlaps.items() if overlap.reloads_history]
+            stored = self._read_stored(readjusted, FIRST_DAY, planned.latest) if readjusted else planned.stored
+            histories = {symbol: stored.of(symbol) for symbol in readjusted}
+            reloads = [_reload(ask, histories[ask.symbol]) for ask in planned.asks if ask.symbol in histories]
             # An answer that already reaches back to the first stored session is the history.
             short = [ask for ask in reloads if ask.oldest < _reach(answers[ask.symbol])]
             again = await loader.load(short)
@@ -113,13 +113,13 @@ class IbkrBars:
             tuple(tally.retries),
             time.monotonic() - started,
         )
-        return answers, overlaps, report
+        return answers, overlaps, histories, report
 
-    def _reload(self, ask: HistoryAsk, latest: date) -> HistoryAsk:
-        """The ask for every session that is stored of the instrument, and those of `ask`."""
-        stored = self._read_stored([ask.symbol], FIRST_DAY, latest).of(ask.symbol)["timestamp"]
-        needed = ask.needed.union(pd.DatetimeIndex(stored.to_numpy(dtype="datetime64[ns]")))
-        return HistoryAsk(ask.instrument, needed, min(needed[0].date(), ask.first), ask.today)
+
+def _reload(ask: HistoryAsk, history: pd.DataFrame) -> HistoryAsk:
+    """The ask for every session of the stored `history`, and those of `ask`."""
+    needed = ask.needed.union(pd.DatetimeIndex(history["timestamp"].to_numpy(dtype="datetime64[ns]")))
+    return HistoryAsk(ask.instrument, needed, min(needed[0].date(), ask.first), ask.today)
 
 
 def _reach(answer: Answer | Failure) -> date:

@@ -10,6 +10,11 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+RANGE_START = "dagster/asset_partition_range_start"
+RANGE_END = "dagster/asset_partition_range_end"
+MOST_CELLS = 20_000
+"""Cells of one range run; more of them would cost memory and gain nothing."""
+
 
 @dataclass(frozen=True)
 class Rectangle:
@@ -29,6 +34,10 @@ class Rectangle:
     def end_key(self) -> str:
         """Partition key of the corner that comes last."""
         return f"{self.last_date}|{self.instruments[-1]}"
+
+    def tags(self) -> dict[str, str]:
+        """What makes a run one over the whole rectangle."""
+        return {RANGE_START: self.start_key, RANGE_END: self.end_key}
 
 
 def rectangles(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tt_assets.commands.rectangles import Rectangle, rectangles
+from tt_assets.rectangles import Rectangle, rectangles
 
 DATES = [f"2012-05-{day:02d}" for day in range(1, 13)]
 # Insertion order, as Dagster lists a dynamic dimension.

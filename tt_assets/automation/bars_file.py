@@ -1,0 +1,115 @@
+"""The sensor of the bars file: when the file changes, exactly the prices that differ from it are loaded again.
+
+One decision: the file as a whole is held against the table as a whole, in memory, once per change. Sessions and
+instruments that have not landed yet are other sensors'.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+
+from tt_assets.automation.cells import Mask
+from tt_assets.automation.jobs import MARKET_JOB
+from tt_assets.automation.market import PRICES, MarketState
+from tt_assets.automation.requests import range_requests
+from tt_assets.automation.tries import SOURCE_TAG
+from tt_assets.market.bars import BAR_COLUMNS, NUMBER_COLUMNS
+from tt_assets.market.files import FileBars
+from tt_assets.settings import DateGrain
+from tt_assets.storage.market_reader import MarketReader
+
+BARS_FILE = "bars_file"
+PRIORITY = 3
+SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The cursor: the state of the file that was seen last, and the one whose differences are all dealt with."""
+
+    seen: str = ""
+    settled: str = ""
+
+    @classmethod
+    def read(cls, cursor: str | None) -> Compared:
+        """From the text of a cursor; one that cannot be read starts anew, which costs a comparison."""
+        try:
+            told = json.loads(cursor or "{}")
+            return cls(str(told.get("seen", "")), str(told.get("settled", "")))
+        except (ValueError, AttributeError):
+            return cls()
+
+    def text(self) -> str:
+        """As a cursor."""
+        return json.dumps(asdict(self))
+
+
+def changes(state: MarketState, compared: Compared) -> tuple[list[dg.RunRequest], Compared, str]:
+    """Requests for the prices that the file tells otherwise, the next cursor, and why there is nothing to ask for.
+
+    A file is compared once it has stayed as it is for one tick, so that one that is being written is not taken at its
+    word. Raises `BarsFileError` where it cannot be read.
+    """
+    now = state.source.fingerprint
+    if compared.settled == now:
+        return [], compared, "The bars file has not changed."
+    if compared.seen != now:
+        return [], Compared(now, compared.settled), "The bars file changed; it is compared if it stays as it is."
+    differing, shown = differences(state)
+    prices, tries = state.cells[PRICES], state.tries[PRICES]
+    # What failed is the gap sensor's, as is everything that never landed.
+    left = differing & prices.done & ~prices.failed & (tries.count < state.settings.gap_tries)
+    if not left.any():
+        return [], Compared(now, now), "The stored prices are those of the bars file."
+    wanted = left & ~prices.in_flight & tries.due(state.now, state.first_wait)
+    requests = range_requests(
+        MARKET_JOB,
+        {(PRICES,): wanted},
+        state.axes,
+        sensor=BARS_FILE,
+        priority=PRIORITY,
+        reason=shown,
+        tags={SOURCE_TAG: now},
+    )
+    return requests, compared, "Prices that changed in the bars file are being loaded."
+
+
+def differences(state: MarketState) -> tuple[Mask, str]:
+    """The wished cells whose stored bars are not the file's, bit for bit, and the first few in words."""
+    nothing = state.axes.none()
+    names = [name for name in state.listed.watchlist.symbols if name in state.axes.instrument_at]
+    if not names or not state.axes.dates:
+        return nothing, ""
+    first, last = (pd.Timestamp(state.axes.dates[end]) for end in (0, -1))
+    last += pd.offsets.MonthEnd(0) if state.settings.date_grain is DateGrain.MONTH else pd.Timedelta(0)
+    told = FileBars(state.settings.bars_path, names).check().clean[list(BAR_COLUMNS)]
+    told = told[told["timestamp"].between(first, last)].astype({"instrument": str})
+    stored = MarketReader().read("tt_prices", names, first.date(), last.date())[list(BAR_COLUMNS)]
+    both = stored.merge(told, how="outer", on=["instrument", "timestamp"], suffixes=("_was", "_now"))
+    was, now = (both[[f"{name}_{when}" for name in NUMBER_COLUMNS]].to_numpy(float) for when in ("was", "now"))
+    both = both[~((was == now) | (np.isnan(was) & np.isnan(now))).all(axis=1)]
+    day = "%Y-%m-01" if state.settings.date_grain is DateGrain.MONTH else "%Y-%m-%d"
+    keys = both["timestamp"].dt.strftime(day) + "|" + both["instrument"]
+    return state.wished & state.axes.cells(keys), _in_words(both)
+
+
+def _in_words(both: pd.DataFrame) -> str:
+    words = []
+    for _, row in both.head(SHOWN).iterrows():
+        moved = [
+            f"{name} was {_shown(row[f'{name}_was'])}, is {_shown(row[f'{name}_now'])}"
+            for name in NUMBER_COLUMNS
+            if row[f"{name}_was"] != row[f"{name}_now"]
+        ]
+        words.append(f"{row['instrument']} {row['timestamp']:%Y-%m-%d}: {'; '.join(moved[:2])}")
+    more = f" and {len(both) - SHOWN} more" if len(both) > SHOWN else ""
+    return f"changed in the bars file: {'. '.join(words)}{more}"
+
+
+def _shown(value: float) -> str:
+    return "absent" if np.isnan(value) else f"{value:g}"

@@ -1,0 +1,164 @@
+"""What the market tables should hold and do not: the one view that the sensors share.
+
+One decision: every sensor is level-triggered. A tick compares the wished cells with what has landed and what is being
+made, and asks for the difference, so a killed daemon, a week without power or a lost cursor heal by themselves. Which
+sensor is in charge of a cell follows from the cell alone, so no two ever ask for the same one:
+
+- an instrument of which no price was ever tried is the watchlist sensor's,
+- what lies behind the last tried cell of an instrument is the session sensor's,
+- every other missing or failed cell is the gap sensor's.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import dagster as dg
+import numpy as np
+import numpy.typing as npt
+
+from tt_assets.assets.features import FEATURES
+from tt_assets.assets.grids import MARKET
+from tt_assets.assets.signals import SIGNALS
+from tt_assets.automation.cells import Axes, Cells, Mask, read_cells
+from tt_assets.automation.source import SourceState, read_source
+from tt_assets.automation.tries import SOURCE_TAG, Tries, tries_of
+from tt_assets.in_force import InForce, watchlist_in_force
+from tt_assets.lineage import keys_behind
+from tt_assets.research.registry import longest_lookback
+from tt_assets.settings import Settings
+from tt_assets.tables import MARKET_TABLES
+
+PRICES, FEATURES_TABLE, SCORES = MARKET_TABLES
+
+
+@dataclass(frozen=True)
+class MarketState:
+    """The market tables at one moment. `wished` are the cells of active instruments the source can have bars for."""
+
+    settings: Settings
+    source: SourceState
+    listed: InForce
+    cells: Cells
+    tries: Mapping[str, Tries]
+    wished: Mask
+    now: float
+
+    @property
+    def axes(self) -> Axes:
+        """The keys of the grid."""
+        return self.cells.axes
+
+    @property
+    def first_wait(self) -> float:
+        """Wait after the first try of a cell, seconds."""
+        return 2.0 * self.settings.sensor_interval
+
+    def given_up(self, table: str) -> Mask:
+        """The wished cells that never landed and were tried as often as the settings say."""
+        return self.wished & ~self.cells[table].done & (self.tries[table].count >= self.settings.gap_tries)
+
+    def missing(self, table: str) -> Mask:
+        """The wished cells that never landed and are not being made."""
+        own = self.cells[table]
+        return self.wished & ~own.done & ~own.in_flight
+
+    def touched(self, table: str) -> Mask:
+        """The cells that have landed, failed, are being made, or were asked for in vain."""
+        own = self.cells[table]
+        return own.done | own.failed | own.in_flight | (self.tries[table].count > 0)
+
+    def beyond(self, table: str) -> Mask:
+        """The cells behind the last touched one of their instrument."""
+        later = np.cumsum(self.touched(table)[::-1], axis=0)[::-1]  # touched cells from this one on
+        return later == 0
+
+    @cached_property
+    def unknown(self) -> npt.NDArray[np.bool_]:
+        """(instruments,) those of which no price was ever touched."""
+        return ~self.touched(PRICES).any(axis=0)
+
+    def settled(self, table: str) -> Mask:
+        """The cells whose content is what it is going to be: landed or given up, and not being made."""
+        own = self.cells[table]
+        return (own.done | self.given_up(table)) & ~own.in_flight
+
+    def behind(self, table: str) -> int:
+        """How many date keys before its own a cell of `table` reads."""
+        registry = FEATURES if table == FEATURES_TABLE else SIGNALS
+        return keys_behind(longest_lookback(registry), self.settings.date_grain)
+
+
+def read_market(instance: dg.DagsterInstance) -> MarketState:
+    """The state now. Raises WatchlistError where there is no watchlist to follow."""
+    settings = Settings()
+    listed = watchlist_in_force(settings)
+    source = read_source(settings)
+    cells = read_cells(instance, MARKET, MARKET_TABLES)
+    tries = tries_of(instance, cells.axes, MARKET_TABLES, {SOURCE_TAG: source.fingerprint})
+    reached = np.array([key <= source.last_key(settings.date_grain) for key in cells.axes.dates], dtype=bool)
+    wished = reached[:, None] & cells.axes.columns(listed.watchlist.symbols)[None, :]
+    return MarketState(settings, source, listed, cells, tries, wished, time.time())
+
+
+def over_lookback(cells: Mask, steps: int) -> Mask:
+    """Where a cell and the `steps` before it, clipped at the first, are all in `cells`."""
+    lacking = np.cumsum(~cells, axis=0)
+    before = np.zeros_like(lacking)
+    before[steps + 1 :] = lacking[: -(steps + 1)]
+    return lacking == before
+
+
+def apart(cells: Mask, steps: int) -> Mask:
+    """(1, instruments) where no two runs of `cells` are so near that the later one looks back over the earlier."""
+    begins = cells.copy()
+    begins[1:] &= ~cells[:-1]
+    free = np.ones_like(cells)
+    free[1:] = over_lookback(~cells, max(steps - 1, 0))[:-1]
+    return (free | ~begins).all(axis=0)[None, :]
+
+
+def plan(state: MarketState, new: Mask, again: Mask, features: Mask, scores: Mask) -> dict[tuple[str, ...], Mask]:
+    """Which tables to run over which cells, so that no cell is computed before what it looks back over has landed.
+
+    `new` are prices that never landed, `again` prices to fetch once more, `features` and `scores` cells of these tables
+    to make; what cannot be made yet is left to a later tick. Runs have no order among each other, so cells that look
+    back over one another go into one run, or wait.
+    """
+    prices_before, scores_before = state.behind(FEATURES_TABLE), state.behind(SCORES)
+    prices, computed = state.settled(PRICES), state.settled(FEATURES_TABLE)
+
+    ready = (
+        over_lookback(prices | new, max(prices_before, scores_before))
+        & over_lookback(computed | new, scores_before)
+        & ~state.cells[FEATURES_TABLE].in_flight
+        & ~state.cells[SCORES].in_flight
+    )
+    whole = (ready | ~new).all(axis=0)[None, :] & apart(new, max(prices_before, scores_before))
+
+    prices = prices & ~new
+    features = features & ~new & over_lookback(prices, prices_before)
+    with_scores = (
+        over_lookback(prices, scores_before)
+        & over_lookback(computed | features, scores_before)
+        & ~state.cells[SCORES].in_flight
+    )
+    along = (with_scores | ~features).all(axis=0)[None, :] & apart(features, scores_before)
+
+    scores = (
+        scores
+        & ~new
+        & ~features
+        & over_lookback(prices, scores_before)
+        & over_lookback(computed & ~features & ~new, scores_before)
+    )
+    return {
+        MARKET_TABLES: new & whole,
+        (PRICES,): (new & ~whole) | (again & ~new),
+        (FEATURES_TABLE, SCORES): features & along,
+        (FEATURES_TABLE,): features & ~along,
+        (SCORES,): scores,
+    }

@@ -1,0 +1,211 @@
+"""The restatement sensor: what was computed from a bar that has changed since is made again, and nothing else.
+
+One decision: the work behind a changed bar is done in three steps, features, then scores, then episodes, and a step is
+over when its cells are younger than what they read. A run that failed, a person who was faster and a killed daemon are
+all the same to it. Agents are not trained again.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from functools import cached_property
+
+import dagster as dg
+import numpy as np
+
+from tt_assets.assets.features import FEATURES
+from tt_assets.assets.signals import SIGNALS
+from tt_assets.assets.spans import trading_config
+from tt_assets.automation.agents import AgentState
+from tt_assets.automation.cells import Mask
+from tt_assets.automation.jobs import AGENTS_JOB, MARKET_JOB
+from tt_assets.automation.market import FEATURES_TABLE, PRICES, SCORES, MarketState
+from tt_assets.automation.requests import range_requests
+from tt_assets.automation.restated_bars import MOST_LOOKED_AT, Ids, Memory, Restated, changed_bars, latest_events
+from tt_assets.automation.tries import SOURCE_TAG
+from tt_assets.lineage import keys_behind
+from tt_assets.market.calendar import next_session, shift_session
+from tt_assets.partitions import Window
+from tt_assets.research.registry import longest_lookback
+from tt_assets.tables import EPISODE_TABLES
+
+RESTATEMENT = "restatement"
+PRIORITY = 3
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """What is younger than what: the newest materialization of every cell, and the reach of a bar."""
+
+    instance: dg.DagsterInstance
+    market: MarketState
+    agents: AgentState
+
+    @cached_property
+    def features(self) -> Ids:
+        """Newest event per cell of the features."""
+        return latest_events(self.instance, self.market.axes, FEATURES_TABLE)
+
+    @cached_property
+    def scores(self) -> Ids:
+        """Newest event per cell of the scores."""
+        return latest_events(self.instance, self.market.axes, SCORES)
+
+    @cached_property
+    def episodes(self) -> Ids:
+        """Newest event per window."""
+        return latest_events(self.instance, self.agents.cells.axes, "tt_episode")
+
+    @cached_property
+    def feature_reach(self) -> int:
+        """Date keys after a bar's whose features read it."""
+        return keys_behind(longest_lookback(FEATURES), self.market.settings.date_grain)
+
+    @cached_property
+    def score_reach(self) -> int:
+        """Date keys after a bar's whose scores read it, be it through a feature."""
+        behind = {feature.name: feature.lookback for feature in FEATURES}
+        longest = max(
+            (signal.lookback + max((behind.get(name, 0) for name in signal.inputs), default=0) for signal in SIGNALS),
+            default=0,
+        )
+        return max(keys_behind(longest, self.market.settings.date_grain), self.feature_reach)
+
+    def ahead(self, entry: Restated, steps: int) -> Mask:
+        """The cells of the instrument from each of its changed bars to `steps` keys after it."""
+        axes = self.market.axes
+        found = axes.none()
+        if entry.instrument in axes.instrument_at:
+            for first, last in self._rows(entry):
+                found[first : last + steps + 1, axes.instrument_at[entry.instrument]] = True
+        return found
+
+    def windows(self, entry: Restated) -> dict[Window, tuple[int, int]]:
+        """The rolled windows of what trades the instrument whose panel holds a bar, feature or score in reach."""
+        settings, watchlist = self.market.settings, self.market.listed.watchlist
+        back = trading_config(settings).lookback_sessions
+        dates = [date.fromisoformat(day) for day in self.market.axes.dates]
+        later = [*(day - timedelta(days=1) for day in dates[1:]), date.max]  # last day that belongs to each key
+        reach = self.score_reach
+        spans = [(dates[first], later[min(last + reach, len(later) - 1)]) for first, last in self._rows(entry)]
+        found = {}
+        for window, place in self.agents.windows().items():
+            if window not in self.agents.covered or entry.instrument not in watchlist.members(window.traded):
+                continue
+            first = shift_session(next_session(window.start, inclusive=True), -back)
+            last = window.end - timedelta(days=1)
+            if any(begin <= last and end >= first for begin, end in spans):
+                found[window] = place
+        return found
+
+    def _rows(self, entry: Restated) -> list[tuple[int, int]]:
+        """First and last row of each span, as far as the grid has them."""
+        dates = self.market.axes.dates
+        rows = [(bisect_left(dates, first), bisect_right(dates, last) - 1) for first, last in entry.spans]
+        return [(first, last) for first, last in rows if first <= last]
+
+
+def look_for_changes(lineage: Lineage, memory: Memory) -> Memory:
+    """The memory with the bars that changed since, as far as one tick looks."""
+    axes = lineage.market.axes
+    new = latest_events(lineage.instance, axes, PRICES, memory.event)
+    if not new.any():
+        return memory
+    target = memory.target or int(new.max())
+    suspects = sorted(f"{day}|{name}" for day, name in axes.pairs(_read_by_older(lineage, new)))
+    left = [key for key in suspects if key > memory.position]
+    looked_at = left[:MOST_LOOKED_AT]
+    found = changed_bars(lineage.instance, axes, looked_at, memory.event) if looked_at else []
+    pending = (*memory.pending, *found)
+    if len(looked_at) < len(left):
+        return Memory(memory.event, target, looked_at[-1], pending)
+    return Memory(target, pending=pending)
+
+
+def _read_by_older(lineage: Lineage, new: Ids) -> Mask:
+    """The cells with a new event that something older was computed from."""
+    found = np.zeros(new.shape, dtype=bool)
+    for ids, reach in ((lineage.features, lineage.feature_reach), (lineage.scores, lineage.score_reach)):
+        present = np.where(ids > 0, ids, np.iinfo(np.int64).max)
+        for step in range(min(reach + 1, len(ids))):
+            found[: len(ids) - step] |= present[step:] < new[: len(ids) - step]
+    found &= new > 0
+    oldest: dict[str, int] = {}
+    for window, place in lineage.agents.windows().items():
+        if window in lineage.agents.covered and lineage.episodes[place]:
+            for symbol in lineage.market.listed.watchlist.members(window.traded):
+                oldest[symbol] = min(oldest.get(symbol, int(lineage.episodes[place])), int(lineage.episodes[place]))
+    for symbol, event in oldest.items():
+        column = lineage.market.axes.instrument_at.get(symbol)
+        if column is not None:
+            found[:, column] |= new[:, column] > event
+    return found
+
+
+def requests(lineage: Lineage, memory: Memory) -> tuple[list[dg.RunRequest], Memory]:
+    """The next step of every changed bar, and the memory without those that nothing is left of."""
+    market, windows = lineage.market, lineage.agents.cells.axes
+    plans: dict[tuple[str, ...], Mask] = {
+        (FEATURES_TABLE, SCORES): market.axes.none(),
+        (SCORES,): market.axes.none(),
+    }
+    rolled = windows.none()
+    kept: list[Restated] = []
+    reasons: list[str] = []
+    for entry in memory.pending:
+        step = _next_step(lineage, entry)
+        if step is None:
+            continue
+        tables, cells = step
+        current = entry.at(tables[0])
+        if not cells.any() or market.now < current.after:
+            kept.append(current)  # its cells are being made, or were asked for a moment ago
+            continue
+        if current.tries >= market.settings.gap_tries:
+            continue  # given up; the runs that failed say why
+        reasons.append(entry.why)
+        kept.append(current.tried(market.now, market.first_wait))
+        if tables == tuple(EPISODE_TABLES):
+            rolled |= cells
+        else:
+            plans[tables] |= cells
+    reason = f"changed bar: {'. '.join(reasons)}"
+    shared = {"sensor": RESTATEMENT, "priority": PRIORITY, "reason": reason}
+    tags = {SOURCE_TAG: market.source.fingerprint}
+    return [
+        *range_requests(MARKET_JOB, plans, market.axes, tags=tags, **shared),  # type: ignore[arg-type]
+        *range_requests(AGENTS_JOB, {tuple(EPISODE_TABLES): rolled}, windows, tags=tags, **shared),  # type: ignore[arg-type]
+    ], replace(memory, pending=tuple(kept))
+
+
+def _next_step(lineage: Lineage, entry: Restated) -> tuple[tuple[str, ...], Mask] | None:
+    """The tables and cells to make next for a changed bar: none of them while they are being made; None at the end."""
+    market, agents = lineage.market, lineage.agents
+    nothing = market.axes.none()
+
+    features = lineage.ahead(entry, lineage.feature_reach) & (lineage.features > 0)
+    if (features & market.cells[FEATURES_TABLE].in_flight).any():
+        return (FEATURES_TABLE, SCORES), nothing
+    stale = features & (lineage.features < entry.event)
+    if stale.any():
+        return (FEATURES_TABLE, SCORES), stale
+
+    scores = lineage.ahead(entry, lineage.score_reach) & (lineage.scores > 0)
+    if (scores & market.cells[SCORES].in_flight).any():
+        return (SCORES,), nothing
+    youngest = max(entry.event, int(lineage.features[features].max(initial=0)))
+    stale = scores & (lineage.scores < youngest)
+    if stale.any():
+        return (SCORES,), stale
+
+    youngest = max(youngest, int(lineage.scores[scores].max(initial=0)))
+    episodes, policies = agents.cells["tt_episode"], agents.cells["tt_policy"]
+    stale, busy = agents.cells.axes.none(), False
+    for place in lineage.windows(entry).values():
+        busy |= bool(episodes.in_flight[place] or policies.in_flight[place])
+        stale[place] = bool(policies.done[place]) and lineage.episodes[place] < youngest
+    if busy:
+        return tuple(EPISODE_TABLES), agents.cells.axes.none()
+    return (tuple(EPISODE_TABLES), stale) if stale.any() else None

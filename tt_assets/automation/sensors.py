@@ -1,0 +1,179 @@
+"""The sensors: what Dagster's daemon evaluates every half minute. Each is a thin call of what its module decides.
+
+One decision: a sensor answers whatever it reads. A watchlist or a bars file that cannot be used is said, once per
+change in the log, and asks for nothing; the next tick looks again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import dagster as dg
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES, RunsFilter
+
+from tt_assets.assets.grids import settings as at_load
+from tt_assets.automation import agents, bars_file, gaps, restatement, sessions, watchlist
+from tt_assets.automation.jobs import AGENTS_JOB, MARKET_JOB, jobs
+from tt_assets.automation.market import MarketState, read_market
+from tt_assets.automation.requests import said
+from tt_assets.automation.restated_bars import Memory
+from tt_assets.automation.tries import SENSOR_TAG
+from tt_assets.errors import UserError
+from tt_assets.in_force import watchlist_in_force
+from tt_assets.owners import bury_dead_runs
+from tt_assets.settings import PriceSourceName, Settings
+from tt_assets.storage.database import Database
+
+Tick = Callable[[dg.SensorEvaluationContext], dg.SensorResult | dg.SkipReason]
+
+STATUS = dg.DefaultSensorStatus.RUNNING if at_load.automation else dg.DefaultSensorStatus.STOPPED
+
+
+def _sensor(name: str, *targets: str, description: str) -> Callable[[Tick], dg.SensorDefinition]:
+    """A sensor of the platform over the jobs named `targets`, which says what is wrong with what it reads."""
+
+    def made(tick: Tick) -> dg.SensorDefinition:
+        def guarded(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+            try:
+                return tick(context)
+            except UserError as error:
+                return dg.SkipReason(str(error))
+
+        return dg.SensorDefinition(
+            name=name,
+            evaluation_fn=guarded,
+            jobs=[job for job in jobs if job.name in targets],
+            minimum_interval_seconds=at_load.sensor_interval,
+            default_status=STATUS,
+            description=description,
+        )
+
+    return made
+
+
+@_sensor(
+    watchlist.WATCHLIST,
+    MARKET_JOB,
+    description="What is new on the watchlist becomes partitions, and its whole history is loaded.",
+)
+def watchlist_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+    """Add what is new on the watchlist and ask for its history."""
+    listed = watchlist_in_force(Settings())
+    if added := watchlist.add_keys(context.instance, listed.watchlist):
+        context.log.info(f"New on the watchlist: {', '.join(added)}.")
+    if listed.trouble and listed.trouble != context.cursor:
+        context.log.error(f"{listed.trouble} The last good watchlist stays in force.")
+    state = read_market(context.instance)
+    quiet = f"{listed.trouble} The last good watchlist stays in force." if listed.trouble else "Nothing new."
+    # A cursor that is empty would not be stored, and the old trouble would stay in it.
+    return _answer(context, watchlist.histories(state), state, quiet, cursor=listed.trouble or "good")
+
+
+@_sensor(
+    sessions.SESSIONS,
+    MARKET_JOB,
+    description="The sessions after the last one of every active instrument, through prices, features and signals.",
+)
+def session_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+    """Ask for the sessions that came since."""
+    bury_dead_runs(context.instance)
+    state = read_market(context.instance)
+    latest = state.source.latest.isoformat() if state.source.latest else ""
+    requests = sessions.new_sessions(state, context.cursor)
+    return _answer(context, requests, state, f"All sessions up to {latest} were asked for.", cursor=latest)
+
+
+@_sensor(
+    agents.AGENTS,
+    AGENTS_JOB,
+    description="Rolls windows again as their sessions come, and trains the agents of a new window.",
+)
+def agent_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+    """Ask for the windows that are behind their bars."""
+    market = read_market(context.instance)
+    state = agents.read_agents(context.instance, market)
+    return _answer(
+        context, agents.requests(state), market, "Every window is rolled up to its last bar, or waits for it."
+    )
+
+
+@_sensor(
+    gaps.GAPS,
+    MARKET_JOB,
+    description="Cells that are missing, failed or without their bar, again and ever more rarely, until given up.",
+)
+def gap_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+    """Ask again for what did not land."""
+    state = read_market(context.instance)
+    running = context.instance.get_runs_count(RunsFilter(tags={SENSOR_TAG: gaps.GAPS}, statuses=NOT_FINISHED_STATUSES))
+    absent = gaps.absent_bars(state, Database.from_settings(state.settings))
+    return _answer(context, gaps.gaps(state, absent, running), state, gaps.in_words(state, absent))
+
+
+@_sensor(
+    bars_file.BARS_FILE,
+    MARKET_JOB,
+    description="Old prices that a changed bars file tells otherwise.",
+)
+def bars_file_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+    """Ask for the prices that changed in the bars file."""
+    if Settings().price_source is not PriceSourceName.FILE:
+        return dg.SkipReason("Prices do not come from a file.")
+    state = read_market(context.instance)
+    if state.source.trouble:
+        return dg.SkipReason(state.source.trouble)
+    requests, compared, quiet = bars_file.changes(state, bars_file.Compared.read(context.cursor))
+    return _answer(context, requests, state, quiet, compared.text())
+
+
+@_sensor(
+    restatement.RESTATEMENT,
+    MARKET_JOB,
+    AGENTS_JOB,
+    description="What was computed from a bar that has changed since: features, then signals, then episodes.",
+)
+def restatement_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+    """Ask for what looks back over a changed bar."""
+    market = read_market(context.instance)
+    lineage = restatement.Lineage(context.instance, market, agents.read_agents(context.instance, market))
+    before = Memory.read(context.cursor)
+    seen = restatement.look_for_changes(lineage, before)
+    for entry in seen.pending[len(before.pending) :]:
+        context.log.info(f"Restated: {entry.why}")
+    requests, after = restatement.requests(lineage, seen)
+    waiting = "; ".join(entry.why for entry in after.pending)
+    return _answer(context, requests, market, waiting or "No stored bar has changed.", after.text())
+
+
+report_sensor = dg.AutomationConditionSensorDefinition(
+    # Dagster adds a sensor of this name, switched off, for conditions that no other one covers.
+    "default_automation_condition_sensor",
+    target=dg.AssetSelection.all(),
+    minimum_interval_seconds=at_load.sensor_interval,
+    default_status=STATUS,
+    description="Reports whose episodes were rolled again, and whatever else has an automation condition.",
+)
+
+sensors: list[dg.SensorDefinition] = [
+    watchlist_sensor,
+    session_sensor,
+    agent_sensor,
+    gap_sensor,
+    bars_file_sensor,
+    restatement_sensor,
+    report_sensor,
+]
+
+
+def _answer(
+    context: dg.SensorEvaluationContext,
+    requests: list[dg.RunRequest],
+    state: MarketState,
+    quiet: str,
+    cursor: str | None = None,
+) -> dg.SensorResult:
+    """What a tick gives Dagster; `quiet` is what it says where it asks for nothing."""
+    if requests:
+        context.log.info(f"Asked for {said(requests)}.")
+        return dg.SensorResult(run_requests=requests, cursor=cursor)
+    return dg.SensorResult(skip_reason=state.source.trouble or quiet, cursor=cursor)

@@ -1,0 +1,58 @@
+"""The session sensor: what came after the last session of each instrument, through the market tables, once.
+
+One decision: there is no "today's session". Whatever lies behind the last cell that was ever asked for is asked for in
+one range run, be it one session or the two weeks a machine was switched off.
+"""
+
+from __future__ import annotations
+
+import dagster as dg
+import numpy as np
+
+from tt_assets.automation.cells import Mask
+from tt_assets.automation.jobs import MARKET_JOB
+from tt_assets.automation.market import FEATURES_TABLE, PRICES, SCORES, MarketState, plan
+from tt_assets.automation.requests import range_requests
+from tt_assets.automation.tries import SOURCE_TAG
+from tt_assets.settings import DateGrain
+
+SESSIONS = "sessions"
+PRIORITY = 5
+
+
+def new_sessions(state: MarketState, covered: str | None = None) -> list[dg.RunRequest]:
+    """Range runs over the cells behind the last one of each active instrument.
+
+    `covered` is the last session (ISO date) that an earlier tick asked for; only where a partition is a month does it
+    say which of the months that have landed have gained sessions since.
+    """
+    new, features, scores = (_first(state, table) for table in (PRICES, FEATURES_TABLE, SCORES))
+    plans = plan(state, new & ~state.unknown[None, :], state.axes.none(), features, scores)
+    grown = _grown(state, covered)
+    if grown.any():
+        everything, *_ = plans
+        plans = {**plans, everything: plans[everything] | grown}
+    return range_requests(
+        MARKET_JOB,
+        plans,
+        state.axes,
+        sensor=SESSIONS,
+        priority=PRIORITY,
+        reason=f"sessions up to {state.source.latest}",
+        tags={SOURCE_TAG: state.source.fingerprint},
+    )
+
+
+def _first(state: MarketState, table: str) -> Mask:
+    return state.missing(table) & state.beyond(table)
+
+
+def _grown(state: MarketState, covered: str | None) -> Mask:
+    """The months that have landed and have gained sessions since the session `covered`."""
+    latest = state.source.latest
+    if state.settings.date_grain is DateGrain.SESSION or latest is None or covered in (None, latest.isoformat()):
+        return state.axes.none()
+    later = np.array([key[:7] >= str(covered)[:7] for key in state.axes.dates], dtype=bool)
+    tables = [state.cells[table] for table in (PRICES, FEATURES_TABLE, SCORES)]
+    idle = ~np.logical_or.reduce([own.in_flight for own in tables])
+    return state.wished & later[:, None] & np.logical_and.reduce([own.done for own in tables]) & idle

@@ -1,0 +1,60 @@
+"""What the price source holds now: up to which session, and whether it has changed since.
+
+One decision: a source has a fingerprint, and every run of a sensor carries it as a tag. What was tried in vain on one
+state of the bars file is tried anew on the next.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import date
+
+from tt_assets.errors import UserError
+from tt_assets.horizon import bars_span, horizon, today
+from tt_assets.market.calendar import previous_session
+from tt_assets.settings import DateGrain, PriceSourceName, Settings
+
+
+@dataclass(frozen=True)
+class SourceState:
+    """`latest` is the last session the source can have a bar of. `trouble` says why it has none, else empty."""
+
+    fingerprint: str
+    latest: date | None
+    trouble: str = ""
+
+    def last_key(self, grain: DateGrain) -> str:
+        """Date key of the partition that holds `latest`; the empty text, which is before all keys, without one."""
+        if self.latest is None:
+            return ""
+        return (self.latest.replace(day=1) if grain is DateGrain.MONTH else self.latest).isoformat()
+
+
+def read_source(settings: Settings) -> SourceState:
+    """The state of the configured source; a bars file that cannot be read is said, not raised."""
+    closed = previous_session(today())  # a session's key appears at the next New York midnight
+    last = horizon(settings).last
+    bound = min(last, closed) if last else closed
+    if settings.price_source is not PriceSourceName.FILE:
+        return SourceState(settings.price_source.value, bound)
+    try:
+        stat = settings.bars_path.stat()
+    except OSError as error:
+        return SourceState("", None, f"{settings.bars_path}: there is no bars file ({error.strerror}).")
+    named = f"{settings.bars_path} {stat.st_size} {stat.st_mtime_ns}"
+    fingerprint = hashlib.blake2b(named.encode(), digest_size=8).hexdigest()
+    span = bars_span(settings)
+    if span is None:
+        return SourceState(fingerprint, None, _why_unreadable(settings))
+    return SourceState(fingerprint, min(bound, span[1]))
+
+
+def _why_unreadable(settings: Settings) -> str:
+    from tt_assets.market.files import span
+
+    try:
+        span(settings.bars_path)
+    except UserError as error:
+        return str(error)
+    return f"{settings.bars_path} changed while it was read."
