@@ -7,6 +7,7 @@ markets. A page counts from the request to the moment its figures stand there, w
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from tt_assets.bench.figures import Aim, held_against, load, say
 from tt_assets.bench.home import Home, temporary_home, write_market
 
 WHOLE_LOAD_SECONDS = 360.0
+TICK_SECONDS = 5.0
 PAGE_SECONDS = 3.0
 TABLES_SHOWN = ("tt_prices", "tt_features")
 
@@ -26,6 +28,7 @@ class Scale:
 
     instruments: int = 150
     sessions: int = 756
+    ticks: int = 5
     page_rounds: int = 5
 
     @property
@@ -34,7 +37,7 @@ class Scale:
 
 
 def measure(scale: Scale | None = None) -> Iterator[dict[str, Any]]:
-    """The load of all market tables, then what a page costs with all of it stored."""
+    """The load of all market tables, then what a tick and a page cost with all of it stored."""
     scale = scale or Scale()
     with temporary_home() as home:
         say(f"making a server and {scale.cells:,} bars")
@@ -42,6 +45,7 @@ def measure(scale: Scale | None = None) -> Iterator[dict[str, Any]]:
         home.measure(["tt", "watchlist", "sync"], settings)
         yield {"cells_per_table": scale.cells, "tables": 3, "load": load()}
         yield from _load(home, settings, scale)
+        yield from _ticks(home, settings, scale)
         yield from _pages(home, settings, scale)
 
 
@@ -56,6 +60,17 @@ def _load(home: Home, settings: dict[str, str], scale: Scale) -> Iterator[dict[s
         "peak_mb": None if whole.peak_bytes is None else round(whole.peak_bytes / 1e6),
         "load_after": load(),
     }
+
+
+def _ticks(home: Home, settings: dict[str, str], scale: Scale) -> Iterator[dict[str, Any]]:
+    say(f"{scale.ticks} ticks of every sensor")
+    ticks: dict[str, list[float]] = json.loads(home.measure(["ticks", str(scale.ticks)], settings).output)
+    for sensor, seconds in ticks.items():
+        yield {
+            "figure": f"tick of {sensor}, seconds",
+            **held_against(Aim.AT_MOST, TICK_SECONDS, seconds, 2),
+            "first": round(seconds[0], 2),
+        }
 
 
 def _pages(home: Home, settings: dict[str, str], scale: Scale) -> Iterator[dict[str, Any]]:
