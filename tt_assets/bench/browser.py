@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 from tt_assets.errors import UserError
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, ViewportSize
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-WINDOW = {"width": 1440, "height": 900}
+WINDOW: ViewportSize = {"width": 1440, "height": 900}
 """CSS pixels of a page: an ordinary laptop."""
 
 QUIET = (
