@@ -33,6 +33,8 @@ RUNTIME = [
     "stable-baselines3>=2.4,<3",
     "gymnasium>=1.0,<2",
     "safetensors>=0.5",
+    # The arithmetic of a simulator's step, compiled: NumPy needs eighty calls for it.
+    "numba>=0.61,<1",
     # The plots of the report.
     "matplotlib>=3.9",
     "pillow>=10",

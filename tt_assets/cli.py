@@ -131,13 +131,15 @@ def down() -> None:
 @click.option("--from", "first", metavar="D", help="First session, as 2012-05-18. Default: the first there is.")
 @click.option("--to", "last", metavar="D", help="Last session, included. Default: the last closed one.")
 @click.option("--instruments", metavar="A,B", help="Symbols; also portfolios, for agent tables. Default: all.")
-def backfill(tables: tuple[str, ...], first: str | None, last: str | None, instruments: str | None) -> None:
+@click.option("--plan", is_flag=True, help="Only say how many requests it takes and how long; change nothing.")
+def backfill(tables: tuple[str, ...], first: str | None, last: str | None, instruments: str | None, plan: bool) -> None:
     """Materialize TABLES for a span of sessions, in bulk.
 
     TABLES are names (tt_prices, or just prices), or `market`, `agents`, `all`. Market tables come first, then the
     agents of every walk-forward window that the span touches; a portfolio stands for its symbols in a market table.
     """
-    from tt_assets.commands.backfill import check_bars, check_trading, request_tables
+    from tt_assets.commands.backfill import check_bars, check_trading, request_tables, symbols_of
+    from tt_assets.commands.load_plan import load_plan
     from tt_assets.commands.platform import open_instance, prepare
     from tt_assets.commands.selection import known_instruments, known_tables
     from tt_assets.market.watchlist import read_watchlist
@@ -157,6 +159,10 @@ def backfill(tables: tuple[str, ...], first: str | None, last: str | None, instr
     if of_agents:
         check_trading(settings)
     span = _span(settings, first, last)
+    if plan:
+        for line in load_plan(settings, listed, chosen, span, symbols_of(listed, names if instruments else None)):
+            say(line)
+        return
     platform = prepare(settings)
     _finish(request_tables(platform, open_instance(), chosen, span, names if instruments else None))
 

@@ -6,6 +6,7 @@ import dagster as dg
 
 from tt_assets.assets.episodes import episodes
 from tt_assets.assets.features import tt_features
+from tt_assets.assets.market_checks import market_checks
 from tt_assets.assets.policy import tt_policy
 from tt_assets.assets.prices import tt_prices
 from tt_assets.assets.report import report
@@ -19,6 +20,7 @@ episode_tables = EpisodeIOManager()
 
 defs = dg.Definitions(
     assets=[tt_prices, tt_features, tt_signal_scores, tt_policy, episodes, report],
+    asset_checks=market_checks,
     jobs=jobs,
     sensors=sensors,
     # One process a run: a run already takes whole slices, and training brings worker processes of its own.

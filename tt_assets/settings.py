@@ -88,6 +88,14 @@ class Settings(BaseSettings):
         8, ge=1, description="How often a cell that does not land is asked for again before it is given up."
     )
 
+    jump_sigmas: float = Field(
+        10.0, gt=0, description="A close this many standard deviations from the one before is called a jump."
+    )
+
+    pictures: int = Field(
+        3, ge=0, description="Partitions of its last date whose pictures a run draws; 0: no pictures at all."
+    )
+
     ibkr_host: str = Field("127.0.0.1", description="Where TWS or IB Gateway listens.")
     ibkr_port: int = Field(
         4002, description="4002 and 4001: Gateway paper and live; 7497 and 7496: TWS paper and live."

@@ -64,6 +64,7 @@ def settings_of_a_test(home: Path, **variables: str) -> Iterator[None]:
             patch.delenv(name)
         patch.setitem(Settings.model_config, "env_file", None)
         patch.setenv("TT_HOME", str(home))
+        patch.setenv("TT_PICTURES", "0")  # drawing takes longer than the rest of most runs here
         for name, value in variables.items():
             patch.setenv(name, value)
         yield
@@ -141,6 +142,7 @@ def settings_environment(postgres: Database, tmp_path: Path) -> dict[str, str]:
     """The environment of a process of the test's own, which finds the session's `tt` database."""
     return os.environ | {
         "TT_HOME": str(tmp_path / "home"),
+        "TT_PICTURES": "0",
         "TT_DATABASE_URL": postgres.adbc_uri(),
         "TT_PG_BIN": _pg_bin or "",
         "PYTHONPATH": str(Path(__file__).parents[1]),

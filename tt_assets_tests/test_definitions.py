@@ -22,6 +22,7 @@ HEAVY = (
     "tensortrade",
     "tensorflow",
     "matplotlib",
+    "numba",
     "ib_insync",
     "talib",
     "alembic",
@@ -158,6 +159,24 @@ def test_ten_checks_guard_every_episode_and_each_of_them_blocks():
     assert set(on_episodes) == CHECKED == set(CHECKS)
     assert all(node.blocking for node in on_episodes.values())
     assert all(node.description for node in on_episodes.values())
+
+
+BLOCKING = {
+    "tt_prices": {"bars_are_sound"},
+    "tt_features": {"values_are_finite", "values_where_due", "no_look_ahead"},
+    "tt_signal_scores": {"scores_within_bounds", "meta_json_is_valid"},
+}
+
+
+@pytest.mark.parametrize("table", MARKET_TABLES)
+def test_the_market_tables_are_checked_by_a_step_of_its_own_that_blocks_where_downstream_would_be_wrong(table):
+    nodes = {key.name: graph().get(key) for key in graph().asset_check_keys if key.asset_key == dg.AssetKey(table)}
+    assert {name for name, node in nodes.items() if node.blocking} == BLOCKING[table]
+    assert all(node.description for node in nodes.values())
+    job = defs.resolve_job_def(MARKET_JOB)
+    assert f"{table}_checks" in {node.name for node in job.graph.nodes}
+    # A planned event of a partitioned check would store a row, with all partitions in it, for each of them.
+    assert all(node.partitions_def is None for node in nodes.values())
 
 
 def test_the_agents_job_runs_the_checks_of_the_episodes():

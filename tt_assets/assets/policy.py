@@ -4,6 +4,7 @@ import dagster as dg
 import pandas as pd
 
 from tt_assets import progress
+from tt_assets.assets.agent_pictures import learning_pictures
 from tt_assets.assets.catalog import described
 from tt_assets.assets.grids import WINDOWS, settings
 from tt_assets.assets.spans import trading_config, training_panel
@@ -81,4 +82,10 @@ def trained(
             (pd.Timestamp(window.start), window.traded, job.seed, policy.weights, policy.config_json, policy.sha256)
         )
     kept = [row for row in rows if f"{row[0]:%Y-%m-%d}|{row[1]}" not in failed]
-    return Slices(pd.DataFrame(kept, columns=POLICY_COLUMNS), failed=failed)
+    configs: dict[str, list[str]] = {}
+    for start, traded, _, _, config_json, _ in kept:
+        configs.setdefault(f"{start:%Y-%m-%d}|{traded}", []).append(config_json)
+    shown = learning_pictures(configs, settings.pictures, log)
+    return Slices(
+        pd.DataFrame(kept, columns=POLICY_COLUMNS), failed, metadata=shown.metadata, of_the_run=shown.of_the_run
+    )

@@ -1,5 +1,6 @@
 """`tt_prices`: daily bars from the configured source, for any set of cells at once."""
 
+from dataclasses import replace
 from datetime import date
 
 import dagster as dg
@@ -8,12 +9,14 @@ import pandas as pd
 
 from tt_assets.assets.catalog import described
 from tt_assets.assets.grids import MARKET, settings
+from tt_assets.assets.market_pictures import View, drawn, price_pictures
 from tt_assets.assets.sources import OpenSource, PriceSourceResource
 from tt_assets.market.bars import BAR_COLUMNS, summarise
 from tt_assets.market.ibkr import IbkrFetched, Overlap
 from tt_assets.market.sources import BarRequest, Fetched, FetchResult, SessionOutcome
-from tt_assets.settings import PriceSourceName
+from tt_assets.settings import PriceSourceName, Settings
 from tt_assets.storage.io_managers import Slices, selection_of
+from tt_assets.storage.market_reader import MarketReader
 from tt_assets.storage.restated import REVISION, Cause, readjusted
 from tt_assets.storage.slices import Selection
 
@@ -33,13 +36,16 @@ SAID = {
     pool="ibkr" if settings.price_source is PriceSourceName.IBKR else None,
     code_version="1",
 )
-def tt_prices(context: dg.AssetExecutionContext, price_source: PriceSourceResource) -> Slices:
+def tt_prices(context: dg.AssetExecutionContext, price_source: PriceSourceResource, market: MarketReader) -> Slices:
     """Daily bars, one fetch per instrument for everything the run asks for."""
-    opened = price_source.open()
-    slices = bars_of(selection_of(MARKET, context.partition_keys), opened)
+    opened = price_source.open(context.log.info)
+    selection = selection_of(MARKET, context.partition_keys)
+    slices = bars_of(selection, opened)
     for warning in filter(None, (opened.warning(), *slices.warnings)):
         context.log.warning(warning)
-    return slices
+    view = View(selection.without(slices.failed), market, Settings())
+    shown = drawn(context.log, view, lambda: price_pictures(view, slices.frame))
+    return replace(slices, metadata=shown.metadata, of_the_run=shown.of_the_run)
 
 
 def bars_of(selection: Selection, opened: OpenSource) -> Slices:

@@ -1,6 +1,5 @@
 """`report`: the agents of one traded key against the baselines, out of sample, over every window that was rolled."""
 
-import base64
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
@@ -11,23 +10,15 @@ import pandas as pd
 
 from tt_assets import progress
 from tt_assets.assets.catalog import OWNERS
+from tt_assets.assets.pictures import picture
 from tt_assets.assets.rolling import load_policies
 from tt_assets.assets.spans import episode_panel, trading_config
 from tt_assets.errors import UserError
-from tt_assets.in_force import watchlist_in_force
+from tt_assets.market.watchlist import read_watchlist
 from tt_assets.partitions import INSTRUMENT, Window, traded_partitions
 from tt_assets.settings import Settings
 from tt_assets.storage.market_reader import MarketReader
 from tt_assets.trading.judge import JudgedWindow, Judgement, judge
-
-EPISODES_ROLLED = (
-    dg.AutomationCondition.any_deps_updated()
-    .allow(dg.AssetSelection.assets("tt_episode"))
-    .since(dg.AutomationCondition.newly_requested() | dg.AutomationCondition.newly_updated())
-    & ~dg.AutomationCondition.any_deps_in_progress()
-    & ~dg.AutomationCondition.in_progress()
-).with_label("its episodes were rolled again")
-"""`tt_episode` closes the episodes and is written last, so it alone says that there is something new to judge."""
 
 
 @dg.asset(
@@ -41,7 +32,6 @@ EPISODES_ROLLED = (
     owners=OWNERS,
     description="Agents against baselines out of sample: equity, drawdown, turnover, weights, and what costs do.",
     code_version="1",
-    automation_condition=EPISODES_ROLLED,
 )
 def report(context: dg.AssetExecutionContext, market: MarketReader) -> dg.MaterializeResult:
     """Plots and the table of figures in the asset's page, and one self-contained HTML file."""
@@ -68,7 +58,7 @@ def finished_windows(market: MarketReader, traded: str) -> Mapping[Window, pd.Da
 def judged(market: MarketReader, windows: Mapping[Window, pd.DataFrame], traded: str, settings: Settings) -> Judgement:
     """Agents and baselines rolled anew over `windows` in every scenario of costs and delay, and chained."""
     config = trading_config(settings)
-    symbols = watchlist_in_force(settings).watchlist.members(traded)
+    symbols = read_watchlist(settings.watchlist).members(traded)
     entries = [
         JudgedWindow(
             episode_panel(market, window, symbols, config),
@@ -90,26 +80,18 @@ def page(traded: str, judgement: Judgement, weights: pd.DataFrame, windows: Mapp
 
 
 def shown(judgement: Judgement, weights: pd.DataFrame, path: Path) -> dict[str, dg.MetadataValue]:
-    """What the asset's page shows: verdict, figures and plots, pictures inline."""
+    """What the asset's page shows: the plots, the verdict in words and the table of figures."""
+    from tt_assets.report.canvas import SCREEN
     from tt_assets.report.figures import figures_table, markdown_table
     from tt_assets.report.plots import drawdown_plot, equity_plot, turnover_plot, weights_plot
-    from tt_assets.report.sparkline import equity_sparkline
     from tt_assets.report.verdict import verdict
 
-    pictures = {
-        "equity": equity_plot(judgement),
-        "drawdown": drawdown_plot(judgement),
-        "turnover": turnover_plot(judgement),
-        "weights": weights_plot(weights),
-    }
-    inline = {
-        name: dg.MetadataValue.md(f"![{name}](data:image/png;base64,{base64.b64encode(picture).decode()})")
-        for name, picture in pictures.items()
-    }
     return {
-        "net_worth": dg.MetadataValue.md(equity_sparkline(judgement)),  # the one that is seen without a click
+        "equity": picture("Net worth out of sample", equity_plot(judgement, SCREEN)),
         "verdict": dg.MetadataValue.md(verdict(judgement)),
-        **inline,
+        "drawdown": picture("Drawdown out of sample", drawdown_plot(judgement, SCREEN)),
+        "weights": picture("Target weights", weights_plot(weights, SCREEN)),
+        "turnover": picture("Turnover and costs", turnover_plot(judgement, SCREEN)),
         "figures": dg.MetadataValue.md(markdown_table(figures_table(judgement))),
         "html": dg.MetadataValue.path(path),
     }

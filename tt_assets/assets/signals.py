@@ -6,10 +6,13 @@ import pandas as pd
 from tt_assets.assets.catalog import described
 from tt_assets.assets.features import FEATURES
 from tt_assets.assets.grids import MARKET, settings
+from tt_assets.assets.market_pictures import View, drawn, score_pictures
 from tt_assets.lineage import lookback
 from tt_assets.research.compute import compute_signals
 from tt_assets.research.registry import load_signals, longest_lookback
-from tt_assets.storage.io_managers import selection_of
+from tt_assets.settings import Settings
+from tt_assets.storage.io_managers import Slices, selection_of
+from tt_assets.storage.market_reader import MarketReader
 
 SIGNALS = load_signals(settings.signal_modules, FEATURES)
 _BEHIND = lookback(longest_lookback(SIGNALS), settings.date_grain)
@@ -27,8 +30,11 @@ _BEHIND = lookback(longest_lookback(SIGNALS), settings.date_grain)
     code_version="1",
 )
 def tt_signal_scores(
-    context: dg.AssetExecutionContext, tt_prices: pd.DataFrame, tt_features: pd.DataFrame
-) -> pd.DataFrame:
+    context: dg.AssetExecutionContext, tt_prices: pd.DataFrame, tt_features: pd.DataFrame, market: MarketReader
+) -> Slices:
     """Scores of the run's cells, computed on their bars and features and those of the sessions before."""
-    scores = compute_signals(tt_prices, tt_features, SIGNALS)
-    return selection_of(MARKET, context.partition_keys).keep(scores)
+    selection = selection_of(MARKET, context.partition_keys)
+    scores = selection.keep(compute_signals(tt_prices, tt_features, SIGNALS))
+    view = View(selection, market, Settings())
+    shown = drawn(context.log, view, lambda: score_pictures(view, scores))
+    return Slices(scores, metadata=shown.metadata, of_the_run=shown.of_the_run)

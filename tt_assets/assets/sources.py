@@ -1,6 +1,6 @@
 """Which price source the settings name, as a Dagster resource."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -11,8 +11,7 @@ from tt_assets.horizon import bars_span
 from tt_assets.in_force import watchlist_in_force
 from tt_assets.market.bars import summarise
 from tt_assets.market.files import FileBars
-from tt_assets.market.ibkr import IbkrBars, IbkrConfig, StoredBars
-from tt_assets.market.ibkr.source import now_in_new_york
+from tt_assets.market.ibkr import IbkrBars, IbkrConfig, IbkrLoad, ReadStored, StoredBars, now_in_new_york
 from tt_assets.market.sources import PriceSource
 from tt_assets.market.watchlist import Watchlist
 from tt_assets.settings import PriceSourceName, Settings
@@ -34,21 +33,32 @@ class OpenSource:
 class PriceSourceResource(dg.ConfigurableResource):
     """Opens the source named by `TT_PRICE_SOURCE`."""
 
-    def open(self) -> OpenSource:
-        """The configured source, knowing the instruments of the watchlist."""
+    def open(self, say: Callable[[str], None] = lambda _: None) -> OpenSource:
+        """The configured source, knowing the instruments of the watchlist; `say` hears how a load went, in one line."""
         settings = Settings()
         watchlist = watchlist_in_force(settings).watchlist
         if settings.price_source is PriceSourceName.IBKR:
-            return OpenSource(ibkr_source(settings, watchlist), None)
+            return OpenSource(ibkr_source(settings, watchlist, say=say), None)
         span = bars_span(settings)
         return OpenSource(FileBars(settings.bars_path, watchlist.symbols), span[1] if span else None)
 
 
-def ibkr_source(settings: Settings, watchlist: Watchlist) -> IbkrBars:
-    """Interactive Brokers, knowing what is stored already so that only what is missing is asked for."""
+def read_stored(symbols: Sequence[str], first: date, last: date) -> StoredBars:
+    """The bars in Postgres."""
+    return StoredBars(MarketReader().read("tt_prices", symbols, first, last))
 
-    def stored(symbols: Sequence[str], first: date, last: date) -> StoredBars:
-        return StoredBars(MarketReader().read("tt_prices", symbols, first, last))
+
+def ibkr_source(
+    settings: Settings,
+    watchlist: Watchlist,
+    stored: ReadStored = read_stored,
+    say: Callable[[str], None] = lambda _: None,
+) -> IbkrBars:
+    """Interactive Brokers, knowing what is `stored` already so that only what is missing is asked for."""
+
+    def on_done(load: IbkrLoad) -> None:
+        say(str(load))
+        progress.report(str(load))
 
     return IbkrBars(
         IbkrConfig(
@@ -59,10 +69,12 @@ def ibkr_source(settings: Settings, watchlist: Watchlist) -> IbkrBars:
             min_interval=settings.ibkr_min_interval,
             strict_budget=settings.ibkr_strict_budget,
             contracts_path=settings.home / "cache" / "ibkr_contracts.json",
+            empty_sessions_path=settings.home / "cache" / "ibkr_empty_sessions.json",
         ),
         watchlist.instruments,
         read_stored=stored,
         refetch=settings.ibkr_refetch,
         clock=now_in_new_york,
-        on_progress=lambda told: progress.tell("IBKR", told.done, told.total, told.instrument),
+        on_progress=lambda told: progress.tell("IBKR", told.done, told.total, f"{told.instrument}, {told.left()}"),
+        on_done=on_done,
     )

@@ -2,8 +2,7 @@
 
 One decision: everything is measured in CPU seconds of this process, on one thread and in one run, on the same random
 bars, so that the ratios hold on a busy machine too. A step is a decision of one account with the observation after it.
-The peers (gym-anytrading, gym-trading-env, finrl) are never needed by the product: one that is not installed is
-reported as absent. Each trades the bars in its own way, the single-asset ones the first instrument.
+A peer that is not installed is reported as absent, with what installs it.
 """
 
 from __future__ import annotations
@@ -13,35 +12,38 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import pandas as pd
 
+from tt_assets.bench.bars import LOOKBACK, TRADING, actions, random_bars
+from tt_assets.bench.figures import say
+from tt_assets.bench.peers import PEERS, TENSORTRADE, Peer
 from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.observation import Scaler
-from tt_assets.trading.panel import MarketPanel
 from tt_assets.trading.simulator import Simulator
 
-SHAPES = ((1, 1), (1, 8), (1, 64), (10, 1), (10, 8), (10, 64), (50, 1), (50, 64))
-"""Instruments and accounts of the simulator."""
+SHAPES = ((1, 1), (1, 8), (1, 64), (10, 1), (10, 8), (10, 64), (50, 1), (50, 8), (50, 64))
+"""Instruments and accounts."""
 
-TENSORTRADE_INSTRUMENTS = (1, 10, 50)
+TIMES_TENSORTRADE = {(10, 1): 60.0, (10, 64): 4_000.0}
+"""What the simulator is to reach, as a multiple of one TensorTrade environment at as many instruments."""
 
-CHANNELS = ("return_1", "vol_20", "momentum_20d")
-SESSIONS = 1_000
-LOOKBACK = 30
+AHEAD_FROM = {"gym-anytrading": 8, "gym-trading-env": 8}
+"""Accounts from which the simulator is to be ahead of a peer; of the others with one account already."""
 
 TRAINED_STEPS = 20_000
+TRAINING_SECONDS = 8.0
 COMPARED_STEPS = 2_048
 COMPARED_ACCOUNTS = 32
 
 
 @dataclass(frozen=True)
 class Speed:
-    """One figure. `per_second` is steps per CPU second, or None with the reason in `note`.
+    """One figure. `per_second` is account steps per CPU second, or None with the reason in `note`.
 
-    `times_tensortrade` is its ratio to TensorTrade's environment at as many instruments.
+    times_tensortrade: its ratio to one TensorTrade environment at as many instruments. simulator_times: how many times
+    as fast the simulator is in the same shape. aim: what the figure is held against, and `met` whether it is.
     """
 
     what: str
@@ -49,178 +51,88 @@ class Speed:
     accounts: int
     per_second: float | None
     times_tensortrade: float | None = None
+    simulator_times: float | None = None
     cpu_seconds: float | None = None
+    aim: str | None = None
+    met: bool | None = None
     note: str = ""
 
 
 def measure(seconds: float = 1.0, *, train: bool = True) -> Iterator[Speed]:
     """Every figure, `seconds` of CPU time for each rate, as they come. `train` adds PPO end to end (about a minute)."""
-    base: dict[int, float] = {}
-    for instruments in TENSORTRADE_INSTRUMENTS:
-        base[instruments] = _rate(_tensortrade(instruments), 1, seconds)
-        yield Speed("tensortrade", instruments, 1, base[instruments], 1.0)
+    base = {instruments: _rate(TENSORTRADE.step(instruments, 1), 1, seconds) for instruments in TENSORTRADE.instruments}
+    rates = {}
     for instruments, accounts in SHAPES:
-        rate = _rate(_simulator(instruments, accounts), accounts, seconds)
-        yield Speed("simulator", instruments, accounts, rate, rate / base[instruments])
-    for name, instruments, peer in PEERS:
-        try:
-            step = peer(instruments)
-        except ImportError as error:
-            yield Speed(name, instruments, 1, None, note=f"absent: {error}")
-            continue
-        rate = _rate(step, 1, seconds)
-        yield Speed(name, instruments, 1, rate, rate / base[instruments])
+        rate = rates[instruments, accounts] = _rate(_simulator(instruments, accounts), accounts, seconds)
+        times, aim = rate / base[instruments], TIMES_TENSORTRADE.get((instruments, accounts))
+        held: dict[str, Any] = {"aim": f"at least {aim:g} times tensortrade", "met": times >= aim} if aim else {}
+        yield Speed("simulator", instruments, accounts, rate, times, **held)
+    for peer in (TENSORTRADE, *PEERS):
+        for instruments, accounts in SHAPES:
+            if instruments in peer.instruments and accounts in (1, 64):
+                yield _compared(peer, instruments, accounts, rates, base, seconds)
     if train:
+        say("trainings")
         yield _training()
         yield from _compared_training()
 
 
-def random_bars(instruments: int, sessions: int = SESSIONS, seed: int = 0) -> MarketPanel:
-    """Random walks of 1 % a day with three channels of noise; the first `LOOKBACK` sessions are look-back."""
-    random = np.random.default_rng(seed)
-    close = 50.0 * np.exp(np.cumsum(random.normal(0.0, 0.01, (sessions, instruments)), axis=0))
-    opened = close * np.exp(random.normal(0.0, 0.003, close.shape))
-    days = pd.bdate_range("2010-01-04", periods=sessions).to_numpy()
-    return MarketPanel(
-        sessions=days,
-        instruments=tuple(f"S{number:03d}" for number in range(instruments)),
-        open=opened,
-        high=np.maximum(opened, close) * 1.001,
-        low=np.minimum(opened, close) * 0.999,
-        close=close,
-        volume=np.full(close.shape, 1e6),
-        features=random.normal(size=(*close.shape, len(CHANNELS))),
-        feature_names=CHANNELS,
-        start=LOOKBACK,
-    )
+def _compared(
+    peer: Peer,
+    instruments: int,
+    accounts: int,
+    rates: dict[tuple[int, int], float],
+    base: dict[int, float],
+    seconds: float,
+) -> Speed:
+    """A peer in one shape beside the simulator in the same shape."""
+    try:
+        step = peer.step(instruments, accounts)
+    except ImportError as error:
+        return Speed(peer.name, instruments, accounts, None, note=f"absent: {error}; {peer.install}")
+    rate = _rate(step, accounts, seconds)
+    times, first = rates[instruments, accounts] / rate, AHEAD_FROM.get(peer.name, 1)
+    held: dict[str, Any] = {}
+    if accounts >= first:
+        held = {"aim": f"simulator ahead from {first} account{'s' if first > 1 else ''} on", "met": times > 1.0}
+    elif (instruments, first) in rates:
+        # One environment is stepped as fast as each of several, so it tells where the simulator passes it.
+        ahead = rates[instruments, first] / rate
+        held = {"note": f"the simulator with {first} accounts is {ahead:.2f} times as fast"}
+    return Speed(peer.name, instruments, accounts, rate, rate / base[instruments], times, **held)
 
 
-def _rate(step: Callable[[], None], accounts: int, seconds: float) -> float:
+def _rate(step: Callable[[], Any], accounts: int, seconds: float) -> float:
     """Account steps per CPU second: the best of three runs after a short one to warm up."""
-    rounds = 8
+    rounds = 1
     while _cpu(step, rounds) < seconds / 20.0:
         rounds *= 2
-    rounds = max(int(rounds * seconds / 3.0 / max(_cpu(step, rounds), 1e-6)), 8)
+    rounds = max(int(rounds * seconds / 3.0 / max(_cpu(step, rounds), 1e-6)), 1)
     return accounts * rounds / min(_cpu(step, rounds) for _ in range(3))
 
 
-def _cpu(step: Callable[[], None], rounds: int) -> float:
+def _cpu(step: Callable[[], Any], rounds: int) -> float:
     begun = time.process_time()
     for _ in range(rounds):
         step()
     return time.process_time() - begun
 
 
-def _actions(*shape: int) -> npt.NDArray[np.float64]:
-    return np.random.default_rng(1).random((64, *shape))
-
-
-def _config() -> TradingConfig:
-    return TradingConfig(max_drawdown=1.0)
-
-
 def _simulator(instruments: int, accounts: int) -> Callable[[], None]:
-    panel, config = random_bars(instruments), _config()
-    simulator = Simulator(panel, config, Scaler.fit(panel), accounts)
-    every, actions, done = np.ones(accounts, dtype=bool), _actions(accounts, instruments), 0
+    panel = random_bars(instruments)
+    simulator = Simulator(panel, TRADING, Scaler.fit(panel), accounts)
+    every, decided, done = np.ones(accounts, dtype=bool), actions(accounts, instruments), 0
     first, last = np.full(accounts, panel.start), len(panel.sessions) - 1
 
     def step() -> None:
         nonlocal done
-        simulator.step(actions[done % 64])
+        simulator.step(decided[done % 64])
         simulator.observe()
         done += 1
-        if panel.start + done % (last - panel.start) == panel.start:
+        if done % (last - panel.start) == 0:
             simulator.reset(every, first)
 
     return step
-
-
-def _tensortrade(instruments: int) -> Callable[[], None]:
-    from tt_assets.trading.tensortrade_env import session_env
-
-    panel = random_bars(instruments)
-    return _gymnasium(session_env(panel, _config(), Scaler.fit(panel)), _actions(instruments))
-
-
-def _gymnasium(env: object, actions: npt.NDArray | list) -> Callable[[], None]:
-    """Steps of an environment with Gymnasium's `reset` and `step`, reset whenever it ends."""
-    env.reset()  # type: ignore[attr-defined]
-    done = 0
-
-    def step() -> None:
-        nonlocal done
-        _, _, terminated, truncated, _ = env.step(actions[done % len(actions)])  # type: ignore[attr-defined]
-        done += 1
-        if terminated or truncated:
-            env.reset()  # type: ignore[attr-defined]
-
-    return step
-
-
-def _frame(panel: MarketPanel, column: int) -> pd.DataFrame:
-    fields = {field: getattr(panel, field)[:, column] for field in ("open", "high", "low", "close", "volume")}
-    return pd.DataFrame(fields, index=pd.DatetimeIndex(panel.sessions))
-
-
-def _anytrading(instruments: int) -> Callable[[], None]:
-    from gym_anytrading.envs import StocksEnv
-
-    frame = _frame(random_bars(instruments), 0).rename(columns=str.capitalize)
-    env = StocksEnv(df=frame, window_size=10, frame_bound=(LOOKBACK, len(frame)))
-    return _gymnasium(env, np.random.default_rng(1).integers(0, 2, 64))
-
-
-def _trading_env(instruments: int) -> Callable[[], None]:
-    from gym_trading_env.environments import TradingEnv
-
-    panel = random_bars(instruments)
-    channels = {f"feature_{name}": panel.features[:, 0, place] for place, name in enumerate(CHANNELS)}
-    frame = _frame(panel, 0).assign(**channels)
-    env = TradingEnv(
-        df=frame, positions=[0, 1], windows=10, trading_fees=0.001, portfolio_initial_value=10_000, verbose=0
-    )
-    return _gymnasium(env, np.random.default_rng(1).integers(0, 2, 64))
-
-
-def _finrl(instruments: int) -> Callable[[], None]:
-    from finrl.meta.env_stock_trading.env_stocktrading import StockTradingEnv
-
-    panel = random_bars(instruments)
-    frames = [
-        _frame(panel, column).assign(
-            date=np.datetime_as_string(panel.sessions, unit="D"),
-            tic=name,
-            **{channel: panel.features[:, column, place] for place, channel in enumerate(CHANNELS)},
-        )
-        for column, name in enumerate(panel.instruments)
-    ]
-    frame = pd.concat(frames).sort_values(["date", "tic"], ignore_index=True)
-    # FinRL looks a session up by an index that all its rows share.
-    frame.index = pd.Index(pd.factorize(frame["date"])[0])
-    env = StockTradingEnv(
-        df=frame,
-        stock_dim=instruments,
-        hmax=100,
-        initial_amount=10_000,
-        num_stock_shares=[0] * instruments,
-        buy_cost_pct=[0.001] * instruments,
-        sell_cost_pct=[0.001] * instruments,
-        reward_scaling=1.0,
-        state_space=1 + (2 + len(CHANNELS)) * instruments,
-        action_space=instruments,
-        tech_indicator_list=list(CHANNELS),
-        print_verbosity=10**9,
-    )
-    return _gymnasium(env, _actions(instruments))
-
-
-PEERS: tuple[tuple[str, int, Callable[[int], Callable[[], None]]], ...] = (
-    ("gym-anytrading", 1, _anytrading),
-    ("gym-trading-env", 1, _trading_env),
-    ("finrl", 10, _finrl),
-)
-"""Name, instruments, and what makes one step."""
 
 
 def _training() -> Speed:
@@ -232,7 +144,15 @@ def _training() -> Speed:
     begun = time.process_time()
     train_policy(panel, TradingConfig(train_steps=TRAINED_STEPS), seed=0)
     cpu = time.process_time() - begun
-    return Speed("training on the simulator", 10, ACCOUNTS, TRAINED_STEPS / cpu, cpu_seconds=cpu)
+    return Speed(
+        f"training of {TRAINED_STEPS} steps",
+        10,
+        ACCOUNTS,
+        TRAINED_STEPS / cpu,
+        cpu_seconds=cpu,
+        aim=f"at most {TRAINING_SECONDS:g} CPU s",
+        met=cpu <= TRAINING_SECONDS,
+    )
 
 
 def _compared_training() -> Iterator[Speed]:
@@ -244,7 +164,7 @@ def _compared_training() -> Iterator[Speed]:
     from tt_assets.trading.training import EPOCHS, HIDDEN, MINIBATCH, one_thread
     from tt_assets.trading.vec_env import SimulatorVecEnv
 
-    panel, config = random_bars(10), _config()
+    panel = random_bars(10)
     scaler = Scaler.fit(panel)
 
     def learn(env: VecEnv) -> float:
@@ -263,10 +183,10 @@ def _compared_training() -> Iterator[Speed]:
             model.learn(total_timesteps=COMPARED_STEPS)
             return time.process_time() - begun
 
-    slow = learn(DummyVecEnv([lambda: session_env(panel, config, scaler)] * COMPARED_ACCOUNTS))
-    fast = learn(SimulatorVecEnv(Simulator(panel, config, scaler, COMPARED_ACCOUNTS), panel.start))
+    slow = learn(DummyVecEnv([lambda: session_env(panel, TRADING, scaler)] * COMPARED_ACCOUNTS))
+    fast = learn(SimulatorVecEnv(Simulator(panel, TRADING, scaler, COMPARED_ACCOUNTS), panel.start))
     for what, cpu in (("PPO on tensortrade", slow), ("PPO on the simulator", fast)):
-        yield Speed(what, 10, COMPARED_ACCOUNTS, COMPARED_STEPS / cpu, slow / cpu, cpu)
+        yield Speed(what, 10, COMPARED_ACCOUNTS, COMPARED_STEPS / cpu, slow / cpu, cpu / fast, cpu)
 
 
 def main() -> None:

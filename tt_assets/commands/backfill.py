@@ -17,12 +17,15 @@ from tt_assets.commands.runs import OnEvent, Outcome, materialize
 from tt_assets.commands.selection import Span, date_keys
 from tt_assets.errors import UserError
 from tt_assets.horizon import bars_span
+from tt_assets.market.watchlist import Watchlist
 from tt_assets.owners import bury_dead_runs
 from tt_assets.partitions import quarter_of
 from tt_assets.settings import PriceSourceName, Settings
 from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES
 
 TRAINING_POOL = "training"
+WORDS = 36
+"""Characters beside the progress bar."""
 INTERRUPTED = "DagsterExecutionInterruptedError"
 
 
@@ -85,15 +88,17 @@ def request_tables(
         # The nine are one materialization.
         agents = [table for table in agents if table not in EPISODE_TABLES] + list(EPISODE_TABLES)
     if market:
-        wanted = (
-            platform.watchlist.symbols if names is None else [s for n in names for s in platform.watchlist.members(n)]
-        )
-        chosen = [name for name in platform.watchlist.symbols if name in wanted]
-        outcome.add(backfill(platform, instance, market, span, chosen))
+        outcome.add(backfill(platform, instance, market, span, symbols_of(platform.watchlist, names)))
     if agents and not outcome.errors:
         chosen = [name for name in platform.watchlist.traded if names is None or name in names]
         outcome.add(train(platform, instance, span, chosen, agents))
     return outcome
+
+
+def symbols_of(watchlist: Watchlist, names: Sequence[str] | None) -> list[str]:
+    """The symbols that `names` (symbols and portfolios; None is all) stand for, in the order of the watchlist."""
+    wanted = watchlist.symbols if names is None else [s for name in names for s in watchlist.members(name)]
+    return [name for name in watchlist.symbols if name in wanted]
 
 
 def check_bars(settings: Settings) -> None:
@@ -154,7 +159,7 @@ def _date_keys(grid: dg.MultiPartitionsDefinition, instance: dg.DagsterInstance)
 def progress_bar(total: int, tables: Sequence[str]) -> Iterator[OnEvent]:
     """A progress bar over cells × tables, with the pieces of long steps (trainings, rolls) in its words."""
     with Progress(
-        TextColumn("{task.description:<28}"),
+        TextColumn(f"{{task.description:<{WORDS}}}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -162,6 +167,9 @@ def progress_bar(total: int, tables: Sequence[str]) -> Iterator[OnEvent]:
         console=Console(stderr=True),
     ) as bars:
         task = bars.add_task(tables[0], total=total)
+
+        def on_report(line: str) -> None:
+            bars.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
         def on_event(event: dg.DagsterEvent) -> None:
             error = event.step_failure_data.error if event.is_step_failure else None
@@ -173,7 +181,7 @@ def progress_bar(total: int, tables: Sequence[str]) -> Iterator[OnEvent]:
                 bars.advance(task)
 
         def on_piece(stage: str, done: int, of: int, note: str) -> None:
-            bars.update(task, description=f"{stage} {done}/{of} {note}"[:28])
+            bars.update(task, description=f"{stage} {done}/{of} {note}"[:WORDS])
 
-        with progress.listening(on_piece):
+        with progress.listening(on_piece, on_report):
             yield on_event

@@ -6,6 +6,7 @@ partitions fails its step; what lies downstream of the partitions that did land 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,9 @@ from tt_assets.owners import OWNER_TAG, this_process
 from tt_assets.rectangles import MOST_CELLS, Rectangle, rectangles
 
 PARTITION = "dagster/partition"
+
+CLASS_NAME = re.compile(r"^(\w+\.)+\w+: ")
+"""What Python puts before the words of an error of a module."""
 
 OnEvent = Callable[[dg.DagsterEvent], None]
 
@@ -127,10 +131,14 @@ def _run(
         tags={**tags, OWNER_TAG: this_process()},
     )
     outcome = Outcome(runs=[run.run_id])
+    blocked: dict[str | None, list[str]] = {}
     for event in execute_run_iterator(InMemoryJob(definition), run, instance):
         on_event(event)
+        if said := _blocks(event):
+            blocked.setdefault(event.step_key, []).append(said)
         if event.is_step_failure:
             reasons, message = _reasons(event)
+            message = "; ".join(blocked.get(event.step_key, [message]))
             step = event.step_key or "run"
             if reasons:
                 outcome.failed.setdefault(step, {}).update(reasons)
@@ -149,6 +157,16 @@ def _behind_failure(tables: Sequence[str], part: Outcome) -> list[str]:
     return list(tables[first + 1 :])
 
 
+def _blocks(event: dg.DagsterEvent) -> str:
+    """What a check that stops its run says, else nothing; Dagster's own error names the check and no reason."""
+    if event.event_type is not dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+        return ""
+    said = event.asset_check_evaluation_data
+    if said.passed or not said.blocking or said.severity is not dg.AssetCheckSeverity.ERROR:
+        return ""
+    return f"check {said.check_name}: {said.description}"
+
+
 def _reasons(event: dg.DagsterEvent) -> tuple[Mapping[str, str], str]:
     failure: Any = event.step_failure_data
     told = failure.user_failure_data.metadata.get("failed_partitions") if failure.user_failure_data else None
@@ -158,4 +176,4 @@ def _reasons(event: dg.DagsterEvent) -> tuple[Mapping[str, str], str]:
     if error is not None and error.cause is not None and error.cls_name and error.cls_name.startswith("Dagster"):
         error = error.cause  # what the asset raised, below Dagster's wrapper
     message = (error.message.strip().splitlines() or ["no message"])[0] if error else "no message"
-    return {}, message.removeprefix("tt_assets.errors.UserError: ")
+    return {}, CLASS_NAME.sub("", message)

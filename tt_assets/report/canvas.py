@@ -7,8 +7,8 @@ matplotlib's own defaults whatever the user's matplotlibrc says, so that the sam
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,14 +20,29 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH, HEIGHT, DPI = 9.6, 4.2, 110
-"""Size of a plot in inches and dots per inch: 1,056 pixels across, all that the UI's dialog shows on a laptop."""
+
+class Size(NamedTuple):
+    """Of a plot in inches, and its dots per inch."""
+
+    width: float
+    height: float
+    dpi: int
+
+
+PAGE = Size(9.6, 4.2, 150)
+"""For the HTML page, which scales its pictures."""
+
+SCREEN = Size(6.0, 3.4, 96)
+"""For an asset's page in the UI, which shows a picture dot by dot in a column of some 580."""
 
 LONGEST_CLOSURE = pd.Timedelta(days=10)
 """Time between two sessions above which a line is broken: sessions in between were not judged."""
 
-LABEL_DISTANCE = 0.062
-"""Least distance of two labels beside lines, fraction of the height of the axes."""
+SESSIONS_NAMED_BY_DAY = 190
+"""Most sessions whose axis names days; more are named by month and year."""
+
+LABEL_DISTANCE = 0.26
+"""Least distance of two labels beside lines; as a part of the figure's height, in inches, of that of the axes."""
 
 _STYLE: dict[str, Any] = {
     "axes.axisbelow": True,
@@ -47,6 +62,7 @@ _STYLE: dict[str, Any] = {
     "figure.constrained_layout.h_pad": 0.1,
     "figure.constrained_layout.w_pad": 0.1,
     "figure.facecolor": "none",
+    "figure.figsize": (PAGE.width, PAGE.height),
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "grid.alpha": 0.25,
@@ -63,7 +79,7 @@ _STYLE: dict[str, Any] = {
 }
 
 
-def png(draw: Callable[..., Figure], *inputs: Any) -> bytes:
+def png(draw: Callable[..., Figure], *inputs: Any, size: Size = PAGE) -> bytes:
     """The figure that `draw` makes of `inputs`, drawn in the house style, as PNG bytes.
 
     A palette of 256 colours makes a third of the size: the event log and the page carry every picture.
@@ -72,8 +88,9 @@ def png(draw: Callable[..., Figure], *inputs: Any) -> bytes:
     from PIL import Image
 
     drawn, written = io.BytesIO(), io.BytesIO()
-    with style.context(_STYLE, after_reset=True):
-        draw(*inputs).savefig(drawn, format="png", dpi=DPI, transparent=True)
+    sized = _STYLE | {"figure.figsize": (size.width, size.height)}
+    with style.context(sized, after_reset=True):
+        draw(*inputs).savefig(drawn, format="png", dpi=size.dpi, transparent=True)
     with Image.open(drawn) as picture:
         palette = picture.convert("RGBA").quantize(256, method=Image.Quantize.FASTOCTREE)
     palette.save(written, format="png", optimize=True)
@@ -85,9 +102,17 @@ def new_figure(columns: int = 1) -> tuple[Figure, list[Axes]]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
+    figure = Figure(layout="constrained")
     FigureCanvasAgg(figure)
     return figure, list(figure.subplots(1, columns, squeeze=False)[0])
+
+
+def stacked_figure(heights: Sequence[float]) -> tuple[Figure, list[Axes]]:
+    """An empty figure with axes below each other on one x axis, their heights in the proportion of `heights`."""
+    figure, (only,) = new_figure()
+    only.remove()
+    rows = figure.subplots(len(heights), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": list(heights)})
+    return figure, list(rows[:, 0])
 
 
 def date_axis(axes: Axes) -> None:
@@ -98,6 +123,17 @@ def date_axis(axes: Axes) -> None:
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     axes.set_xlabel("Session (New York)")
+
+
+def session_axis(axes: Axes, sessions: pd.DatetimeIndex, most: int = 7) -> None:
+    """Sessions along x by their position, so that closed days take no room; about `most` of them are named."""
+    every = max(1, -(-len(sessions) // most))
+    places = np.arange(0, len(sessions), every)
+    long = len(sessions) > SESSIONS_NAMED_BY_DAY
+    axes.set_xticks(places, [f"{sessions[place]:{'%b %Y' if long else '%d %b'}}" for place in places])
+    axes.set_xlim(-0.6, len(sessions) - 0.4)
+    year = f"{sessions[0]:%Y}" if sessions[0].year == sessions[-1].year else f"{sessions[0]:%Y} to {sessions[-1]:%Y}"
+    axes.set_xlabel("Session (New York)" if long else f"Session (New York), {year}")
 
 
 def log_axis(axes: Axes) -> None:
@@ -131,7 +167,9 @@ def label_beside(axes: Axes, ends: Floats, texts: list[str], colours: list[str],
     """
     points = np.column_stack([np.full(len(ends), axes.get_xlim()[1]), ends])
     heights = (axes.transData + axes.transAxes.inverted()).transform(points)[:, 1]
-    for text, height, colour, is_bold in zip(texts, spread(heights, LABEL_DISTANCE), colours, bold, strict=True):
+    figure: Any = axes.figure
+    apart = spread(heights, LABEL_DISTANCE / figure.get_figheight())
+    for text, height, colour, is_bold in zip(texts, apart, colours, bold, strict=True):
         weight = "bold" if is_bold else "normal"
         axes.text(
             1.012, height, text, transform=axes.transAxes, color=colour, fontsize=8.5, fontweight=weight, va="center"

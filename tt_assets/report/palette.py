@@ -8,9 +8,13 @@ kind share a colour and differ by their line.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from tt_assets.trading.judge import AGENT
 from tt_assets.trading.record import CASH
+
+if TYPE_CHECKING:
+    from matplotlib.colors import LinearSegmentedColormap
 
 INK = "#717985"
 """Text, ticks and axes."""
@@ -53,3 +57,25 @@ _AREAS = (
 def weight_colours(columns: Sequence[str]) -> list[str]:
     """A colour per column of target weights; CASH is grey."""
     return [_CASH_COLOUR if name == CASH else _AREAS[place % len(_AREAS)] for place, name in enumerate(columns)]
+
+
+RISING, FALLING = AGENT_COLOUR, "#c55810"
+"""Of candles; told apart by people who do not see red and green, too."""
+
+MISSING = "#a64ce5"
+"""Of a session without a bar."""
+
+
+def series_colours(count: int) -> list[str]:
+    """A colour for each of `count` series, of a middle luminance."""
+    colours = (AGENT_COLOUR, "#c55810", "#188a5a", "#a64ce5", "#e02784", "#977308")
+    return [colours[place % len(colours)] for place in range(count)]
+
+
+def diverging() -> LinearSegmentedColormap:
+    """Orange over a quiet grey to blue; what has no value is left out, so that the page shows through."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    colours = LinearSegmentedColormap.from_list("house", ["#ff7a1a", "#b9692f", "#767d87", "#3f78c4", "#4aa8ff"])
+    colours.set_bad((0, 0, 0, 0))
+    return colours

@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from tt_assets.report.canvas import date_axis, held_to_the_end, label_beside, log_axis, new_figure, png, with_gaps
+from tt_assets.report.canvas import (
+    PAGE,
+    Size,
+    date_axis,
+    held_to_the_end,
+    label_beside,
+    log_axis,
+    new_figure,
+    png,
+    with_gaps,
+)
 from tt_assets.report.labels import percent, strategy_label
 from tt_assets.report.palette import AGENT_COLOUR, INK, LINES, OTHER_LINE, SCENARIO_OPACITY, weight_colours
 from tt_assets.report.scenarios import CONFIGURED, NothingToReport, rows_of, scenario_label, scenarios_of
@@ -33,32 +43,32 @@ INSTRUMENTS_SHOWN = 9
 """Instruments with an area of their own; the others are summed."""
 
 
-def equity_plot(judgement: Judgement) -> bytes:
+def equity_plot(judgement: Judgement, size: Size = PAGE) -> bytes:
     """Net worth of the agent (median, band from worst to best seed) and of every baseline, configured costs, no delay.
 
     Raises NothingToReport where that scenario was not judged, as do the other plots of a judgement.
     """
-    return png(equity_figure, judgement)
+    return png(equity_figure, judgement, size=size)
 
 
-def drawdown_plot(judgement: Judgement) -> bytes:
+def drawdown_plot(judgement: Judgement, size: Size = PAGE) -> bytes:
     """Fall below the highest net worth so far, of the agent (median and band over seeds) and of every baseline."""
-    return png(drawdown_figure, judgement)
+    return png(drawdown_figure, judgement, size=size)
 
 
-def turnover_plot(judgement: Judgement) -> bytes:
+def turnover_plot(judgement: Judgement, size: Size = PAGE) -> bytes:
     """What each strategy trades in a session, and what that costs in every scenario without delay."""
-    return png(turnover_figure, judgement)
+    return png(turnover_figure, judgement, size=size)
 
 
-def weights_plot(weights: pd.DataFrame) -> bytes:
+def weights_plot(weights: pd.DataFrame, size: Size = PAGE) -> bytes:
     """Target weights over time as stacked areas, cash on top; negative weights hang below zero.
 
     weights: timestamp, instrument, target_weight (fraction of net worth, a CASH row per session); other columns are
     ignored. Where several episodes (seeds) have rows for one session their mean is drawn. An instrument without a row
     in a session counts as 0. Raises NothingToReport without rows.
     """
-    return png(weights_figure, weights)
+    return png(weights_figure, weights, size=size)
 
 
 def equity_figure(judgement: Judgement) -> Figure:

@@ -23,11 +23,12 @@ from dagster._core.events import (
 from dagster._core.execution.context.metadata_logging import AssetMetadataHandle, OutputMetadataAccumulator
 from pydantic import Field
 
+from tt_assets import progress
 from tt_assets.settings import Settings
 from tt_assets.storage.database import Database
 from tt_assets.storage.episode_store import EpisodeStore, EpisodeSummary
 from tt_assets.storage.partition_cells import Beyond, cells_around, selection_of
-from tt_assets.storage.restated import RESTATED, Cause, describe, restated_cells
+from tt_assets.storage.restated import RESTATED, RESTATEMENTS, Cause, describe, restated_cells
 from tt_assets.storage.slice_store import SliceStore
 from tt_assets.storage.slices import Selection
 from tt_assets.tables import TABLES, content_columns
@@ -41,8 +42,8 @@ class Slices:
     """Rows for the partitions of a run, with what is to be said of single partitions.
 
     `failed` maps a partition key to the reason it must not be written: its stored rows stay as they are, the other
-    partitions land, and the step fails with the reasons. `outcomes` maps a key to words for its metadata; `warnings`
-    are said in the run's log.
+    partitions land, and the step fails with the reasons. `outcomes` maps a key to words for its metadata, `metadata` to
+    further entries; `of_the_run` are entries that the asset's page is to show. `warnings` are said in the run's log.
 
     `elsewhere` are rows outside the run's partitions that replace stored ones of the same key, in the same transaction.
     With `causes` (instrument → cause, else SOURCE_CHANGED) every partition whose stored rows changed says so (see
@@ -55,14 +56,42 @@ class Slices:
     warnings: tuple[str, ...] = ()
     elsewhere: pd.DataFrame | None = None
     causes: Mapping[str, Cause] | None = None
+    metadata: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    of_the_run: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class EpisodeRows:
-    """Rows of one episode table for all episodes of a run; `counts` says how many each partition key has."""
+    """Rows of one episode table for all episodes of a run; `counts` says how many each partition key has.
+
+    `metadata` maps a partition key to further entries of its metadata, `of_the_run` are entries that the asset's page
+    is to show.
+    """
 
     frame: pd.DataFrame
     counts: Mapping[str, int]
+    metadata: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    of_the_run: Mapping[str, Any] = field(default_factory=dict)
+
+    def per_cell(self, last: str) -> dict[str, dict[str, Any]]:
+        """The metadata of each partition; `last` is the one whose event comes last."""
+        counts = {key: {"dagster/row_count": count} for key, count in self.counts.items()}
+        return with_pictures(counts, self.metadata, self.of_the_run, last)
+
+
+def with_pictures(
+    per_cell: Mapping[str, Mapping[str, Any]],
+    metadata: Mapping[str, Mapping[str, Any]],
+    of_the_run: Mapping[str, Any],
+    last: str,
+) -> dict[str, dict[str, Any]]:
+    """`per_cell` with the entries of `metadata` in front, and with those `of_the_run` on the partition `last`.
+
+    An asset's page shows the event that came last, of whatever partition; copying what is said of a run into all its
+    partitions would swell the event log.
+    """
+    first = {**metadata, last: {**of_the_run, **metadata.get(last, {})}}
+    return {key: {**first.get(key, {}), **own} for key, own in per_cell.items()}
 
 
 def refuse(table: str, failed: Mapping[str, str], total: int) -> dg.Failure:
@@ -118,23 +147,28 @@ class SliceIOManager(dg.ConfigurableIOManager):
         context.log.info(
             f"{store.table.name}: {written.total:,} rows in {len(everything):,} partitions, {written.seconds:.2f} s"
         )
+        restated: dict[str, dict[str, Any]] = {}
         if slices.causes is not None and written.replaced is not None:
             restated = restated_cells(store.table, everything, written.replaced, frame, slices.causes)
-            for key, said in restated.items():
-                per_cell[key][RESTATED] = dg.MetadataValue.json(said)
-            if restated:
-                metadata["restatements"] = describe(restated)
-                context.log.warning(f"{store.table.name}: {metadata['restatements']}")
-            others = {key: per_cell.pop(key) for key in beyond.cells.keys}
-            changed = {key: own for key, own in others.items() if key in restated and key in beyond.partitions}
-            yield from landed(context.step_context, context.asset_key, changed, metadata)
+        for key, said in restated.items():
+            per_cell[key][RESTATED] = dg.MetadataValue.json(said)
+        if restated:
+            metadata[RESTATEMENTS] = words = describe(restated)
+            context.log.warning(f"{store.table.name}: {words}")
+            progress.report(words)
+        others = {key: per_cell.pop(key) for key in beyond.cells.keys}
+        changed = {key: own for key, own in others.items() if key in restated and key in beyond.partitions}
+        yield from landed(context.step_context, context.asset_key, changed, metadata)
+        last = next(reversed(per_cell), "") if slices.failed else keys[-1]
+        per_cell = with_pictures(per_cell, slices.metadata, slices.of_the_run, last)
         if slices.failed:
             yield from landed(context.step_context, context.asset_key, per_cell, metadata)
             count_as_failed(context.step_context, context.asset_key, slices.failed)
             raise refuse(store.table.name, slices.failed, len(keys))
         attach(context.step_context, context.asset_key, per_cell)
         if len(selection) == 1:
-            context.step_context.set_data_version(context.asset_key, dg.DataVersion(written.digests[0]))
+            digest = written.digests[everything.keys.index(selection.keys[0])]
+            context.step_context.set_data_version(context.asset_key, dg.DataVersion(digest))
         context.add_output_metadata(metadata)
 
     def load_input(self, context: dg.InputContext) -> pd.DataFrame:
@@ -188,7 +222,7 @@ class EpisodeIOManager(dg.ConfigurableIOManager):
         """Write one table of the opened episodes."""
         table = context.asset_key.path[-1]
         metadata = self.write(table, obj)
-        attach(context.step_context, context.asset_key, {k: {"dagster/row_count": n} for k, n in obj.counts.items()})
+        attach(context.step_context, context.asset_key, obj.per_cell(context.asset_partition_keys[-1]))
         context.add_output_metadata(metadata)
 
     def load_input(self, context: dg.InputContext) -> pd.DataFrame:

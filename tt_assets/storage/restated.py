@@ -20,6 +20,8 @@ from tt_assets.tables import content_columns, key_columns
 
 RESTATED = "restated"
 """Metadata key: a JSON object, see `restated_cells`."""
+RESTATEMENTS = "restatements"
+"""Metadata key of every partition of a run that found some: one line for people."""
 SESSIONS_SHOWN = 5
 """Of a partition that is wider than a session."""
 INSTRUMENTS_NAMED = 5

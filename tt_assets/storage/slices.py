@@ -6,7 +6,7 @@ range of time. Nothing assumes that one key is one day, that sessions are contig
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -95,6 +95,27 @@ class Selection:
         columns = np.searchsorted(starts, stamps, side="right") - 1
         inside = (rows >= 0) & (columns >= 0) & (stamps < ends[np.maximum(columns, 0)])
         return np.where(inside, self._cell_at[np.maximum(rows, 0), np.maximum(columns, 0)], -1)
+
+    def cell_before(self, instruments: pd.Series, timestamps: pd.Series) -> npt.NDArray[np.int64]:
+        """Position of the last cell of the row's instrument that starts at or before the row; -1 where none does."""
+        first = np.searchsorted(self.instruments, instruments.to_numpy())
+        last = np.searchsorted(self.instruments, instruments.to_numpy(), side="right")
+        stamps = timestamps.to_numpy(dtype="datetime64[ns]")
+        found = [
+            begin + int(np.searchsorted(self.starts[begin:end], stamp, side="right")) - 1
+            for begin, end, stamp in zip(first.tolist(), last.tolist(), stamps, strict=True)
+        ]
+        return np.where(np.array(found, dtype=np.int64) >= first, found, -1)
+
+    def parts(self, most: int) -> Iterator[Selection]:
+        """The selection in pieces of whole instruments, of at most `most` cells where one instrument has no more."""
+        begin = 0
+        bounds = np.append(np.flatnonzero(self.instruments[1:] != self.instruments[:-1]) + 1, len(self)).tolist()
+        for end, following in zip(bounds, [*bounds[1:], None], strict=True):
+            if end > begin and (following is None or following - begin > most):
+                part = slice(begin, end)
+                yield Selection(self.keys[part], self.instruments[part], self.starts[part], self.ends[part])
+                begin = end
 
     def keep(self, frame: pd.DataFrame, date_column: str = "timestamp") -> pd.DataFrame:
         """The rows of `frame` that fall in a cell of the selection."""

@@ -24,10 +24,13 @@ class BestOnValidation(BaseCallback):
         self._validation = validation
         self._report = report
         self._updated = False
+        self._reward = 0.0
         self.tried = 0
         self.steps = 0
         self.score: float | None = None
         self.weights: dict[str, torch.Tensor] = {}
+        self.curve: list[tuple[int, float, float | None]] = []
+        """After each update: the steps done, the mean reward a step of the rollout before it, and the score."""
 
     def _on_rollout_start(self) -> None:
         # The first rollout begins before anything is learned.
@@ -39,6 +42,7 @@ class BestOnValidation(BaseCallback):
         return True
 
     def _on_rollout_end(self) -> None:
+        self._reward = float(self.model.rollout_buffer.rewards.mean())  # type: ignore[attr-defined]
         self._report(self.num_timesteps)
 
     def _on_training_end(self) -> None:
@@ -47,6 +51,7 @@ class BestOnValidation(BaseCallback):
     def _consider(self) -> None:
         self.tried += 1
         score = None if self._validation is None else self._rewards(self._validation)
+        self.curve.append((self.num_timesteps, self._reward, score))
         if score is None or self.score is None or score > self.score:
             self.score, self.steps = score, self.num_timesteps
             state = self.model.policy.state_dict()

@@ -82,7 +82,6 @@ class ObservationBuilder:
         for place in range(window):
             lag = window - 1 - place
             self._rows[lag:, place * row : (place + 1) * row] = flat[: max(sessions - lag, 0)]
-        self._channel_values = window * row
         self.names: tuple[str, ...] = (
             *(
                 f"{instrument} {channel} t" + (f"-{lag}" if lag else "")
@@ -105,8 +104,19 @@ class ObservationBuilder:
 
         `weights` (B × N) and `cash_share` (B) are current shares of net worth at that close. Written to `out` if given.
         """
-        # With a mode other than raise, NumPy writes to `out` without a copy in between.
-        observation = self._rows.take(session, axis=0, out=out, mode="clip")
-        observation[:, self._channel_values : -1] = weights
-        observation[:, -1] = cash_share
+        return self.observe_books(session, weights, cash_share, np.ones_like(cash_share), out)
+
+    def observe_books(
+        self,
+        session: npt.NDArray[np.int64],
+        positions: Floats,
+        cash: Floats,
+        net_worth: Floats,
+        out: npt.NDArray[np.float32] | None = None,
+    ) -> npt.NDArray[np.float32]:
+        """As `observe`, from positions (B × N), cash and net worth (B), all in USD at that close."""
+        from tt_assets.trading import kernels
+
+        observation = np.empty((len(session), self.size), dtype=np.float32) if out is None else out
+        kernels.observe(self._rows, session, positions, cash, net_worth, observation)
         return observation

@@ -12,7 +12,6 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from tt_assets.trading.arrays import constant
 from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.panel import Floats
 from tt_assets.trading.registry import load_extensions, named
@@ -56,43 +55,37 @@ class RiskAware(RewardScheme):
 
     def __init__(self, accounts: int) -> None:
         super().__init__(accounts)
-        # Returns and their squares side by side, one ring for all accounts: each takes one step at a time, so they
-        # share the place of the newest return. A place not filled yet is 0 and adds nothing to the sums.
-        self._past = np.zeros((self.WINDOW, 2, accounts))
-        self._newest = 0
+        # One ring of returns for all accounts: each takes one step at a time, so they share the place of the newest.
+        # A place not filled yet is 0 and adds nothing to the sums of returns and of their squares.
+        self._past = np.zeros((self.WINDOW, accounts))
         self._sums = np.zeros((2, accounts))
-        self._known = np.zeros(accounts)
-        # Steps until the window of the account that started last is full.
-        self._filling = self.WINDOW
+        self._known = np.zeros(accounts, dtype=np.int64)
+        self._oldest = 0
 
     def reset(self, which: npt.NDArray[np.bool_]) -> None:
         """Empty the windows of returns."""
-        self._past[:, :, which] = 0.0
+        self._past[:, which] = 0.0
         self._sums[:, which] = 0.0
-        self._known[which] = 0.0
-        self._filling = self.WINDOW
+        self._known[which] = 0
 
     def reward(self, returns: Floats, drawdown: Floats, turnover: Floats) -> Floats:
         """See the class. The sums over the window are carried on from step to step."""
-        accounts = returns.shape
-        self._newest = (self._newest + 1) % self.WINDOW
-        place = self._past[self._newest]
-        self._sums -= place
-        place[0] = returns
-        np.multiply(returns, returns, out=place[1])
-        self._sums += place
-        if self._filling:
-            self._filling -= 1
-            self._known += constant(accounts, 1.0)
-            np.minimum(self._known, constant(accounts, self.WINDOW), out=self._known)
-        mean, square = self._sums / self._known
-        mean *= mean
-        square -= mean
-        raw = returns / np.sqrt(np.maximum(square, constant(accounts, self.SIGMA_FLOOR * self.SIGMA_FLOOR)))
-        raw -= drawdown * constant(accounts, self.DRAWDOWN_PENALTY)
-        raw -= turnover * constant(accounts, self.TURNOVER_PENALTY)
-        np.maximum(raw, constant(accounts, -self.CLIP), out=raw)
-        return np.minimum(raw, constant(accounts, self.CLIP), out=raw)
+        from tt_assets.trading import kernels
+
+        place, self._oldest = self._oldest, (self._oldest + 1) % self.WINDOW
+        return kernels.risk_aware(
+            returns,
+            drawdown,
+            turnover,
+            self._past,
+            self._sums,
+            self._known,
+            place,
+            self.SIGMA_FLOOR,
+            self.DRAWDOWN_PENALTY,
+            self.TURNOVER_PENALTY,
+            self.CLIP,
+        )
 
 
 class SimpleReturns(RewardScheme):

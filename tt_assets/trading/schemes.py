@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from tt_assets.trading.arrays import constant, row_sums
 from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.panel import Floats, MarketPanel
 from tt_assets.trading.registry import load_extensions, named
@@ -57,8 +56,9 @@ class ActionScheme(ABC):
 
     def convictions(self, actions: Floats) -> Floats:
         """Actions clipped to their bounds: the fraction of a full position the agent asks for. NaN stays NaN."""
-        shape = np.shape(actions)
-        return np.minimum(np.maximum(actions, constant(shape, self.lowest)), constant(shape, 1.0))
+        from tt_assets.trading import kernels
+
+        return kernels.clipped(actions, self.lowest, 1.0)
 
     @abstractmethod
     def scale(self, panel: MarketPanel) -> Floats:
@@ -66,11 +66,12 @@ class ActionScheme(ABC):
 
     def weights(self, actions: Floats, scale: Floats) -> Floats:
         """Target weights (B × N) from raw actions (B × N) and the scale of each account's session (B × N or N)."""
-        weights = self.convictions(actions) * scale
-        gross = row_sums(np.abs(weights) if self.allow_shorts else weights)
-        limit = constant(gross.shape, self.max_leverage)
-        weights *= (limit / np.maximum(gross, limit))[..., None]
-        return weights
+        from tt_assets.trading import kernels
+
+        convictions = self.convictions(actions)
+        if scale.shape != convictions.shape:
+            scale = np.tile(scale, (len(convictions), 1))
+        return kernels.weights_within(convictions, scale, self.max_leverage)
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,12 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from tt_assets.trading.arrays import constant, row_sums
 from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.costs import CostModel, ProportionalCosts, cost_model
 from tt_assets.trading.panel import Floats
 
-# Buys use the cash on hand down to this relative hair, so that rounding never overdraws the account.
-_HAIR = 1e-12
-_TINY = 1e-300
+HAIR = 1e-12
+"""Buys use the cash on hand down to this relative hair, so that rounding never overdraws the account."""
 
 # Shares this close to the next whole number are that number: two engines differ in the last digits.
 _WHOLE = 1e-7
@@ -71,27 +69,10 @@ class LinearSettlement:
 
     def settle(self, wanted: Floats, quote: Floats, volume: Floats, cash: Floats) -> Fills:
         """As the protocol says; volume has no part in it."""
-        rate, accounts = self.costs.commission_rate, cash.shape
-        price = self.costs.fill_price(wanted, quote, volume)
-        buys = np.maximum(wanted, constant(wanted.shape, 0.0))
-        bought = row_sums(buys * price)
-        sold = row_sums(wanted * price)
-        sold -= bought
-        sold *= constant(accounts, rate - 1.0)
-        cash = cash + sold
-        outlay = bought * constant(accounts, 1.0 + rate)
-        # Where no buy needs cash the factor is far above 1. An account below 0 (a short gone wrong) buys nothing.
-        factor = np.maximum(cash, constant(accounts, 0.0))
-        factor *= constant(accounts, 1.0 - _HAIR)
-        factor /= np.maximum(outlay, constant(accounts, _TINY))
-        np.minimum(factor, constant(accounts, 1.0), factor)
-        outlay *= factor
-        cash -= outlay
-        # One ulp of less than all is never more than was wanted: wanted + buys × (factor − 1).
-        factor -= constant(accounts, 1.0)
-        buys *= factor[:, None]
-        buys += wanted
-        return Fills(buys, price, cash)
+        from tt_assets.trading import kernels
+
+        costs = self.costs
+        return Fills(*kernels.settle_linear(wanted, quote, cash, costs.commission_rate, costs.slippage_rate))
 
 
 @dataclass(frozen=True)
@@ -109,7 +90,7 @@ class SearchedSettlement:
         sells, sell_price, outlay = self._fill(selling, quote, volume)
         cash = cash - outlay
         buys, buy_price, outlay = self._fill(buying, quote, volume)
-        free = cash if self.whole_shares else cash * (1.0 - _HAIR)
+        free = cash if self.whole_shares else cash * (1.0 - HAIR)
         short_of_cash = outlay > free
         if short_of_cash.any():
             most = self._largest_factor(buying, quote, volume, free)

@@ -1,4 +1,4 @@
-"""The vectorised simulator: B accounts over one panel, in NumPy.
+"""The vectorised simulator: B accounts over one panel, a handful of compiled calls a step.
 
 Each step is one decision: observe at the close of t, fill in session t+1, mark at the close of t+1. The books are
 those of the TensorTrade environment; the fills come from the same functions. What only the simulator can do is to hold
@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tt_assets.trading.arrays import constant, row_sums
 from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.costs import CostModel
 from tt_assets.trading.errors import NotFinite
@@ -25,7 +24,7 @@ from tt_assets.trading.rewards import reward_scheme
 from tt_assets.trading.schemes import action_scheme
 from tt_assets.trading.settlement import Fills, settlement
 from tt_assets.trading.stoppers import stoppers
-from tt_assets.trading.tape import Decision, DecisionTape, unfilled, wanted_shares
+from tt_assets.trading.tape import Decision, DecisionTape, unfilled
 
 
 @dataclass(slots=True)
@@ -40,7 +39,8 @@ class Step:
 
 
 class Simulator:
-    """B accounts trading `panel`. State is public and belongs to the close of each account's `session`.
+    """B accounts trading `panel`. State is public, belongs to the close of each account's `session` and changes in
+    place: copy what is to be kept.
 
     session: row of the panel (B). cash, net_worth, peak: USD (B). quantity: shares, positions: USD (B × N).
     target: weights of the last decision (B × N). margin_call: whether shorts are covered next (B).
@@ -54,11 +54,12 @@ class Simulator:
         self.observations = ObservationBuilder(panel, scaler, config.observation_window)
         self.scheme = action_scheme(config)
         self.tape = DecisionTape(panel, config, self.scheme)
+        self._decisions = self.tape.reader(accounts)
         self._rewards = reward_scheme(config, accounts)
         self._stoppers = stoppers(config)
         self._settlement = settlement(config)
         self._borrow_rate = config.cost_multiple * config.borrow_bps * 1e-4 / SESSIONS_PER_YEAR
-        self._next = np.ones(accounts, dtype=np.int64)
+        self._ones = np.ones(accounts)
         self._last = len(panel.sessions) - 1
         instruments = len(panel.instruments)
         self.session = np.full(accounts, panel.start, dtype=np.int64)
@@ -90,8 +91,7 @@ class Simulator:
 
     def observe(self, out: npt.NDArray[np.float32] | None = None) -> npt.NDArray[np.float32]:
         """What each account sees at the close of its session (B × size), in `out` if given."""
-        share = constant(self.net_worth.shape, 1.0) / self.net_worth
-        return self.observations.observe(self.session, self.positions * share[:, None], self.cash * share, out)
+        return self.observations.observe_books(self.session, self.positions, self.cash, self.net_worth, out)
 
     def step(self, actions: npt.NDArray[np.floating]) -> Step:
         """Decide with raw `actions` (B × N) at the close of t, fill in t+1, mark at its close.
@@ -99,7 +99,7 @@ class Simulator:
         Raises NotFinite naming session, instrument and value if a weight, a reward or a net worth is NaN or infinite.
         An account on its last session must be reset instead.
         """
-        decision = self.tape.at(self.session)
+        decision, actions = self._decisions.at(self.session), np.ascontiguousarray(actions, dtype=np.float64)
         return self._trade(self.scheme.weights(actions, decision.scale), decision, actions)
 
     def weights(self, actions: npt.NDArray[np.floating]) -> Floats:
@@ -108,7 +108,7 @@ class Simulator:
 
     def step_to(self, weights: Floats) -> Step:
         """As `step`, with target weights (B × N) instead of actions."""
-        return self._trade(weights, self.tape.at(self.session), weights)
+        return self._trade(weights, self._decisions.at(self.session), weights)
 
     @property
     def costs(self) -> CostModel:
@@ -120,45 +120,51 @@ class Simulator:
         return unfilled(self.wanted, self.tape.at(self.session - 1), self.config)
 
     def _trade(self, weights: Floats, decision: Decision, actions: npt.NDArray[np.floating]) -> Step:
+        from tt_assets.trading import kernels
+
         shorts = self.config.allow_shorts
         if shorts and self.margin_call.any():
             weights = np.where(self.margin_call[:, None], np.maximum(weights, 0.0), weights)
-        wanted = wanted_shares(weights, self.net_worth, self.quantity, decision.per_usd)
-        self.wanted = wanted
-        sent = wanted.copy()
-        np.putmask(sent, np.abs(wanted) < decision.smallest, 0.0)
+        self.wanted, sent = kernels.orders(weights, self.net_worth, self.quantity, decision.per_usd, decision.smallest)
         fills = self._settlement.settle(sent, decision.fill_price, decision.volume, self.cash)
         self.cash = fills.cash
-        self.quantity = self.quantity + fills.shares
-        self.positions = self.quantity * decision.next_mark
         if shorts:
-            self._charge_borrowing()
-        net_worth = self.cash + row_sums(self.positions)
-        one = constant(net_worth.shape, 1.0)
-        returns = net_worth / self.net_worth
-        returns -= one
-        self.net_worth = net_worth
-        self.peak = np.maximum(self.peak, net_worth)
-        drawdown = one - net_worth / self.peak
-        turnover = row_sums(np.abs(weights - self.target))
+            self._charge_borrowing(fills.shares, decision.next_mark)
+        returns, drawdown, turnover, ended, finite = kernels.mark(
+            fills.shares,
+            decision.next_mark,
+            weights,
+            self.target,
+            self.session,
+            self.end,
+            self.cash,
+            self.quantity,
+            self.positions,
+            self.net_worth,
+            self.peak,
+        )
         reward = self._rewards.reward(returns, drawdown, turnover)
         self.target = weights
-        self.session = self.session + self._next
-        # Not finite as soon as any net worth or reward is not, or any weight, which makes turnover NaN.
-        if not math.isfinite((reward + turnover).dot(net_worth)):
-            refuse_not_finite(self.panel, self.session - 1, np.asarray(actions), weights, reward, net_worth)
-        terminated = self._stops(net_worth, drawdown)
+        if not (finite and math.isfinite(reward.dot(self._ones))):
+            refuse_not_finite(self.panel, self.session - 1, actions, weights, reward, self.net_worth)
+        terminated = self._stops(self.net_worth, drawdown)
         # For booleans `greater` is "and not": an account that stops is not also cut off.
-        return Step(reward, terminated, np.greater(self.session >= self.end, terminated), weights, fills)
+        return Step(reward, terminated, np.greater(ended, terminated), weights, fills)
 
-    def _charge_borrowing(self) -> None:
-        """Take the fee for the shares that are short at this close, and call margin where net worth does not cover."""
-        short = -row_sums(np.minimum(self.positions, 0.0))
-        fee = self._borrow_rate * short
-        self.cash = self.cash - fee
-        self.borrow_fees = self.borrow_fees + fee
-        net_worth = self.cash + row_sums(self.positions)
-        self.margin_call = net_worth < self.config.maintenance_margin * short
+    def _charge_borrowing(self, shares: Floats, next_mark: Floats) -> None:
+        """Take the fee for what is short at the next close, and call margin where net worth does not cover it."""
+        from tt_assets.trading import kernels
+
+        kernels.charge_borrowing(
+            shares,
+            next_mark,
+            self.quantity,
+            self.cash,
+            self.borrow_fees,
+            self.margin_call,
+            self._borrow_rate,
+            self.config.maintenance_margin,
+        )
 
     def _stops(self, net_worth: Floats, drawdown: Floats) -> Booleans:
         # An account that shorts can lose more than it has; nothing can be traded from there.

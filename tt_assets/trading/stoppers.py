@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tt_assets.trading.arrays import constant
 from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.panel import Booleans, Floats
 from tt_assets.trading.registry import load_extensions, named
@@ -43,7 +42,7 @@ class DrawdownStopper(Stopper):
 
     def stops(self, net_worth: Floats, drawdown: Floats) -> Booleans:
         """drawdown ≥ limit."""
-        return drawdown >= constant(drawdown.shape, self.limit)
+        return drawdown >= self.limit
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class NetWorthFloor(Stopper):
 
     def stops(self, net_worth: Floats, drawdown: Floats) -> Booleans:
         """net worth ≤ floor."""
-        return net_worth <= constant(net_worth.shape, self.floor)
+        return net_worth <= self.floor
 
 
 STOPPERS: Mapping[str, type[Stopper]] = {stopper.name: stopper for stopper in (DrawdownStopper, NetWorthFloor)}

@@ -55,6 +55,25 @@ class DecisionTape:
         # As one block per column of a Decision, so that each is contiguous.
         return Decision(*self._blocks.take(sessions, axis=1))
 
+    def reader(self, accounts: int) -> DecisionReader:
+        """What `at` gives, for as many accounts and without a new array each time."""
+        return DecisionReader(self._blocks, accounts)
+
+
+class DecisionReader:
+    """Decisions of the same number of accounts over and over: each call overwrites what the one before gave."""
+
+    def __init__(self, blocks: Floats, accounts: int) -> None:
+        self._blocks = blocks
+        self._room = np.empty((len(blocks), accounts, blocks.shape[2]))
+        self._decision = Decision(*self._room)
+
+    def at(self, sessions: npt.NDArray[np.int64]) -> Decision:
+        """As `DecisionTape.at`."""
+        # With a mode other than raise, NumPy writes to `out` without a copy in between.
+        self._blocks.take(sessions, axis=1, out=self._room, mode="clip")
+        return self._decision
+
 
 def wanted_shares(weights: Floats, net_worth: Floats, quantity: Floats, per_usd: Floats) -> Floats:
     """Signed shares to trade (B × N) until positions hold `weights` (B × N) of `net_worth` (B); known at the close."""

@@ -110,6 +110,7 @@ def train_policy(
         checkpoint_steps=best.steps,
         checkpoint_score=best.score,
         checkpoints_tried=best.tried,
+        curve=best.curve,
         accounts=ACCOUNTS,
         minibatch=MINIBATCH,
         epochs=EPOCHS,
@@ -121,7 +122,10 @@ def train_policy(
 
 @dataclasses.dataclass(frozen=True)
 class _TrainingRecord:
-    """What config_json says about a training. The score is the sum of validation rewards, null without validation."""
+    """What config_json says about a training. The score is the sum of validation rewards, null without validation.
+
+    `curve` has an entry for each update: steps, mean training reward a step of the rollout before it, score.
+    """
 
     span: str
     first_session: str
@@ -136,6 +140,7 @@ class _TrainingRecord:
     checkpoint_steps: int
     checkpoint_score: float | None
     checkpoints_tried: int
+    curve: list[tuple[int, float, float | None]]
     accounts: int
     minibatch: int
     epochs: int
@@ -170,16 +175,17 @@ def one_thread() -> Iterator[None]:
     """One torch thread, deterministic kernels and torch's own random state put back afterwards."""
     import torch
 
-    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    threads, deterministic = torch.get_num_threads(), torch.get_deterministic_debug_mode()
     numpy_state = np.random.get_state()
     torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
+    # As `use_deterministic_algorithms`, which loads torch's compiler to tell it too.
+    torch.set_deterministic_debug_mode("error")
     try:
         with torch.random.fork_rng(devices=[]):
             yield
     finally:
         torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(deterministic)
+        torch.set_deterministic_debug_mode(deterministic)
         np.random.set_state(numpy_state)
 
 

@@ -18,6 +18,9 @@ from tt_assets.gateway.calls import Script, no_script
 from tt_assets.market.calendar import NEW_YORK
 from tt_assets.storage.database import Database
 from tt_assets.storage.restated import RESTATED
+from tt_assets.storage.slice_store import SliceStore
+from tt_assets.storage.slices import Selection
+from tt_assets.tables import TABLES
 from tt_assets_tests.dagster_runs import landed_cells, query, run_job
 from tt_assets_tests.gateway.worlds import quick, walk
 
@@ -62,14 +65,25 @@ class Desk:
         bars: pd.DataFrame = WORLD,
         script: Script = no_script,
         symbols: tuple[str, str] = (SYMBOLS[0], SYMBOLS[-1]),
+        most_open: int = 50,
         **config: Any,
     ) -> dg.ExecuteInProcessResult:
-        """One range run of `tt_prices` from `first` to `last`; the gateway holds `bars` and obeys `script`."""
+        """One range run of `tt_prices` from `first` to `last`; the gateway holds `bars` and obeys `script`.
+
+        Without `last` it is the run of one partition.
+        """
         self.config = config
-        self.gateway = StandIn(BarBook(bars), script=script, today=lambda: FRIDAY, latency=0.003)
+        self.gateway = StandIn(BarBook(bars), script=script, today=lambda: FRIDAY, latency=0.003, most_open=most_open)
         with GatewayThread(self.gateway) as running:
             self.patch.setenv("TT_IBKR_PORT", str(running.port))
-            return run_job(self.instance, ["tt_prices"], f"{first}|{symbols[0]}", f"{last}|{symbols[1]}")
+            end = None if last is None else f"{last}|{symbols[1]}"
+            return run_job(self.instance, ["tt_prices"], f"{first}|{symbols[0]}", end)
+
+    def store(self, bars: pd.DataFrame) -> None:
+        """Put bars into Postgres without a run."""
+        ends = (pd.Timestamp("2012-01-01").to_pydatetime(), pd.Timestamp("2013-01-01").to_pydatetime())
+        cells = Selection.of({name: (name, *ends) for name in SYMBOLS})
+        SliceStore(self.database, TABLES["tt_prices"]).write(cells, bars)
 
     def requests(self, symbol: str, kind: Kind = Kind.HISTORY) -> int:
         """How often the last load asked about `symbol`."""

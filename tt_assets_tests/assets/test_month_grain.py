@@ -22,6 +22,8 @@ with dg.DagsterInstance.ephemeral() as instance:
     instance.add_dynamic_partitions("instrument", ["AAPL", "FB"])
     result = run_job(instance, tables, first, last)
     assert result.success
+    assert len(result.get_asset_check_evaluations()) == 8
+    assert all(evaluation.passed for evaluation in result.get_asset_check_evaluations())
     print(json.dumps({t: {k: m["dagster/row_count"] for k, m in landed_cells(instance, t).items()} for t in tables}))
 """
 

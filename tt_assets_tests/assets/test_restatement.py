@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from unittest.mock import ANY
+
+import dagster as dg
 import pandas as pd
 import pytest
 
+from tt_assets.assets.grids import MARKET
+from tt_assets.commands.status import partition_counts
 from tt_assets.gateway import Kind
 from tt_assets.market.bars import NUMBER_COLUMNS, PRICE_COLUMNS
 from tt_assets_tests.assets.ibkr_runs import FIRST, FRIDAY, WORLD, Desk, between, desk, rows_of
@@ -127,3 +132,20 @@ def test_a_history_in_the_middle_of_a_ragged_selection_is_reloaded_too(desk: Des
     assert desk.stored() == rows_of(between(after[after["instrument"] == "GOOG"], FIRST, THURSDAY))
     assert len(desk.restated(result)) == 32 - 1
     assert set(desk.landed(result)) == set(desk.stored())
+
+
+def test_a_run_of_one_partition_reloads_the_history_too_and_dagster_counts_its_cells(
+    desk: Desk, postgres_instance: dg.DagsterInstance
+):
+    desk.instance = postgres_instance
+    assert desk.load(FIRST, THURSDAY).success
+    before = partition_counts(postgres_instance, "tt_prices", MARKET)[0]
+    after = split("GOOG", 0.5)
+    result = desk.load(FRIDAY, None, after, symbols=("GOOG", "GOOG"))
+    assert result.success
+    assert desk.stored() == rows_of(
+        pd.concat([between(WORLD[WORLD["instrument"] != "GOOG"], FIRST, THURSDAY),
+                   between(after[after["instrument"] == "GOOG"], FIRST, FRIDAY)])
+    )  # fmt: skip
+    assert len(desk.restated(result)) == 32
+    assert partition_counts(postgres_instance, "tt_prices", MARKET) == (before + 1, ANY, 0)

@@ -336,6 +336,21 @@ def test_a_partition_that_lies_again_is_refused_and_reported_again(alone, monkey
         assert failing_partitions(alone.instance)["rewards_recompute"] == [ALONE] * times
 
 
+def test_a_partition_that_holds_again_is_said_to_pass_and_no_other_is(accused, monkeypatch):
+    with monkeypatch.context() as patch:
+        lie(patch, a_better_reward)
+        assert not run_job(accused.instance, list(EPISODE_TABLES), ALONE).success
+    mended = run_job(accused.instance, list(EPISODE_TABLES), ALONE, SAMPLE)
+    assert mended.success
+    said = [
+        (name, evaluation.partition, evaluation.passed, run_id == mended.run_id)
+        for name in CHECKS
+        for run_id, evaluation in evaluations(accused.instance, name)
+        if evaluation.partition
+    ]
+    assert said == [("rewards_recompute", ALONE, False, False), ("rewards_recompute", ALONE, True, True)]
+
+
 def test_what_lies_downstream_of_a_lie_is_not_made(alone, monkeypatch):
     from tt_assets.definitions import defs
 

@@ -47,6 +47,21 @@ def run(instance: dg.DagsterInstance, tables, cells, **options):
     return materialize(instance, MARKET_JOB, tables, cells, SESSIONS, NAMES, whole_instruments=True, **options)
 
 
+def test_a_check_that_stops_the_run_is_named_with_what_it_found(dagster_instance, connected):
+    with connected.connect() as connection:
+        connection.execute(
+            "INSERT INTO tt_prices (instrument, timestamp, open, high, low, close, volume) "
+            "VALUES ('AAPL', '2012-05-28', 80, 80, 80, 80, 1)"
+        )
+    outcome = run(dagster_instance, TABLES, {(day, "AAPL") for day in SPAN})
+    assert outcome.failed == {}
+    assert outcome.errors == [
+        f"tt_prices_checks ({SPAN[0]}|AAPL to {SPAN[-1]}|AAPL): check bars_are_sound: 1 of {len(SPAN)} partitions fail, "
+        "the first is 2012-05-25|AAPL: 2012-05-28 no session on that day"
+    ]
+    assert landed_cells(dagster_instance, "tt_features") == {}
+
+
 def test_a_bad_bar_keeps_its_instrument_from_the_tables_behind_while_the_others_go_on(
     dagster_instance, bars_file, connected
 ):

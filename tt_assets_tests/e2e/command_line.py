@@ -59,13 +59,14 @@ class Machine:
         )
 
     def rows(self, statement: str, database: str = "tt") -> list[tuple[Any, ...]]:
-        """The answer of the embedded server to `statement`."""
+        """The answer of the embedded server to `statement`, empty for one that answers nothing."""
         import psycopg
 
         from tt_assets.storage.database import Database
 
         with psycopg.connect(Database.on(EmbeddedServer(self.home), database).adbc_uri()) as connection:
-            return connection.execute(statement).fetchall()  # type: ignore[arg-type]
+            cursor = connection.execute(statement)  # type: ignore[arg-type]
+            return cursor.fetchall() if cursor.description else []
 
     def start(self, *arguments: str, cwd: Path | None = None, **settings: str) -> subprocess.Popen[str]:
         """Start `tt` in a process group of its own, with Ctrl-C as a terminal has it."""

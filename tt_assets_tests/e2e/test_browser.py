@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from datetime import date
+from urllib.parse import quote
 
 import pandas as pd
 import pytest
@@ -16,6 +17,7 @@ from tt_assets.bench.browser import WINDOW as SCREEN
 from tt_assets.bench.browser import NoBrowser, chromium, find
 from tt_assets.market.calendar import sessions
 from tt_assets_tests.e2e.command_line import Machine, Ui
+from tt_assets_tests.e2e.conftest import WINDOW
 
 try:
     find()
@@ -29,6 +31,9 @@ from playwright.sync_api import Browser, expect
 from tt_assets_tests.e2e.pages import GREEN, Person
 
 pytestmark = pytest.mark.slow
+
+EPISODE = f"{WINDOW}|sample"
+"""Partition key of the one that was traded."""
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +63,8 @@ def test_the_equity_curve_is_two_clicks_from_the_landing_page(person: Person) ->
     expect(report).to_be_in_viewport()
     person.picture("catalog")
     report.click()
-    curve = person.page.get_by_role("img", name="net worth")
-    expect(curve).to_be_in_viewport(ratio=1)
+    curve = person.page.get_by_role("img", name="Net worth out of sample")
+    expect(curve).to_be_in_viewport(ratio=0.9)
     assert person.picture_width(curve) > 300
     person.picture("equity_curve")
 
@@ -120,12 +125,31 @@ def test_a_months_backfill_over_two_instruments_turns_the_partition_grid_green(
     assert stored == list(wanted.itertuples(index=False, name=None))
 
 
-def test_every_plot_of_an_agents_report_opens(person: Person) -> None:
-    person.open("/assets/report")
-    for name in ("equity", "drawdown", "turnover", "weights"):
-        person.page.get_by_role("row").filter(has_text=name).get_by_text("[Show Markdown]").first.click()
-        plot = person.page.get_by_role("dialog").get_by_role("img", name=name)
-        assert person.picture_width(plot) > 600, name
-        person.picture(f"report_{name}")
-        person.page.keyboard.press("Escape")
-        expect(plot).to_be_hidden()
+REPORTED = ("Net worth out of sample", "Drawdown out of sample", "Target weights", "Turnover and costs")
+
+
+@pytest.mark.parametrize(
+    ("table", "plots"),
+    [
+        ("report", REPORTED),
+        ("tt_equity_curve", (f"Net worth of {EPISODE} against the baselines", f"Drawdown of {EPISODE}")),
+        ("tt_target_weights", (f"Target weights of {EPISODE}, mean of the seeds",)),
+        ("tt_policy", (f"Learning curve of {EPISODE}",)),
+    ],
+)
+def test_the_plots_of_an_episode_stand_on_the_pages_of_its_assets(
+    person: Person, table: str, plots: tuple[str, ...]
+) -> None:
+    person.open(f"/assets/{table}")
+    for place, title in enumerate(plots):
+        plot = person.page.get_by_role("img", name=title, exact=True)
+        assert person.picture_width(plot) > 300, title
+        plot.scroll_into_view_if_needed()
+        person.picture(f"plot_{table}_{place}")
+
+
+def test_the_plots_of_an_episode_stand_beside_its_partition(person: Person) -> None:
+    person.open(f"/assets/tt_episode?view=partitions&partition={quote(EPISODE)}")
+    plot = person.page.get_by_role("img", name=f"Net worth of {EPISODE} against the baselines", exact=True)
+    assert person.picture_width(plot) > 300
+    person.picture("plot_of_a_partition")

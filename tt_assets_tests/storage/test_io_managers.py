@@ -364,6 +364,9 @@ def test_rows_outside_the_run_replace_stored_ones_and_are_materialized_as_their_
     assert (found["2012-05-23|T"]["cause"], found["2012-05-23|T"]["ratio"]) == ("readjusted", 3.0)
     assert found["2012-05-30|AA"]["cause"] == "source changed"
     assert {metadata["dagster/row_count"] for metadata in said.values()} == {1}
+    event = instance.get_latest_materialization_event(dg.AssetKey("tt_prices")).asset_materialization
+    assert event.partition == "2012-06-01|T"  # Dagster's own event comes after the ones of other cells
+    assert event.tags["dagster/data_version"] == said["2012-06-01|T"]["digest"]
     alone = materialize(instance, prices(lambda _: bars({"2012-05-23|T"}, 3.0)), "2012-05-23|T")
     assert landed_cells(instance, "tt_prices", alone.run_id)["2012-05-23|T"]["digest"] == said["2012-05-23|T"]["digest"]
     assert "T: 3 stored bars changed (readjusted" in said["2012-06-01|T"]["restatements"]

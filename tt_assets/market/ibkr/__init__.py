@@ -3,7 +3,7 @@
 `IbkrBars` is the price source, `IbkrConfig` its knobs; `plan` says what a load would ask. A load is a session of its
 own: `source` runs it on a thread, `opening` and `link` hold the connection, `loader` drives the instruments, `pacing`
 says when, `wire` and `answer` judge what comes, `overlap` compares it with what is stored, `results` puts both
-together, `faults` names what goes wrong.
+together, `contracts` and `empties` remember between runs, `faults` names what goes wrong.
 """
 
 from tt_assets.market.ibkr.answer import Withheld
@@ -17,10 +17,10 @@ from tt_assets.market.ibkr.faults import (
 )
 from tt_assets.market.ibkr.loader import LoadProgress, Retry
 from tt_assets.market.ibkr.overlap import Overlap, Verdict, compare
-from tt_assets.market.ibkr.plan import IbkrPlan, ReadStored, StoredBars, plan
+from tt_assets.market.ibkr.plan import IbkrPlan, ReadStored, StoredBars, nothing_stored, plan
 from tt_assets.market.ibkr.report import IbkrLoad, LoadReport
 from tt_assets.market.ibkr.results import IbkrFetched
-from tt_assets.market.ibkr.source import IbkrBars
+from tt_assets.market.ibkr.source import IbkrBars, now_in_new_york
 
 __all__ = [
     "ClientIdsInUseError",
@@ -43,5 +43,7 @@ __all__ = [
     "Verdict",
     "Withheld",
     "compare",
+    "nothing_stored",
+    "now_in_new_york",
     "plan",
 ]

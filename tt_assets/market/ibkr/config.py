@@ -61,6 +61,8 @@ class IbkrConfig:
     """After the close, before a session's bar counts as final."""
     contracts_path: Path | None = None
     """File that remembers contract ids between runs; None: each load asks for the details of its instruments."""
+    empty_sessions_path: Path | None = None
+    """File that remembers which sessions have no bar between runs; None: a new source asks for them again."""
 
     def __post_init__(self) -> None:
         _require(bool(self.host.strip()), "TT_IBKR_HOST", self.host, "a host name or address, e.g. 127.0.0.1")

@@ -22,12 +22,11 @@ from tt_assets.market.ibkr.contracts import ContractBook
 from tt_assets.market.ibkr.faults import GatewayError, LinkDown, LoadGivenUp, RequestFailed, reason
 from tt_assets.market.ibkr.link import Link
 from tt_assets.market.ibkr.opening import Gateway, backed_off
-from tt_assets.market.ibkr.pacing import NotReady, Pacer, seconds_needed
+from tt_assets.market.ibkr.pacing import NotReady, Pacer, clock, seconds_needed
 from tt_assets.market.ibkr.spans import HistoryAsk
 from tt_assets.market.ibkr.wire import read_history
 from tt_assets.market.sources import Outcome
 
-DETAILS_AT_ONCE = 16
 ATTEMPTS_WHEN_PACED = 8
 """Being told to slow down says nothing against the request itself."""
 ATTEMPTS_WHEN_SHORT = 2
@@ -82,6 +81,10 @@ class LoadProgress:
     outcome: Outcome
     seconds_left: float
 
+    def left(self) -> str:
+        """The estimate for people."""
+        return f"{clock(self.seconds_left)} left"
+
 
 @dataclass
 class Tally:
@@ -118,7 +121,9 @@ class Loader:
         self._latest = latest
         self._on_progress = on_progress
         self._pacer = Pacer(config)
-        self._details = asyncio.Semaphore(DETAILS_AT_ONCE)
+        # Contract details keep pace with the bars and no more: ib_insync sends 45 messages a second, and details that
+        # run ahead take the places of requests for bars.
+        self._details = asyncio.Semaphore(config.max_in_flight)
         self._suspects = asyncio.Lock()
         self.tally = Tally()
 

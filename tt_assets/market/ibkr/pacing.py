@@ -104,3 +104,10 @@ def seconds_needed(requests: int, config: IbkrConfig, latency: float) -> float:
     by_concurrency = requests * latency / config.max_in_flight
     by_budget = (requests - 1) // STRICT_REQUESTS * STRICT_WINDOW + latency if config.strict_budget else 0.0
     return max(by_interval, by_concurrency, by_budget)
+
+
+def clock(seconds: float) -> str:
+    """A length of time for people."""
+    if seconds < 120:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from tt_assets.market._watchlist_format import Instrument
 from tt_assets.market.bars import BAR_COLUMNS
 from tt_assets.market.calendar import NEW_YORK, latest_closed_session
 from tt_assets.market.ibkr.config import STRICT_REQUESTS, STRICT_WINDOW, IbkrConfig
-from tt_assets.market.ibkr.pacing import seconds_needed
+from tt_assets.market.ibkr.empties import NOTHING_KNOWN, Known
+from tt_assets.market.ibkr.pacing import clock, seconds_needed
 from tt_assets.market.ibkr.spans import HistoryAsk, before
 from tt_assets.market.sources import BarRequest
 
@@ -24,14 +24,9 @@ TYPICAL_LATENCY = 0.5
 
 @dataclass(frozen=True, eq=False)
 class StoredBars:
-    """What the platform holds already.
-
-    `bars` has BAR_COLUMNS, one row per instrument and session. `empty` names, per instrument, sessions that were loaded
-    before and have no bar (not listed yet, halted): they are not asked for again.
-    """
+    """What the platform holds already: `bars` has BAR_COLUMNS, one row per instrument and session."""
 
     bars: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(BAR_COLUMNS)))
-    empty: Mapping[str, pd.DatetimeIndex] = field(default_factory=dict)
 
     def of(self, instrument: str) -> pd.DataFrame:
         """The bars of one instrument, ascending."""
@@ -60,28 +55,34 @@ def nothing_stored(_instruments: Sequence[str], _first: date, _last: date) -> St
 class IbkrPlan:
     """`asks` are the historical requests, one per instrument with something missing, in the order of the requests.
 
-    `complete` are the instruments of which nothing closed is missing. `latest` is the newest session whose bar is
-    final, `seconds` the least time under the pacing rules.
+    `complete` are the instruments of which nothing closed is missing, `listed` the first day of those whose listing is
+    known. `latest` is the newest session whose bar is final, `seconds` the least time under the pacing rules.
     """
 
     asks: tuple[HistoryAsk, ...]
     complete: tuple[str, ...]
+    listed: Mapping[str, date]
     latest: date
     stored: StoredBars
     seconds: float
     config: IbkrConfig
+    new_contracts: int = 0
+    """Instruments whose contract details must be asked for first; those requests are not paced."""
 
     def __str__(self) -> str:
         """One line for people, before a large load."""
-        spared = f"; {len(self.complete)} instruments are complete" if self.complete else ""
+        complete = len(self.complete)
+        spared = f"; {complete} instrument{'s' * (complete != 1)} complete" if complete else ""
         if not self.asks:
             return f"No request to IBKR{spared}."
         rule = f"{self.config.min_interval:g} s between starts, {self.config.max_in_flight} open at once"
         if self.config.strict_budget:
             rule += f", {STRICT_REQUESTS} in {STRICT_WINDOW / 60:g} minutes"
-        count = len(self.asks)
+        count, new = len(self.asks), self.new_contracts
+        details = f" and {new} for contract details" if new else ""
         return (
-            f"{count} historical request{'s' * (count > 1)} to IBKR{spared}; at least {_clock(self.seconds)} ({rule})."
+            f"{count} historical request{'s' * (count != 1)}{details} to IBKR{spared}; at least {clock(self.seconds)} "
+            f"({rule})."
         )
 
 
@@ -91,13 +92,14 @@ def plan(
     now: datetime,
     instruments: Sequence[Instrument] = (),
     read_stored: ReadStored = nothing_stored,
+    known: Callable[[Instrument], Known] = lambda _: NOTHING_KNOWN,
     *,
     refetch: bool = False,
 ) -> IbkrPlan:
     """The historical requests that `requests` need at the moment `now` (with a time zone).
 
-    An instrument that `instruments` does not name is a US share in USD. With `refetch` stored sessions are asked for
-    again. Several requests for one instrument become one.
+    An instrument that `instruments` does not name is a US share in USD. What is stored, and what is `known` to have no
+    bar, is not asked for, unless with `refetch`. Several requests for one instrument become one.
     """
     latest = latest_closed_session(now, config.close_margin)
     today = now.astimezone(NEW_YORK).date()
@@ -109,15 +111,23 @@ def plan(
     wanted = {symbol: sessions for symbol, sessions in asked.items() if len(sessions)}
     stored = _read(wanted, config, latest, read_stored)
     asks = []
+    listed = {}
     for symbol, sessions in wanted.items():
-        missing = sessions if refetch else sessions.difference(_settled(symbol, stored))
+        instrument = contracts.get(symbol, Instrument(symbol))
+        empty = known(instrument)
+        if empty.listed is not None:
+            listed[symbol] = empty.listed
+        missing = (
+            sessions if refetch else sessions.difference(_stored(symbol, stored)).difference(empty.among(sessions))
+        )
         if len(missing):
             first = before(missing[0], config.overlap_sessions)
-            asks.append(HistoryAsk(contracts.get(symbol, Instrument(symbol)), missing, first, today))
+            asks.append(HistoryAsk(instrument, missing, first, today))
     open_symbols = {ask.symbol for ask in asks}
     return IbkrPlan(
         asks=tuple(asks),
         complete=tuple(symbol for symbol in asked if symbol not in open_symbols),
+        listed=listed,
         latest=latest,
         stored=stored,
         seconds=seconds_needed(len(asks), config, TYPICAL_LATENCY),
@@ -135,11 +145,5 @@ def _read(
     return read_stored(list(wanted), first, latest)
 
 
-def _settled(symbol: str, stored: StoredBars) -> pd.DatetimeIndex:
-    have = pd.DatetimeIndex(stored.of(symbol)["timestamp"].to_numpy(dtype="datetime64[ns]"))
-    empty = stored.empty.get(symbol)
-    return have if empty is None else have.union(pd.DatetimeIndex(np.asarray(empty, dtype="datetime64[ns]")))
-
-
-def _clock(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} minutes"
+def _stored(symbol: str, stored: StoredBars) -> pd.DatetimeIndex:
+    return pd.DatetimeIndex(stored.of(symbol)["timestamp"].to_numpy(dtype="datetime64[ns]"))

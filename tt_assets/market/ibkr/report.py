@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tt_assets.market.ibkr.loader import Retry
+from tt_assets.market.ibkr.pacing import clock
 from tt_assets.market.ibkr.plan import IbkrPlan
 from tt_assets.market.sources import FetchResult, Outcome
 
@@ -39,7 +40,8 @@ class IbkrLoad:
     def __str__(self) -> str:
         """One line for people: requests, time, and per outcome which instruments."""
         report = self.report
-        words = [f"{report.history_requests} historical requests in {report.seconds:.1f} s"]
+        count = report.history_requests
+        words = [f"IBKR: {count} historical request{'s' * (count != 1)} in {clock(report.seconds)}"]
         if report.retries:
             words.append(f"{len(report.retries)} attempts repeated")
         if report.reconnects:

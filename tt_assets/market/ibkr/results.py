@@ -84,7 +84,7 @@ def result_of(
             request=request,
             bars=_cut(stored, request),
             faults=(),
-            listed=_known_listing(request, planned),
+            listed=planned.listed.get(symbol),
             last=ends.iloc[-1].date() if len(ends) else None,
             withheld=unfinished,
         )
@@ -96,11 +96,16 @@ def result_of(
         return NotFetched(request, answer.outcome, answer.reason)
     if overlap.verdict is Verdict.IN_LOTS:
         return NotFetched(request, Outcome.BAD_BARS, LOTS.format(symbol=symbol))
-    return _fetched(request, answer, overlap, stored, unfinished)
+    return _fetched(request, answer, overlap, stored, planned.listed.get(symbol), unfinished)
 
 
 def _fetched(
-    request: BarRequest, answer: Answer, overlap: Overlap, stored: pd.DataFrame, unfinished: tuple[Withheld, ...]
+    request: BarRequest,
+    answer: Answer,
+    overlap: Overlap,
+    stored: pd.DataFrame,
+    known_listing: date | None,
+    unfinished: tuple[Withheld, ...],
 ) -> FetchResult:
     settled = answer.settled
     bars = settled.bars
@@ -122,7 +127,7 @@ def _fetched(
             for fault in settled.faults
             if not isinstance(fault.session, date) or request.first <= fault.session <= request.last
         ),
-        listed=request.first if answer.listed is None else answer.listed,
+        listed=answer.listed or known_listing or request.first,
         last=max((pd.Timestamp(day).date() for day in ends), default=None),
         withheld=(*answer.withheld, *unfinished),
         overlap=overlap,
@@ -137,12 +142,6 @@ def _with_stored(bars: pd.DataFrame, stored: pd.DataFrame, settled: Settled) -> 
     if kept.empty:
         return bars
     return pd.concat([bars, kept[bars.columns]], ignore_index=True).sort_values("timestamp", ignore_index=True)
-
-
-def _known_listing(request: BarRequest, planned: IbkrPlan) -> date | None:
-    """Nothing is missing, so sessions before the first stored bar were answered before: not listed yet."""
-    stamps = planned.stored.of(request.instrument)["timestamp"]
-    return stamps.iloc[0].date() if len(stamps) else None
 
 
 def _cut(bars: pd.DataFrame, request: BarRequest) -> pd.DataFrame:

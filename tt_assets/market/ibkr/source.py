@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 
 import pandas as pd
@@ -16,6 +17,7 @@ from tt_assets.market._watchlist_format import Instrument
 from tt_assets.market.calendar import FIRST_DAY, NEW_YORK
 from tt_assets.market.ibkr.config import IbkrConfig
 from tt_assets.market.ibkr.contracts import ContractBook
+from tt_assets.market.ibkr.empties import EmptySessions
 from tt_assets.market.ibkr.loader import Answer, Failure, Loader, LoadProgress
 from tt_assets.market.ibkr.opening import Gateway
 from tt_assets.market.ibkr.overlap import Overlap, compare
@@ -36,8 +38,8 @@ class IbkrBars:
     """Daily bars from Interactive Brokers (see PriceSource): split-adjusted trades of the regular session, in USD.
 
     `instruments` are the watchlist's lines; a symbol without one is a US share. `read_stored` says what is stored
-    already, so that only what is missing is asked for; with `refetch` everything is. `on_progress` is called on the
-    load's thread. `clock` says now, with a time zone.
+    already; that, and what IBKR has said to have no bar, is not asked for, unless with `refetch`. `on_progress` is
+    called on the load's thread, `on_done` after a `fetch`. `clock` says now, with a time zone.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class IbkrBars:
         *,
         refetch: bool = False,
         on_progress: Callable[[LoadProgress], None] | None = None,
+        on_done: Callable[[IbkrLoad], None] = lambda _: None,
         clock: Callable[[], datetime] = now_in_new_york,
     ) -> None:
         self.config = config
@@ -55,16 +58,25 @@ class IbkrBars:
         self._read_stored = read_stored
         self._refetch = refetch
         self._on_progress = on_progress
+        self._on_done = on_done
         self._clock = clock
         self._contracts = ContractBook(config.contracts_path)
+        self._empty = EmptySessions(config.empty_sessions_path)
 
     def fetch(self, requests: Sequence[BarRequest]) -> list[FetchResult]:
         """One result per request, in their order. Raises GatewayError when no session with the gateway can be had."""
-        return list(self.load(requests).results)
+        load = self.load(requests)
+        self._on_done(load)
+        return list(load.results)
 
     def plan(self, requests: Sequence[BarRequest]) -> IbkrPlan:
         """What `fetch` would ask now; asks nothing of IBKR."""
-        return plan(requests, self.config, self._clock(), self._instruments, self._read_stored, refetch=self._refetch)
+        now = self._clock()
+        planned = plan(
+            requests, self.config, now, self._instruments, self._read_stored, self._empty.of, refetch=self._refetch
+        )
+        new = sum(self._contracts.known(ask.instrument) is None for ask in planned.asks)
+        return replace(planned, new_contracts=new)
 
     def load(self, requests: Sequence[BarRequest]) -> IbkrLoad:
         """As `fetch`, with the plan and a report. No connection is made where nothing is missing."""
@@ -77,6 +89,10 @@ class IbkrBars:
         if planned.asks:
             answers, overlaps, histories, report = run_on_thread(self._session(planned, started))
             self._contracts.save()
+            for answer in answers.values():
+                if isinstance(answer, Answer):
+                    self._empty.learn(answer)
+            self._empty.save()
         results = tuple(result_of(request, planned, answers, overlaps, histories) for request in requests)
         return IbkrLoad(results, planned, report)
 

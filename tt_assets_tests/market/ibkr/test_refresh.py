@@ -14,7 +14,7 @@ import pytest
 from tt_assets.gateway import GatewayThread, Kind
 from tt_assets.market.bars import PRICE_COLUMNS
 from tt_assets.market.calendar import sessions
-from tt_assets.market.ibkr import IbkrBars, IbkrFetched, IbkrLoad, StoredBars, Verdict, compare
+from tt_assets.market.ibkr import IbkrBars, IbkrFetched, IbkrLoad, Verdict, compare
 from tt_assets.market.sources import NotFetched, Outcome
 from tt_assets_tests.gateway import faults
 from tt_assets_tests.gateway.faults import when
@@ -76,15 +76,73 @@ def test_a_second_run_asks_nothing_and_refetch_asks_again(load: Load):
     assert len(gateway.gateway.log.of(Kind.HISTORY)) == 3
 
 
-def test_sessions_known_to_have_no_bar_are_not_asked_for_again(load: Load):
-    def read(instruments: object, first: date, last: date) -> StoredBars:
-        old = WORLD[WORLD["timestamp"] >= pd.Timestamp("2024-02-07")].reset_index(drop=True)
-        return StoredBars(old, {symbol: sessions(FIRST, date(2024, 2, 6)) for symbol in "ABC"})
+def holed(*days: str) -> pd.DataFrame:
+    """The world in which B was listed on 7 February 2024 and has no bar of these days."""
+    b = WORLD["instrument"] == "B"
+    early = WORLD["timestamp"] < pd.Timestamp("2024-02-07")
+    return WORLD[~(b & (early | WORLD["timestamp"].isin(pd.to_datetime(list(days)))))].reset_index(drop=True)
 
-    done, gateway = load(bars=WORLD, source={"read_stored": read})
-    assert gateway.gateway.log.requests == []
-    (first, *_) = done.results
-    assert first.by_session().tolist()[0] == "not_listed_yet"
+
+def test_sessions_the_source_has_no_bar_of_are_asked_for_once_and_again_only_on_request(load: Load, tmp_path: Path):
+    bars = holed("2024-02-20", "2024-02-29")
+    memory: dict[str, object] = {"empty_sessions_path": tmp_path / "cache" / "empty.json"}
+    first, gateway = load(bars=bars, **memory)
+    assert len(gateway.gateway.log.of(Kind.HISTORY)) == 3
+    for refetch, requests in ((False, 0), (True, 3), (False, 0)):
+        source = {"read_stored": stored(bars), "refetch": refetch}
+        again, gateway = load(bars=bars, source=source, **memory)
+        assert len(gateway.gateway.log.of(Kind.HISTORY)) == requests
+        for before, now in zip(first.results, again.results, strict=True):
+            pd.testing.assert_series_equal(before.by_session(), now.by_session())
+            assert before.outcome is now.outcome is Outcome.LOADED
+    said = first.results[1].by_session()
+    assert said[pd.Timestamp("2024-02-06")] == "not_listed_yet"
+    assert said[pd.Timestamp("2024-02-29")] == "missing"
+
+
+def test_an_instrument_listed_after_all_that_is_asked_is_not_asked_again(load: Load, tmp_path: Path):
+    memory: dict[str, object] = {"empty_sessions_path": tmp_path / "empty.json"}
+    requests = ask("B", last=date(2024, 1, 31))
+    for asked in (1, 0):
+        done, gateway = load(bars=holed(), requests=requests, **memory)
+        assert len(gateway.gateway.log.of(Kind.HISTORY)) == asked
+        assert set(done.results[0].by_session()) == {"not_listed_yet"}
+        assert done.results[0].outcome is Outcome.NOT_LISTED_YET
+
+
+def test_sessions_that_failed_are_not_remembered_as_empty(load: Load, tmp_path: Path):
+    memory: dict[str, object] = {"empty_sessions_path": tmp_path / "empty.json"}
+    bad = faults.Bars(lambda bars: [bar._replace(low="-1") if bar.date == "20240220" else bar for bar in bars[:-2]])
+    load(when(Kind.HISTORY, "B", bad, always=True), bars=WORLD, **memory)
+    have = WORLD[~((WORLD["instrument"] == "B") & WORLD["timestamp"].isin(pd.to_datetime(["2024-02-20", FRIDAY])))]
+    done, gateway = load(bars=WORLD, source={"read_stored": stored(have)}, **memory)
+    assert [len(gateway.gateway.log.of(Kind.HISTORY, symbol)) for symbol in "ABC"] == [0, 1, 0]
+    pd.testing.assert_frame_equal(done.results[1].bars, of(between_days(WORLD, FIRST, FRIDAY), "B"), check_exact=True)
+
+
+def test_a_bar_that_turns_up_later_is_known_again(load: Load, tmp_path: Path):
+    memory: dict[str, object] = {"empty_sessions_path": tmp_path / "empty.json"}
+    load(bars=holed("2024-02-27"), **memory)
+    have = holed("2024-02-27", "2024-03-01")
+    load(bars=holed(), source={"read_stored": stored(have)}, requests=ask("B", first=FRIDAY), **memory)
+    done, gateway = load(bars=holed(), source={"read_stored": stored(holed("2024-02-27"))}, **memory)
+    assert len(gateway.gateway.log.of(Kind.HISTORY, "B")) == 1
+    assert pd.Timestamp("2024-02-27") in set(done.results[1].bars["timestamp"])
+
+
+def between_days(bars: pd.DataFrame, first: date, last: date) -> pd.DataFrame:
+    return bars[bars["timestamp"].between(pd.Timestamp(first), pd.Timestamp(last))]
+
+
+@pytest.mark.parametrize(
+    "text", ["{ not json", '{"format": 1, "instruments": [{"instrument": {}}]}', '{"format": 9}', "[]"]
+)
+def test_a_broken_memory_of_empty_sessions_costs_only_asking_again(load: Load, tmp_path: Path, text: str):
+    path = tmp_path / "empty.json"
+    path.write_text(text)
+    done, _ = load(bars=holed(), empty_sessions_path=path)
+    assert done.results[1].by_session().tolist()[0] == "not_listed_yet"
+    assert json.loads(path.read_text())["instruments"][0]["listed"] == "2024-02-07"
 
 
 def test_a_split_between_two_loads_reloads_the_stored_history_of_that_instrument_alone(load: Load):

@@ -141,11 +141,11 @@ def test_a_plan_says_how_many_requests_and_how_long():
     planned = plan(ask(*symbols), IbkrConfig(), EVENING, read_stored=stored(have))
     assert len(planned.asks) == 138
     assert str(planned) == (
-        "138 historical requests to IBKR; 12 instruments are complete; at least 21 s "
+        "138 historical requests to IBKR; 12 instruments complete; at least 21 s "
         "(0.15 s between starts, 8 open at once)."
     )
     strict = plan(ask(*symbols), IbkrConfig(strict_budget=True), EVENING)
-    assert str(strict).endswith("at least 20 minutes (0.15 s between starts, 8 open at once, 60 in 10 minutes).")
+    assert str(strict).endswith("at least 20 min (0.15 s between starts, 8 open at once, 60 in 10 minutes).")
 
 
 def test_a_session_that_has_not_closed_is_never_asked_for():

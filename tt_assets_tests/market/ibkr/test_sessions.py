@@ -138,7 +138,7 @@ def test_no_session_is_opened_when_nothing_is_missing(gateway: Start):
         assert result.outcome is Outcome.LOADED
         pd.testing.assert_frame_equal(result.bars, of(WORLD, result.request.instrument), check_exact=True)
     assert thread.gateway.log.connections == 0
-    assert str(done.plan) == "No request to IBKR; 3 instruments are complete."
+    assert str(done.plan) == "No request to IBKR; 3 instruments complete."
 
 
 def test_a_gateway_killed_in_the_middle_and_started_again_ends_with_every_bar(gateway: Start):

@@ -1,0 +1,85 @@
+"""What an asset check says of single partitions, which a range run cannot say: it gives one evaluation for all of them.
+
+One decision: an event is written for a partition that fails, and for one that holds again after it failed. A partition
+that always held has none, so the number of events follows the failures and not the size of the run.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import batched
+from typing import Any
+
+import dagster as dg
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+
+ASKED_AT_ONCE = 1_000
+"""Partitions in one question to the event log."""
+
+FAILURES_LOOKED_BACK = 10_000
+"""Failed evaluations of a check, the latest first, among whose partitions one that holds again is looked for."""
+
+
+@dataclass(frozen=True)
+class PartitionEvaluation:
+    """Whether a check holds in one partition. `metadata` is shown beside it; `blocking` as the check's spec says."""
+
+    check: str
+    partition: str
+    passed: bool
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR
+    blocking: bool = True
+
+
+def report_partitions(
+    instance: dg.DagsterInstance, run: dg.DagsterRun, asset: str, evaluations: Iterable[PartitionEvaluation]
+) -> None:
+    """Report the evaluations of `asset` that fail, and those that hold where the last word was a failure.
+
+    `evaluations` hold one entry for each check and partition that `run` looked at. The events belong to the run:
+    Dagster keeps one runless evaluation of a check and partition at most, and refuses the second one. Failures are
+    written last, because the asset's page shows the latest of all.
+    """
+    by_check: dict[str, list[PartitionEvaluation]] = {}
+    for evaluation in evaluations:
+        by_check.setdefault(evaluation.check, []).append(evaluation)
+    mended, failing = [], []
+    for check, found in by_check.items():
+        failing += [evaluation for evaluation in found if not evaluation.passed]
+        holding = {evaluation.partition: evaluation for evaluation in found if evaluation.passed}
+        key = dg.AssetCheckKey(dg.AssetKey(asset), check)
+        mended += [holding[partition] for partition in _failed_before(instance, key, holding)]
+    for evaluation in (*mended, *failing):
+        _report(instance, run, asset, evaluation)
+
+
+def _failed_before(instance: dg.DagsterInstance, check: dg.AssetCheckKey, partitions: Iterable[str]) -> Iterator[str]:
+    storage, failed = instance.event_log_storage, AssetCheckExecutionRecordStatus.FAILED
+    # Few partitions ever fail a check, and a run may hold many: only those that did are asked about.
+    ever = storage.get_asset_check_execution_history(check, limit=FAILURES_LOOKED_BACK, status={failed})
+    suspects = {record.partition for record in ever}
+    for some in batched((name for name in partitions if name in suspects), ASKED_AT_ONCE):
+        for known in storage.get_asset_check_partition_info([check], partition_keys=list(some)):
+            if known.latest_execution_status is failed and known.partition_key is not None:
+                yield known.partition_key
+
+
+def _report(instance: dg.DagsterInstance, run: dg.DagsterRun, asset: str, evaluation: PartitionEvaluation) -> None:
+    event = dg.DagsterEvent(
+        event_type_value=dg.DagsterEventType.ASSET_CHECK_EVALUATION.value,
+        job_name=run.job_name,
+        event_specific_data=dg.AssetCheckEvaluation(
+            asset_key=dg.AssetKey(asset),
+            check_name=evaluation.check,
+            passed=evaluation.passed,
+            metadata=dict(evaluation.metadata),
+            severity=evaluation.severity,
+            blocking=evaluation.blocking,
+            partition=evaluation.partition,
+        ),
+    )
+    bad = logging.ERROR if evaluation.severity is dg.AssetCheckSeverity.ERROR else logging.WARNING
+    instance.report_dagster_event(event, run.run_id, logging.INFO if evaluation.passed else bad)

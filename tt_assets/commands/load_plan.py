@@ -1,0 +1,74 @@
+"""`tt backfill --plan`: what a load would ask of its price source and how long that takes, before anything is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+
+from tt_assets.commands import in_use
+from tt_assets.commands.runs import MOST_CELLS
+from tt_assets.commands.selection import Span
+from tt_assets.market.calendar import sessions
+from tt_assets.market.sources import BarRequest
+from tt_assets.market.watchlist import Watchlist
+from tt_assets.settings import DateGrain, PriceSourceName, Settings
+from tt_assets.tables import MARKET_TABLES
+
+
+def load_plan(
+    settings: Settings, watchlist: Watchlist, tables: Sequence[str], span: Span, symbols: Sequence[str]
+) -> list[str]:
+    """Lines for people: how much would be loaded, how many requests that takes, and how long. Changes nothing."""
+    market = [table for table in tables if table in MARKET_TABLES]
+    if "tt_prices" not in market:
+        return [f"No bar is asked for: tt_prices is not among {', '.join(tables)}."]
+    return [_size(settings, market, span, symbols), _requests(settings, watchlist, span, symbols)]
+
+
+def _size(settings: Settings, tables: Sequence[str], span: Span, symbols: Sequence[str]) -> str:
+    days = sessions(span.first, span.last)
+    by_month = settings.date_grain is DateGrain.MONTH
+    dates = len(days.to_period("M").unique()) if by_month else len(days)
+    runs = -(-len(symbols) // max(1, MOST_CELLS // dates))
+    return (
+        f"{len(symbols)} instrument{_s(len(symbols))} × {dates} {'month' if by_month else 'session'}{_s(dates)} "
+        f"({span.first} to {span.last}) × {len(tables)} table{_s(len(tables))}: "
+        f"{len(symbols) * dates * len(tables):,} partitions in {runs} run{_s(runs)}."
+    )
+
+
+def _requests(settings: Settings, watchlist: Watchlist, span: Span, symbols: Sequence[str]) -> str:
+    if settings.price_source is PriceSourceName.FILE:
+        return f"The bars come from {settings.bars_path}: nothing is asked over the network."
+    from tt_assets.assets.sources import ibkr_source, read_stored
+    from tt_assets.market.ibkr import nothing_stored
+
+    first, last = span.first, span.last
+    if settings.date_grain is DateGrain.MONTH:
+        first, last = first.replace(day=1), _end_of_month(last)
+    source = ibkr_source(settings, watchlist, read_stored if _has_tables(settings) else nothing_stored)
+    return str(source.plan([BarRequest(symbol, first, last) for symbol in symbols]))
+
+
+def _has_tables(settings: Settings) -> bool:
+    """Whether there is anything to be read; a server that is there is started, none is made."""
+    from tt_assets.storage import schema
+    from tt_assets.storage.database import Database, NoSuchDatabase
+    from tt_assets.storage.embedded import EmbeddedServer
+
+    if settings.database_url is None and not EmbeddedServer(settings.home, settings.pg_bin).data_dir.exists():
+        return False
+    in_use.hold(settings)
+    try:
+        schema.check(Database.from_settings(settings, start=True))
+    except (NoSuchDatabase, schema.SchemaMissing):
+        return False
+    return True
+
+
+def _end_of_month(day: date) -> date:
+    return (day.replace(day=1) + timedelta(days=32)).replace(day=1) - timedelta(days=1)
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"

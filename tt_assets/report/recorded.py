@@ -1,0 +1,119 @@
+"""A judgement of episodes as they were recorded, and the curves agents learned along: what one window's pages draw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from tt_assets.report.canvas import SCREEN, png, stacked_figure
+from tt_assets.report.palette import AGENT_COLOUR, FALLING, INK
+from tt_assets.report.scenarios import CONFIGURED, NothingToReport
+from tt_assets.trading.judge import Judgement
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """What one training recorded after each update, oldest first; `score` is None without validation sessions.
+
+    `reward` is the mean reward a step of the rollout before the update, `score` the sum of rewards over the validation
+    sessions, `chosen` the steps after which the kept checkpoint was made.
+    """
+
+    seed: int
+    steps: Sequence[int]
+    reward: Sequence[float]
+    score: Sequence[float | None]
+    chosen: int
+
+
+def recorded_judgement(equity: pd.DataFrame) -> Judgement:
+    """A Judgement at the configured costs out of recorded equity curves.
+
+    equity: strategy, seed, timestamp, net_worth (USD, the first of each curve being where it starts). An account that
+    was stopped stays at its last net worth. The table holds only what the plots of equity and drawdown show. Raises
+    NothingToReport without rows.
+    """
+    if equity.empty:
+        raise NothingToReport("no equity curve was recorded; materialize tt_equity_curve for these windows first.")
+    wide = equity.pivot_table(values="net_worth", index="timestamp", columns=["strategy", "seed"], sort=False)
+    wealth = (wide / wide.bfill().iloc[0]).ffill()
+    drawdown = 1.0 - wealth / wealth.cummax()
+    scenario = {"cost_multiple": CONFIGURED.cost_multiple, "delay": CONFIGURED.delay}
+    curves, bands, rows = [], [], []
+    for name in dict.fromkeys(wealth.columns.get_level_values("strategy")):
+        own, fallen = wealth[name], drawdown[name]
+        curves += [
+            pd.DataFrame(
+                {
+                    "strategy": name,
+                    "seed": seed,
+                    **scenario,
+                    "timestamp": own.index,
+                    "wealth": own[seed].to_numpy(),
+                    "drawdown": fallen[seed].to_numpy(),
+                }
+            )
+            for seed in own.columns
+        ]
+        across = own.agg(["median", "min", "max"], axis=1).set_axis(["median", "low", "high"], axis=1)
+        bands.append(across.reset_index().assign(strategy=name, **scenario))
+        rows.append(
+            {
+                "strategy": name,
+                **scenario,
+                "seeds": own.shape[1],
+                "sessions": len(own),
+                "total_return": float(own.iloc[-1].median()) - 1.0,
+                "max_drawdown": float(fallen.max().median()),
+            }
+        )
+    return Judgement(pd.concat(curves, ignore_index=True), pd.concat(bands, ignore_index=True), pd.DataFrame(rows))
+
+
+def learning_plot(curves: Sequence[LearningCurve]) -> bytes:
+    """How the agents of one window learned: reward in training above, score on the validation sessions below.
+
+    Raises NothingToReport where no training recorded its curve.
+    """
+    return png(learning_figure, curves, size=SCREEN)
+
+
+def learning_figure(curves: Sequence[LearningCurve]) -> Figure:
+    """`learning_plot` as a figure."""
+    known = [curve for curve in curves if len(curve.steps)]
+    if not known:
+        raise NothingToReport("no training recorded its learning curve; train these windows again.")
+    validated = any(score is not None for curve in known for score in curve.score)
+    figure, every = stacked_figure((1, 1) if validated else (1,))
+    for curve, style in zip(known, _styles(len(known)), strict=True):
+        label = f"seed {curve.seed}"
+        every[0].plot(curve.steps, curve.reward, color=AGENT_COLOUR, linestyle=style, linewidth=1.4, label=label)
+        if validated:
+            score = np.array([np.nan if value is None else value for value in curve.score], dtype=float)
+            every[1].plot(curve.steps, score, color=AGENT_COLOUR, linestyle=style, linewidth=1.4, label=label)
+            chosen = list(curve.steps).index(curve.chosen) if curve.chosen in curve.steps else None
+            if chosen is not None:
+                every[1].plot(curve.steps[chosen], score[chosen], "o", color=FALLING, markersize=6, label="_chosen")
+    for axes in every:
+        axes.axhline(0.0, color=INK, linewidth=0.8, alpha=0.6, zorder=0)
+        axes.margins(x=0.03, y=0.15)
+    every[0].set_ylabel("Training reward\n(mean of a step)")
+    every[0].set_title("Learning curve")
+    if validated:
+        every[1].set_ylabel("Validation reward\n(sum)")
+        every[0].set_title("dot: the checkpoint that was kept", loc="right", fontsize=8.5, fontweight="normal")
+    every[-1].set_xlabel("Environment steps of training")
+    every[0].legend(loc="best", ncols=min(len(known), 4))
+    figure.align_ylabels(every)
+    return figure
+
+
+def _styles(count: int) -> list[str]:
+    return [("-", "--", ":", "-.")[place % 4] for place in range(count)]

@@ -1,0 +1,62 @@
+"""How much a score says about the return after it: the information coefficient.
+
+One decision: nothing is annualised or averaged away. A coefficient stands with its standard error, so that a reader
+sees when it cannot be told from nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from tt_assets.research.panel import BarPanel, Grid
+
+HORIZONS = (1, 2, 5, 10, 20)
+"""Sessions ahead."""
+
+FEWEST_INSTRUMENTS = 3
+"""Scores and returns of one session that are ranked against each other; with fewer there is no coefficient."""
+
+
+def information_coefficients(
+    scores: pd.DataFrame, prices: pd.DataFrame, horizons: Sequence[int] = HORIZONS
+) -> pd.DataFrame:
+    """signal_name, horizon, coefficient, standard_error, sessions; sorted by the first two.
+
+    The coefficient is the mean over sessions of Spearman's rank correlation, across instruments, of the scores at t
+    with close_{t+horizon} / close_t - 1. Where no session has `FEWEST_INSTRUMENTS`, it is the mean over instruments of
+    the same correlation across sessions. The standard error is that of the mean, as if horizons did not overlap:
+    divided by the root of the number of sessions over the horizon, NaN for fewer than two. It looks ahead, of course:
+    it judges scores afterwards and feeds nothing.
+    """
+    grid = Grid.spanning(scores, prices)
+    close = BarPanel.from_prices(prices, grid).close
+    rows = []
+    for name in sorted(scores["signal_name"].unique()):
+        own = scores[scores["signal_name"] == name]
+        wide = grid.frame(grid.cells(own), own["score"].to_numpy(dtype=np.float64))
+        for horizon in horizons:
+            after = close.shift(-horizon) / close - 1.0
+            by_session = _correlations(wide, after, FEWEST_INSTRUMENTS)
+            found = by_session if len(by_session) else _correlations(wide.T, after.T, 3 * horizon)
+            independent = len(found) / horizon if len(by_session) else len(found)
+            error = found.std(ddof=1) / np.sqrt(independent) if len(found) > 1 else np.nan
+            mean = found.mean() if len(found) else np.nan
+            rows.append((name, horizon, mean, error, len(by_session)))
+    return pd.DataFrame(rows, columns=["signal_name", "horizon", "coefficient", "standard_error", "sessions"])
+
+
+def _correlations(left: pd.DataFrame, right: pd.DataFrame, fewest: int) -> np.ndarray:
+    """Spearman's rank correlation of each row of `left` and `right` with at least `fewest` pairs of values."""
+    both = left.notna().to_numpy() & right.notna().to_numpy()
+    enough = both.sum(axis=1) >= fewest
+    ranks = [frame.where(both).loc[enough].rank(axis=1).to_numpy() for frame in (left, right)]
+    if not enough.any():
+        return np.empty(0)
+    a, b = (rank - np.nanmean(rank, axis=1, keepdims=True) for rank in ranks)
+    spread = np.sqrt(np.nansum(a * a, axis=1) * np.nansum(b * b, axis=1))
+    with np.errstate(invalid="ignore"):
+        found = np.nansum(a * b, axis=1) / spread
+    return found[spread > 0.0]
