@@ -193,7 +193,7 @@ def test_pictures_are_transparent_and_the_same_bytes_every_time(judgement, weigh
     ):
         first = plot(shown)
         pixels = imread(io.BytesIO(first))
-        assert pixels.shape == (462, 1056, 4)
+        assert pixels.shape == (630, 1440, 4)
         assert pixels[0, 0, 3] == 0.0
         assert pixels[..., 3].max() == 1.0
         assert plot(shown) == first
