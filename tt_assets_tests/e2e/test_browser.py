@@ -6,6 +6,7 @@ Cells of its own on the shared machine: prices of February and March 2006.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from datetime import date
 from urllib.parse import quote
@@ -48,7 +49,7 @@ def person(browser: Browser, ui: Ui, request: pytest.FixtureRequest) -> Iterator
     context = browser.new_context(viewport=SCREEN, locale="en-US", timezone_id="America/New_York")
     somebody = Person(context.new_page(), ui.url)
     yield somebody
-    somebody.picture(f"end_of_{request.node.name}")
+    somebody.picture("end_of_" + re.sub(r"\W+", "_", request.node.name).strip("_"))
     context.close()
     assert somebody.errors == []
 
@@ -57,6 +58,7 @@ def test_the_equity_curve_is_two_clicks_from_the_landing_page(person: Person) ->
     person.open("/")
     catalog = person.page.get_by_role("link", name="Catalog")
     expect(catalog).to_be_visible()
+    expect(person.page.get_by_text("Timeline").first).to_be_visible()
     person.picture("landing")
     catalog.click()
     report = person.page.locator('a[href="/assets/report"]').first
