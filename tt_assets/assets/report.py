@@ -87,11 +87,11 @@ def shown(judgement: Judgement, weights: pd.DataFrame, path: Path) -> dict[str, 
     from tt_assets.report.verdict import verdict
 
     return {
-        "equity": picture("Net worth out of sample", equity_plot(judgement, SCREEN)),
+        "equity": picture("Net worth out of sample", equity_plot(judgement, SCREEN._replace(height=3.9))),
         "verdict": dg.MetadataValue.md(verdict(judgement)),
-        "drawdown": picture("Drawdown out of sample", drawdown_plot(judgement, SCREEN)),
+        "drawdown": picture("Drawdown out of sample", drawdown_plot(judgement, SCREEN._replace(height=3.9))),
         "weights": picture("Target weights", weights_plot(weights, SCREEN)),
-        "turnover": picture("Turnover and costs", turnover_plot(judgement, SCREEN)),
+        "turnover": picture("Turnover and costs", turnover_plot(judgement, SCREEN._replace(height=5.6))),
         "figures": dg.MetadataValue.md(markdown_table(figures_table(judgement))),
         "html": dg.MetadataValue.path(path),
     }

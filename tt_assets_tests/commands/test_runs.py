@@ -55,10 +55,11 @@ def test_a_check_that_stops_the_run_is_named_with_what_it_found(dagster_instance
         )
     outcome = run(dagster_instance, TABLES, {(day, "AAPL") for day in SPAN})
     assert outcome.failed == {}
-    assert outcome.errors == [
-        f"tt_prices_checks ({SPAN[0]}|AAPL to {SPAN[-1]}|AAPL): check bars_are_sound: 1 of {len(SPAN)} partitions fail, "
-        "the first is 2012-05-25|AAPL: 2012-05-28 no session on that day"
-    ]
+    (said,) = outcome.errors
+    assert said == (
+        f"tt_prices_checks ({SPAN[0]}|AAPL to {SPAN[-1]}|AAPL): check bars_are_sound: 1 of {len(SPAN)} partitions "
+        "fail, the first is 2012-05-25|AAPL: 2012-05-28 no session on that day"
+    )
     assert landed_cells(dagster_instance, "tt_features") == {}
 
 
