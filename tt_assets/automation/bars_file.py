@@ -13,7 +13,6 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 
-from tt_assets.automation.cells import Mask
 from tt_assets.automation.jobs import MARKET_JOB
 from tt_assets.automation.market import PRICES, MarketState
 from tt_assets.automation.requests import range_requests
@@ -58,44 +57,50 @@ def changes(state: MarketState, compared: Compared) -> tuple[list[dg.RunRequest]
     now = state.source.fingerprint
     if compared.settled == now:
         return [], compared, "The bars file has not changed."
+    if not state.wished.any():
+        return [], compared, "No session is followed yet."
     if compared.seen != now:
         return [], Compared(now, compared.settled), "The bars file changed; it is compared if it stays as it is."
-    differing, shown = differences(state)
+    rows = differing_bars(state)
     prices, tries = state.cells[PRICES], state.tries[PRICES]
     # What failed is the gap sensor's, as is everything that never landed.
-    left = differing & prices.done & ~prices.failed & (tries.count < state.settings.gap_tries)
+    mine = state.wished & prices.done & ~prices.failed & (tries.count < state.settings.gap_tries)
+    left = state.axes.cells(rows["key"]) & mine
     if not left.any():
         return [], Compared(now, now), "The stored prices are those of the bars file."
     wanted = left & ~prices.in_flight & tries.due(state.now, state.first_wait)
+    asked = {f"{day}|{name}" for day, name in state.axes.pairs(wanted)}
     requests = range_requests(
         MARKET_JOB,
         {(PRICES,): wanted},
         state.axes,
         sensor=BARS_FILE,
         priority=PRIORITY,
-        reason=shown,
+        reason=_in_words(rows[[key in asked for key in rows["key"]]]),
         tags={SOURCE_TAG: now},
     )
     return requests, compared, "Prices that changed in the bars file are being loaded."
 
 
-def differences(state: MarketState) -> tuple[Mask, str]:
-    """The wished cells whose stored bars are not the file's, bit for bit, and the first few in words."""
-    nothing = state.axes.none()
-    names = [name for name in state.listed.watchlist.symbols if name in state.axes.instrument_at]
-    if not names or not state.axes.dates:
-        return nothing, ""
-    first, last = (pd.Timestamp(state.axes.dates[end]) for end in (0, -1))
-    last += pd.offsets.MonthEnd(0) if state.settings.date_grain is DateGrain.MONTH else pd.Timedelta(0)
+def differing_bars(state: MarketState) -> pd.DataFrame:
+    """The bars of active instruments that the file and the table tell otherwise, bit for bit, NaN where one has none.
+
+    Columns instrument, timestamp, `key` (of the partition), and every number as `open_was`, `open_now`, ...
+    """
+    axes = state.axes
+    names = [name for name in state.listed.watchlist.symbols if name in axes.instrument_at]
+    monthly = state.settings.date_grain is DateGrain.MONTH
+    first, last = pd.Timestamp(axes.dates[0]), pd.Timestamp(axes.dates[-1])
+    last += pd.offsets.MonthEnd(0) if monthly else pd.Timedelta(0)
     told = FileBars(state.settings.bars_path, names).check().clean[list(BAR_COLUMNS)]
     told = told[told["timestamp"].between(first, last)].astype({"instrument": str})
     stored = MarketReader().read("tt_prices", names, first.date(), last.date())[list(BAR_COLUMNS)]
     both = stored.merge(told, how="outer", on=["instrument", "timestamp"], suffixes=("_was", "_now"))
     was, now = (both[[f"{name}_{when}" for name in NUMBER_COLUMNS]].to_numpy(float) for when in ("was", "now"))
     both = both[~((was == now) | (np.isnan(was) & np.isnan(now))).all(axis=1)]
-    day = "%Y-%m-01" if state.settings.date_grain is DateGrain.MONTH else "%Y-%m-%d"
-    keys = both["timestamp"].dt.strftime(day) + "|" + both["instrument"]
-    return state.wished & state.axes.cells(keys), _in_words(both)
+    return both.assign(
+        key=both["timestamp"].dt.strftime("%Y-%m-01" if monthly else "%Y-%m-%d") + "|" + both["instrument"]
+    )
 
 
 def _in_words(both: pd.DataFrame) -> str:

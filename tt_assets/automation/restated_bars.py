@@ -130,6 +130,32 @@ def changed_bars(instance: dg.DagsterInstance, axes: Axes, keys: Sequence[str], 
     return [_joined(axes, name, sorted(entries)) for name, entries in found.items()]
 
 
+def changed_since(instance: dg.DagsterInstance, table: str, keys: Sequence[str], event: int) -> set[str]:
+    """Those of the landed cells `keys` of `table` whose content is another one than before the event `event`.
+
+    A cell without a digest on either side counts as changed.
+    """
+    newest = _digests(instance, dg.AssetRecordsFilter(dg.AssetKey(table), keys, after_storage_id=event))
+    before = _digests(instance, dg.AssetRecordsFilter(dg.AssetKey(table), keys, before_storage_id=event))
+    # Without an event since, the content is what it was.
+    return {key for key, digest in newest.items() if digest is None or digest != before.get(key)}
+
+
+def _digests(instance: dg.DagsterInstance, wanted: dg.AssetRecordsFilter) -> dict[str, str | None]:
+    """Per cell the digest that its newest materialization among the `wanted` ones tells."""
+    found: dict[str, str | None] = {}
+    cursor, more, lacking = None, bool(wanted.asset_partitions), set(wanted.asset_partitions or ())
+    while more and lacking:
+        page = instance.fetch_materializations(wanted, limit=MOST_LOOKED_AT, cursor=cursor)
+        for record in page.records:
+            if record.partition_key in lacking and record.asset_materialization:
+                lacking.remove(record.partition_key)
+                entry = record.asset_materialization.metadata.get("digest")
+                found[str(record.partition_key)] = str(entry.value) if entry else None
+        cursor, more = page.cursor, page.has_more
+    return found
+
+
 def _changes(
     instance: dg.DagsterInstance,
     key: str,

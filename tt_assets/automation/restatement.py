@@ -23,16 +23,25 @@ from tt_assets.automation.cells import Mask
 from tt_assets.automation.jobs import AGENTS_JOB, MARKET_JOB
 from tt_assets.automation.market import FEATURES_TABLE, PRICES, SCORES, MarketState
 from tt_assets.automation.requests import range_requests
-from tt_assets.automation.restated_bars import MOST_LOOKED_AT, Ids, Memory, Restated, changed_bars, latest_events
+from tt_assets.automation.restated_bars import (
+    MOST_LOOKED_AT,
+    Ids,
+    Memory,
+    Restated,
+    changed_bars,
+    changed_since,
+    latest_events,
+)
 from tt_assets.automation.tries import SOURCE_TAG
 from tt_assets.lineage import keys_behind
 from tt_assets.market.calendar import next_session, shift_session
 from tt_assets.partitions import Window
-from tt_assets.research.registry import longest_lookback
 from tt_assets.tables import EPISODE_TABLES
 
 RESTATEMENT = "restatement"
 PRIORITY = 3
+MOST_COMPARED = 5000
+"""Cells whose content before and after is compared for one changed bar; of more, all count as changed."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +70,7 @@ class Lineage:
     @cached_property
     def feature_reach(self) -> int:
         """Date keys after a bar's whose features read it."""
-        return keys_behind(longest_lookback(FEATURES), self.market.settings.date_grain)
+        return self.market.behind(FEATURES_TABLE)
 
     @cached_property
     def score_reach(self) -> int:
@@ -73,26 +82,36 @@ class Lineage:
         )
         return max(keys_behind(longest, self.market.settings.date_grain), self.feature_reach)
 
-    def ahead(self, entry: Restated, steps: int) -> Mask:
-        """The cells of the instrument from each of its changed bars to `steps` keys after it."""
+    def bars(self, entry: Restated) -> Mask:
+        """The changed bars themselves."""
         axes = self.market.axes
         found = axes.none()
         if entry.instrument in axes.instrument_at:
-            for first, last in self._rows(entry):
-                found[first : last + steps + 1, axes.instrument_at[entry.instrument]] = True
+            for first, last in entry.spans:
+                found[
+                    bisect_left(axes.dates, first) : bisect_right(axes.dates, last),
+                    axes.instrument_at[entry.instrument],
+                ] = True
         return found
 
-    def windows(self, entry: Restated) -> dict[Window, tuple[int, int]]:
-        """The rolled windows of what trades the instrument whose panel holds a bar, feature or score in reach."""
+    def changed(self, entry: Restated, table: str, cells: Mask) -> Mask:
+        """Those of `cells` whose content in `table` is another one than before the bar changed."""
+        axes = self.market.axes
+        keys = [f"{day}|{name}" for day, name in axes.pairs(cells)]
+        if len(keys) > MOST_COMPARED:
+            return cells
+        return axes.cells(changed_since(self.instance, table, keys, entry.event))
+
+    def windows(self, instrument: str, changed: Mask) -> dict[Window, tuple[int, int]]:
+        """The rolled windows of what trades `instrument` whose panel holds one of the `changed` cells."""
         settings, watchlist = self.market.settings, self.market.listed.watchlist
         back = trading_config(settings).lookback_sessions
         dates = [date.fromisoformat(day) for day in self.market.axes.dates]
         later = [*(day - timedelta(days=1) for day in dates[1:]), date.max]  # last day that belongs to each key
-        reach = self.score_reach
-        spans = [(dates[first], later[min(last + reach, len(later) - 1)]) for first, last in self._rows(entry)]
+        spans = [(dates[row], later[row]) for row in np.flatnonzero(changed.any(axis=1))]
         found = {}
         for window, place in self.agents.windows().items():
-            if window not in self.agents.covered or entry.instrument not in watchlist.members(window.traded):
+            if window not in self.agents.covered or instrument not in watchlist.members(window.traded):
                 continue
             first = shift_session(next_session(window.start, inclusive=True), -back)
             last = window.end - timedelta(days=1)
@@ -100,11 +119,13 @@ class Lineage:
                 found[window] = place
         return found
 
-    def _rows(self, entry: Restated) -> list[tuple[int, int]]:
-        """First and last row of each span, as far as the grid has them."""
-        dates = self.market.axes.dates
-        rows = [(bisect_left(dates, first), bisect_right(dates, last) - 1) for first, last in entry.spans]
-        return [(first, last) for first, last in rows if first <= last]
+
+def ahead(cells: Mask, steps: int) -> Mask:
+    """The cells and the `steps` after each of them."""
+    count = np.cumsum(cells, axis=0)
+    before = np.zeros_like(count)
+    before[steps + 1 :] = count[: -(steps + 1)]
+    return count > before
 
 
 def look_for_changes(lineage: Lineage, memory: Memory) -> Memory:
@@ -185,14 +206,17 @@ def _next_step(lineage: Lineage, entry: Restated) -> tuple[tuple[str, ...], Mask
     market, agents = lineage.market, lineage.agents
     nothing = market.axes.none()
 
-    features = lineage.ahead(entry, lineage.feature_reach) & (lineage.features > 0)
+    bars = lineage.bars(entry)
+    features = ahead(bars, lineage.feature_reach) & (lineage.features > 0)
     if (features & market.cells[FEATURES_TABLE].in_flight).any():
         return (FEATURES_TABLE, SCORES), nothing
     stale = features & (lineage.features < entry.event)
     if stale.any():
         return (FEATURES_TABLE, SCORES), stale
 
-    scores = lineage.ahead(entry, lineage.score_reach) & (lineage.scores > 0)
+    # A score looks back over the bars and over the features that came out otherwise.
+    moved = bars | lineage.changed(entry, FEATURES_TABLE, features)
+    scores = ahead(moved, market.behind(SCORES)) & (lineage.scores > 0)
     if (scores & market.cells[SCORES].in_flight).any():
         return (SCORES,), nothing
     youngest = max(entry.event, int(lineage.features[features].max(initial=0)))
@@ -201,11 +225,12 @@ def _next_step(lineage: Lineage, entry: Restated) -> tuple[tuple[str, ...], Mask
         return (SCORES,), stale
 
     youngest = max(youngest, int(lineage.scores[scores].max(initial=0)))
+    moved |= lineage.changed(entry, SCORES, scores)
     episodes, policies = agents.cells["tt_episode"], agents.cells["tt_policy"]
-    stale, busy = agents.cells.axes.none(), False
-    for place in lineage.windows(entry).values():
+    rolled, busy = agents.cells.axes.none(), False
+    for place in lineage.windows(entry.instrument, moved).values():
         busy |= bool(episodes.in_flight[place] or policies.in_flight[place])
-        stale[place] = bool(policies.done[place]) and lineage.episodes[place] < youngest
+        rolled[place] = bool(policies.done[place]) and lineage.episodes[place] < youngest
     if busy:
         return tuple(EPISODE_TABLES), agents.cells.axes.none()
-    return (tuple(EPISODE_TABLES), stale) if stale.any() else None
+    return (tuple(EPISODE_TABLES), rolled) if rolled.any() else None

@@ -44,7 +44,8 @@ class Machine:
             for name, value in os.environ.items()
             if not name.startswith(("TT_", "DAGSTER_")) and name != "PYTHONPATH"
         }
-        return {**kept, "TT_HOME": str(self.home), **self.settings, **settings}
+        # Nothing runs behind a test's back; a test of the sensors switches them on.
+        return {**kept, "TT_HOME": str(self.home), "TT_AUTOMATION": "false", **self.settings, **settings}
 
     def tt(self, *arguments: str, cwd: Path | None = None, **settings: str) -> subprocess.CompletedProcess[str]:
         """Run `tt` to its end."""

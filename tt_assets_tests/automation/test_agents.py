@@ -1,0 +1,205 @@
+"""Which windows are trained and which are rolled again, and that a report follows its episodes."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from pathlib import Path
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+import pytest
+from dagster._core.definitions.partitions.utils import get_tags_from_multi_partition_key
+
+from tt_assets.assets.report import report
+from tt_assets.automation import agents
+from tt_assets.automation.agents import AgentState, Covered, followed, to_roll, to_train
+from tt_assets.automation.cells import Axes, Cells, TableCells
+from tt_assets.automation.tries import Tries
+from tt_assets.definitions import defs
+from tt_assets.market.calendar import sessions
+from tt_assets.market.watchlist import read_watchlist
+from tt_assets.partitions import Window
+from tt_assets.storage.episode_store import EpisodeHeader, EpisodeStore, EpisodeSummary
+from tt_assets.storage.slice_store import SliceStore
+from tt_assets.storage.slices import Selection
+from tt_assets.tables import MARKET_TABLES, TABLES
+from tt_assets_tests.automation.states import state_of
+
+WINDOWS = ("2012-01-01", "2012-04-01", "2012-07-01", "2012-10-01", "2013-01-01")
+TRADED = ("AA", "BB", "both")
+LAST = date(2013, 3, 1)
+
+
+def market_axes() -> Axes:
+    days = sessions(date(2011, 1, 3), LAST)
+    return Axes(tuple(day.strftime("%Y-%m-%d") for day in days), ("AA", "BB"))
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> AgentState:
+    """All market cells landed, no policy and no episode, a portfolio of both symbols; bars up to the last session."""
+    axes = market_axes()
+    full = {table: TableCells(~axes.none(), axes.none(), axes.none()) for table in MARKET_TABLES}
+    market = state_of(axes, tmp_path, full, active=("AA", "BB"))
+    (tmp_path / "watchlist.csv").write_text("symbol,portfolio\nAA,both\nBB,both\n")
+    market = type(market)(**{**vars(market), "listed": type(market.listed)(read_watchlist(tmp_path / "watchlist.csv"))})
+    grid = Axes(WINDOWS, TRADED)
+    cells = {table: TableCells(grid.none(), grid.none(), grid.none()) for table in ("tt_policy", "tt_episode")}
+    tries = {table: Tries(np.zeros((5, 3), dtype=np.int64), np.zeros((5, 3))) for table in cells}
+    lasts = {
+        Window(date.fromisoformat(start), traded): min(LAST, Window(date.fromisoformat(start), traded).end)
+        for start in WINDOWS
+        for traded in TRADED
+    }
+    return AgentState(market, Cells(grid, cells), tries, "tag", {}, lasts)
+
+
+def chosen(state: AgentState, mask: np.ndarray) -> set[tuple[str, str]]:
+    return state.cells.axes.pairs(mask)
+
+
+def test_the_latest_four_windows_of_the_portfolio_are_trained_in_one_run(state):
+    assert chosen(state, to_train(state)) == {(start, "both") for start in WINDOWS[1:]}
+    (request,) = agents.requests(state)
+    assert request.partition_key_range == dg.PartitionKeyRange("2012-04-01|both", "2013-01-01|both")
+    assert request.asset_selection[0] == dg.AssetKey("tt_policy")
+    assert int(request.tags["dagster/priority"]) < 0  # market runs go first
+
+
+def test_a_symbol_is_followed_once_it_has_an_agent_and_all_are_without_a_portfolio(state):
+    watchlist = state.market.listed.watchlist
+    trained = state.cells.axes.none()
+    assert followed(watchlist, trained, TRADED) == {"both"}
+    trained[1, 0] = True
+    assert followed(watchlist, trained, TRADED) == {"both", "AA"}
+    alone = type(watchlist)(watchlist.instruments, {})
+    assert followed(alone, state.cells.axes.none(), TRADED) == {"AA", "BB"}
+
+
+def test_only_the_new_window_of_a_quarter_is_trained(state):
+    state.cells["tt_policy"].done[:4, 2] = True
+    assert chosen(state, to_train(state)) == {("2013-01-01", "both")}
+
+
+def test_nothing_is_trained_while_a_training_goes_on(state):
+    state.cells["tt_policy"].in_flight[0, 0] = True
+    assert not to_train(state).any()
+
+
+@pytest.mark.parametrize("table", MARKET_TABLES)
+def test_a_window_waits_for_the_cells_it_reads_and_for_no_others(state, table):
+    row = state.market.axes.date_at["2012-02-01"]
+    state.market.cells[table].done[row, 1] = False
+    # February is training data of the three windows after its quarter; the window of 2013 begins later.
+    assert chosen(state, to_train(state)) == {("2013-01-01", "both")}
+    state.market.cells[table].done[row, 1] = True
+    state.market.cells[table].in_flight[row, 1] = True
+    assert chosen(state, to_train(state)) == {("2013-01-01", "both")}
+
+
+def test_a_cell_that_was_given_up_keeps_nobody_waiting(state):
+    row = state.market.axes.date_at["2012-02-01"]
+    for table in MARKET_TABLES:
+        state.market.cells[table].done[row, 1] = False
+        state.market.tries[table].count[row, 1] = state.market.settings.gap_tries
+    assert to_train(state)[1:, 2].all()
+
+
+def test_a_training_that_failed_waits_and_is_given_up(state):
+    tries = state.tries["tt_policy"]
+    tries.count[4, 2], tries.last[4, 2] = 1, state.market.now - 1
+    assert ("2013-01-01", "both") not in chosen(state, to_train(state))
+    tries.last[4, 2] -= 100
+    assert ("2013-01-01", "both") in chosen(state, to_train(state))
+    tries.count[4, 2] = state.market.settings.gap_tries
+    tries.last[4, 2] = 0
+    assert ("2013-01-01", "both") not in chosen(state, to_train(state))
+
+
+@pytest.mark.parametrize(
+    ("held", "rolls"),
+    [
+        (Covered(date(2013, 2, 28), unfinished=False), True),
+        (Covered(LAST, unfinished=False), False),
+        (Covered(None, unfinished=False), False),  # all stopped early: later sessions change nothing
+        (Covered(LAST, unfinished=True), True),
+        (None, True),
+    ],
+)
+def test_a_window_is_rolled_again_when_its_bars_go_on_after_its_episodes(state, held, rolls):
+    state.cells["tt_policy"].done[4, 2] = True
+    state.cells["tt_episode"].done[4, 2] = True
+    if held:
+        state.covered[Window(date(2013, 1, 1), "both")] = held
+    assert chosen(state, to_roll(state)) == ({("2013-01-01", "both")} if rolls else set())
+    state.cells["tt_episode"].in_flight[4, 2] = True
+    assert not to_roll(state).any()
+
+
+def test_what_is_read_off_the_tables_is_what_they_hold(empty_tables, state, sample_bars):
+    bars = sample_bars[
+        sample_bars["instrument"].eq("IBM") & sample_bars["timestamp"].between("2012-09-20", "2012-11-05")
+    ]
+    whole = {"AA": ("AA", datetime(2012, 9, 1), datetime(2012, 12, 1))}
+    SliceStore(empty_tables, TABLES["tt_prices"]).write(Selection.of(whole), bars.assign(instrument="AA"))
+    found = agents.last_bars(empty_tables, state.market.listed.watchlist, state.cells)
+    assert {(str(window.start), window.traded): last for window, last in found.items()} == {
+        (start, traded): last
+        for start, last in (("2012-07-01", date(2012, 9, 28)), ("2012-10-01", date(2012, 11, 5)))
+        for traded in ("AA", "both")
+    }
+
+    store = EpisodeStore(empty_tables)
+    window = (date(2012, 10, 1), "both")
+    headers = [EpisodeHeader(*window, name, 0, None, datetime(2012, 10, 1), "{}") for name in ("cash", "momentum")]
+    ids = store.open([window], headers)
+    stopped = EpisodeSummary(ids[1], datetime(2012, 10, 20), "terminated", 0.2, None, 0.0)
+    store.finalize([stopped])
+    assert agents.read_covered(empty_tables) == {Window(*window): Covered(None, unfinished=True)}
+    store.finalize([EpisodeSummary(ids[0], datetime(2012, 11, 2), "evaluation_complete", 0.0, None, 0.0)])
+    assert agents.read_covered(empty_tables) == {Window(*window): Covered(date(2012, 11, 2), unfinished=False)}
+
+
+def landed(instance: dg.DagsterInstance, *keys: str) -> None:
+    for key in keys:
+        day, name = key.split("|")
+        both = dg.MultiPartitionKey({"date": day, "instrument": name})
+        instance.report_runless_asset_event(
+            dg.AssetMaterialization("tt_episode", partition=both, tags=get_tags_from_multi_partition_key(both))
+        )
+
+
+def test_a_report_follows_its_episodes_once(dagster_instance):
+    def evaluate(cursor=None):
+        return dg.evaluate_automation_conditions(
+            defs, dagster_instance, asset_selection=dg.AssetSelection.assets(report), cursor=cursor
+        )
+
+    first = evaluate()
+    assert first.total_requested == 0
+    landed(dagster_instance, "2012-10-01|sample", "2013-01-01|sample")
+    second = evaluate(first.cursor)
+    assert second.get_requested_partitions(report.key) == {"sample"}
+    assert evaluate(second.cursor).total_requested == 0
+    landed(dagster_instance, "2012-10-01|IBM")
+    assert evaluate(second.cursor).get_requested_partitions(report.key) == {"IBM"}
+
+
+def test_a_report_does_not_follow_policies_alone(dagster_instance):
+    first = dg.evaluate_automation_conditions(defs, dagster_instance, asset_selection=dg.AssetSelection.assets(report))
+    key = dg.MultiPartitionKey({"date": "2012-10-01", "instrument": "sample"})
+    dagster_instance.report_runless_asset_event(
+        dg.AssetMaterialization("tt_policy", partition=key, tags=get_tags_from_multi_partition_key(key))
+    )
+    assert (
+        dg.evaluate_automation_conditions(
+            defs, dagster_instance, asset_selection=dg.AssetSelection.assets(report), cursor=first.cursor
+        ).total_requested
+        == 0
+    )
+
+
+def test_sessions_of_the_states_here_are_those_of_the_calendar():
+    assert market_axes().dates[-1] == str(LAST)
+    assert pd.Timestamp(market_axes().dates[0]).date() == date(2011, 1, 3)
