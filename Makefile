@@ -3,16 +3,19 @@
 PYTHON ?= python3.12
 VENV := .venv
 TT := $(VENV)/bin/tt
+WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo up down test lint format bench clean
 
 help:
 	@echo "make demo     fill all thirteen tables from the bundled bars"
-	@echo "make up       serve the UI at http://127.0.0.1:3000 (Ctrl-C stops it)"
-	@echo "make test     run the tests"
+	@echo "make up       serve the UI at http://127.0.0.1:3000 (Ctrl-C or make down stops it)"
+	@echo "make test     run the tests, $(WORKERS) at a time (WORKERS=4 make test)"
+	@echo "make lint     ruff, mypy and the import contracts; make format repairs what it can"
+	@echo "make bench    measure reading, writing, backfills, memory, the simulator and the whole at scale"
 	@echo "make install  just the environment, in .venv"
-	@echo "make lint     ruff, mypy and the import contracts"
+	@echo "make clean    remove the environment and every cache"
 
 install: $(VENV)/.installed
 
@@ -32,7 +35,7 @@ down: install
 	$(TT) down
 
 test: install
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest --numprocesses=$(WORKERS)
 
 lint: install
 	$(VENV)/bin/ruff check .
@@ -49,6 +52,7 @@ bench: install
 	$(TT) bench backfill
 	$(TT) bench memory
 	$(TT) bench simulator
+	$(TT) bench scale
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis artefacts build *.egg-info

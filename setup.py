@@ -50,7 +50,11 @@ RUNTIME = [
 
 TEST = [
     "pytest>=8",
+    # The whole suite on two cores at once.
+    "pytest-xdist>=3.6",
     "hypothesis>=6",
+    # Drives Debian's chromium through the UI; it brings no browser of its own.
+    "playwright>=1.50",
     # The independent truth for the committed list of closed days.
     "exchange_calendars>=4.5",
     "import-linter>=2.1",

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pandas as pd
@@ -22,6 +23,30 @@ from tt_assets.tables import TABLES
 
 _pg_bin = os.environ.get("TT_PG_BIN")  # the whole test session on other programs: TT_PG_BIN=… pytest
 PG_BIN = Path(_pg_bin) if _pg_bin else None
+
+
+END_TO_END = "tt_assets_tests/e2e/"
+SHARE_A_MACHINE = tuple(END_TO_END + module for module in ("test_browser.py", "test_ui.py"))
+"""Modules that use one served machine, so one worker has to run them."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where workers share the tests out, the long ones come first: nobody waits for them at the end."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: not item.nodeid.startswith(END_TO_END))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Workers take whole modules: what a module's fixtures make is made once."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByMachine(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return END_TO_END if nodeid.startswith(SHARE_A_MACHINE) else super()._split_scope(nodeid)
+
+    config.option.loadscopereorder = False
+    return ByMachine(config, log)
 
 
 def reachable_folder() -> Path:

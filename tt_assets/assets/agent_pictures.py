@@ -53,12 +53,13 @@ def episode_pictures(
         from tt_assets.report.plots import drawdown_plot, equity_plot, weights_plot
         from tt_assets.report.recorded import recorded_judgement
 
+        tall = SCREEN._replace(height=3.9)
         own = [episode for episode in episodes if episode.window.key() == key]
         equity = [episode.record.equity_curve.assign(strategy=episode.strategy, seed=episode.seed) for episode in own]
         judgement = recorded_judgement(pd.concat(equity, ignore_index=True))
         pictures: Pictures = {
-            "equity": picture(f"Net worth of {key} against the baselines", equity_plot(judgement, SCREEN)),
-            "drawdown": picture(f"Drawdown of {key}", drawdown_plot(judgement, SCREEN)),
+            "equity": picture(f"Net worth of {key} against the baselines", equity_plot(judgement, tall)),
+            "drawdown": picture(f"Drawdown of {key}", drawdown_plot(judgement, tall)),
         }
         weights = [episode.record.target_weights for episode in own if episode.strategy == AGENT]
         if weights:

@@ -12,6 +12,17 @@ from tt_assets.tables import TABLES, key_columns
 OWNERS = ["team:portfolio-agents"]
 
 
+SEE_ALSO = {
+    "tt_equity_curve": (
+        " Under Metadata stands the window that was written last, under a partition its own; all windows in one curve, "
+        "against the baselines: [report](/assets/report)."
+    ),
+    "tt_episode": " Equity, drawdown and weights are drawn; all windows in one curve: [report](/assets/report).",
+    "tt_policy": " How they learned is drawn under Metadata; how they did: [report](/assets/report).",
+}
+"""What the description in the UI adds to the table's comment."""
+
+
 def column_schema(table: str) -> dg.TableSchema:
     """The columns of `table` with their type, meaning, unit and constraints."""
     keys = key_columns(TABLES[table])
@@ -42,7 +53,7 @@ def described(table: str) -> dict[str, Any]:
     """Keyword arguments shared by `@dg.asset` and `dg.AssetOut` for the asset of `table`."""
     declared = TABLES[table]
     return {
-        "description": declared.comment,
+        "description": (declared.comment or "") + SEE_ALSO.get(table, ""),
         "group_name": str(declared.info["layer"]),
         "kinds": set(declared.info["kinds"]),
         "owners": OWNERS,

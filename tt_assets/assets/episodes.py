@@ -88,10 +88,11 @@ def episodes(
     for table in (*RECORDED, "tt_episode") if whole else ():
         shown = pictures.get(table, Shown())
         rows = replace(rows_of(table, rolled, ids, whole), metadata=shown.metadata, of_the_run=shown.of_the_run)
+        said = rolled.counted() if table == "tt_episode" else {}
         if not rolled.failed:
-            yield dg.Output(rows, table)
+            yield dg.Output(rows, table, metadata=said)
             continue
-        metadata = episode_tables.write(table, rows)
+        metadata = {**episode_tables.write(table, rows), **said}
         yield from landed(step, dg.AssetKey(table), rows.per_cell(list(rows.counts)[-1]), metadata)
     verdicts = [
         (episode.window, f"{episode.strategy} {episode.seed}", verdict)

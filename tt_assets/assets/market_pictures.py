@@ -128,7 +128,7 @@ def score_pictures(view: View, scores: pd.DataFrame) -> Shown:
     bars = view.market.read("tt_prices", view.rows, span[0].date(), span[-1].date())
     coefficients = information_coefficients(rows, bars[["instrument", "timestamp", *BAR_FIELDS]])
     if coefficients["coefficient"].notna().any():
-        shown["information_coefficient"] = picture("Information coefficient", information_plot(coefficients))
+        shown["ic"] = picture("Information coefficient", information_plot(coefficients))
     return view.on_each(shown)
 
 

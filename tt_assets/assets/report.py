@@ -11,23 +11,14 @@ import pandas as pd
 from tt_assets import progress
 from tt_assets.assets.catalog import OWNERS
 from tt_assets.assets.pictures import picture
-from tt_assets.assets.rolling import load_policies
+from tt_assets.assets.rolling import in_force, load_policies
 from tt_assets.assets.spans import episode_panel, trading_config
 from tt_assets.errors import UserError
-from tt_assets.in_force import watchlist_in_force
+from tt_assets.market.watchlist import read_watchlist
 from tt_assets.partitions import INSTRUMENT, Window, traded_partitions
 from tt_assets.settings import Settings
 from tt_assets.storage.market_reader import MarketReader
 from tt_assets.trading.judge import JudgedWindow, Judgement, judge
-
-EPISODES_ROLLED = (
-    dg.AutomationCondition.any_deps_updated()
-    .allow(dg.AssetSelection.assets("tt_episode"))
-    .since(dg.AutomationCondition.newly_requested() | dg.AutomationCondition.newly_updated())
-    & ~dg.AutomationCondition.any_deps_in_progress()
-    & ~dg.AutomationCondition.in_progress()
-).with_label("its episodes were rolled again")
-"""`tt_episode` closes the episodes and is written last, so it alone says that there is something new to judge."""
 
 
 @dg.asset(
@@ -41,34 +32,49 @@ EPISODES_ROLLED = (
     owners=OWNERS,
     description="Agents against baselines out of sample: equity, drawdown, turnover, weights, and what costs do.",
     code_version="1",
-    automation_condition=EPISODES_ROLLED,
 )
 def report(context: dg.AssetExecutionContext, market: MarketReader) -> dg.MaterializeResult:
     """Plots and the table of figures in the asset's page, and one self-contained HTML file."""
     settings = Settings()
     traded = context.partition_key
-    windows = finished_windows(market, traded)
+    windows = finished_windows(market, traded, settings)
     judgement = judged(market, windows, traded, settings)
     weights = market.agent_weights(traded)
     path = report_file(settings, traded)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page(traded, judgement, weights, windows), encoding="utf-8")
-    return dg.MaterializeResult(metadata=shown(judgement, weights, path))
+    return dg.MaterializeResult(metadata={**shown(judgement, weights, path), "seeds_of_agents": seeds_of(windows)})
 
 
-def finished_windows(market: MarketReader, traded: str) -> Mapping[Window, pd.DataFrame]:
-    """The windows of `traded` with finished episodes of agents, and their rows of `tt_policy`, in time order."""
-    rows = market.rolled_policies(traded)
+def finished_windows(market: MarketReader, traded: str, settings: Settings) -> Mapping[Window, pd.DataFrame]:
+    """The windows of `traded` with finished episodes of agents, and their rows of `tt_policy`, in time order.
+
+    Of the seeds in force only, and of those the ones that every window has: TT_SEEDS may have been changed since some
+    of them were trained.
+    """
+    rows = in_force(market.rolled_policies(traded), settings)
     if rows.empty:
         raise UserError(f"No finished episode of {traded}; run `tt train --instruments {traded}` first.")
+    windows_of_seed = rows.groupby("seed")["window_start"].nunique()
+    everywhere = windows_of_seed.index[windows_of_seed == rows["window_start"].nunique()]
+    if everywhere.empty:
+        raise UserError(
+            f"The windows of {traded} have no seed in common; run `tt train --instruments {traded}` over all of them."
+        )
+    rows = rows[rows["seed"].isin(everywhere)]
     by_window = rows.groupby(rows["window_start"].dt.date, sort=True)
     return {Window(cast("date", start), traded): own for start, own in by_window}
+
+
+def seeds_of(windows: Mapping[Window, pd.DataFrame]) -> str:
+    """The seeds of the agents judged, for people."""
+    return ", ".join(map(str, sorted({int(seed) for rows in windows.values() for seed in rows["seed"]})))
 
 
 def judged(market: MarketReader, windows: Mapping[Window, pd.DataFrame], traded: str, settings: Settings) -> Judgement:
     """Agents and baselines rolled anew over `windows` in every scenario of costs and delay, and chained."""
     config = trading_config(settings)
-    symbols = watchlist_in_force(settings).watchlist.members(traded)
+    symbols = read_watchlist(settings.watchlist).members(traded)
     entries = [
         JudgedWindow(
             episode_panel(market, window, symbols, config),
@@ -77,7 +83,11 @@ def judged(market: MarketReader, windows: Mapping[Window, pd.DataFrame], traded:
         )
         for window, rows in windows.items()
     ]
-    return judge(entries, report=lambda done, total, note: progress.tell("report", done, total, note))
+    return judge(
+        entries,
+        baselines=settings.baselines,
+        report=lambda done, total, note: progress.tell("report", done, total, note),
+    )
 
 
 def page(traded: str, judgement: Judgement, weights: pd.DataFrame, windows: Mapping[Window, pd.DataFrame]) -> str:
@@ -85,7 +95,10 @@ def page(traded: str, judgement: Judgement, weights: pd.DataFrame, windows: Mapp
     from tt_assets.report.html import report_html
 
     starts = [window.start for window in windows]
-    notes = [f"{len(starts)} walk-forward windows, {starts[0]} to {max(window.end for window in windows)} (excluded)."]
+    notes = [
+        f"{len(starts)} walk-forward windows, {starts[0]} to {max(window.end for window in windows)} (excluded).",
+        f"Agents of seed {seeds_of(windows)} in each window.",
+    ]
     return report_html(traded, judgement, weights, notes)
 
 
@@ -97,11 +110,11 @@ def shown(judgement: Judgement, weights: pd.DataFrame, path: Path) -> dict[str, 
     from tt_assets.report.verdict import verdict
 
     return {
-        "equity": picture("Net worth out of sample", equity_plot(judgement, SCREEN)),
+        "equity": picture("Net worth out of sample", equity_plot(judgement, SCREEN._replace(height=3.9))),
         "verdict": dg.MetadataValue.md(verdict(judgement)),
-        "drawdown": picture("Drawdown out of sample", drawdown_plot(judgement, SCREEN)),
+        "drawdown": picture("Drawdown out of sample", drawdown_plot(judgement, SCREEN._replace(height=3.9))),
         "weights": picture("Target weights", weights_plot(weights, SCREEN)),
-        "turnover": picture("Turnover and costs", turnover_plot(judgement, SCREEN)),
+        "turnover": picture("Turnover and costs", turnover_plot(judgement, SCREEN._replace(height=5.6))),
         "figures": dg.MetadataValue.md(markdown_table(figures_table(judgement))),
         "html": dg.MetadataValue.path(path),
     }

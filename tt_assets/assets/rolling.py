@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,20 @@ class Rolled:
     episodes: list[RolledEpisode] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
 
+    def counted(self) -> dict[str, int | str]:
+        """What a person should know of all episodes together: which seeds acted, and orders that met no market.
+
+        In a session without a bar or without volume nothing fills and positions are marked at the last close.
+        """
+        configs = [json.loads(episode.record.config_json) for episode in self.episodes]
+        seeds = sorted({episode.seed for episode in self.episodes if episode.strategy == AGENT})
+        return {
+            "episodes": len(self.episodes),
+            "seeds_of_agents": ", ".join(map(str, seeds)) or "none",
+            "orders_not_filled": sum(config["orders_not_filled"] for config in configs),
+            "orders_cut_by_volume": sum(config["orders_cut_by_volume"] for config in configs),
+        }
+
     def whole(self, windows: Sequence[Window]) -> list[Window]:
         """The windows that were rolled."""
         return [window for window in windows if window.key() not in self.failed]
@@ -51,12 +66,12 @@ class Rolled:
 def roll(
     windows: Sequence[Window], policies: pd.DataFrame, watchlist: Watchlist, market: MarketReader, settings: Settings
 ) -> Rolled:
-    """Roll every policy of `windows` (rows of `tt_policy` with `id`) and the baselines over its window.
+    """Roll every policy in force of `windows` (rows of `tt_policy` with `id`) and the baselines over its window.
 
     A window fails as a whole when one of its policies is missing, damaged, or does not fit what the window offers.
     """
     rolled = Rolled()
-    by_window = dict(list(policies.groupby(["window_start", "instrument"], sort=False)))
+    by_window = dict(list(in_force(policies, settings).groupby(["window_start", "instrument"], sort=False)))
     for done, window in enumerate(windows, start=1):
         rows = by_window.get((pd.Timestamp(window.start), window.traded))
         try:
@@ -67,6 +82,14 @@ def roll(
             rolled.failed[window.key()] = str(error)
         progress.tell("episodes", done, len(windows), window.key())
     return rolled
+
+
+def in_force(policies: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+    """The rows of `tt_policy` whose seeds TT_SEEDS asks for: 0, 1, … below it.
+
+    Agents of seeds beyond stay in the table until their window is trained again, and act no more.
+    """
+    return policies[policies["seed"] < settings.seeds]
 
 
 def load_policies(window: Window, rows: pd.DataFrame) -> list[tuple[int, int, TrainedPolicy]]:

@@ -1,7 +1,8 @@
 """What is measured in a process of its own: a command of `tt`, or range runs through the market tables.
 
 `python -m tt_assets.bench.child tt backfill market` is `tt backfill market` without the user's `.env`;
-`… one-run` is one range run over the whole grid, however many cells, and `… single-runs N` is N runs of one cell each.
+`… one-run` is one range run over the whole grid, however many cells, `… single-runs N` is N runs of one cell each, and
+`… ticks N` is N ticks of every sensor.
 """
 
 from __future__ import annotations
@@ -59,6 +60,8 @@ def _do(arguments: list[str]) -> None:
         _one_run()
     elif arguments[0] == "single-runs":
         _single_runs(int(arguments[1]))
+    elif arguments[0] == "ticks":
+        _ticks(int(arguments[1]))
     else:
         sys.exit(f"nothing is called {arguments[0]!r} here")
 
@@ -91,6 +94,35 @@ def _single_runs(count: int) -> None:
         _materialize(instance, Rectangle(day, day, (instrument,), 1))
         seconds.append(time.perf_counter() - began)
     print(json.dumps(seconds[1:]))  # noqa: T201 - the parent reads it
+
+
+def _ticks(count: int) -> None:
+    """Evaluate every sensor that is code of the platform; prints the seconds of each tick by sensor.
+
+    A tick starts from the cursor of the one before, as the daemon has it.
+    """
+    import dagster as dg
+
+    from tt_assets.commands.platform import open_instance, prepare
+
+    prepare()
+    instance = open_instance()
+    from tt_assets.automation import sensors
+    from tt_assets.definitions import defs
+
+    repository = defs.get_repository_def()
+    seconds: dict[str, list[float]] = {}
+    for sensor in sensors:
+        if isinstance(sensor, dg.AutomationConditionSensorDefinition):
+            continue  # Dagster's own code
+        cursor = None
+        for _ in range(count):
+            context = dg.build_sensor_context(instance, cursor=cursor, repository_def=repository)
+            began = time.perf_counter()
+            answer = sensor.evaluate_tick(context)
+            seconds.setdefault(sensor.name, []).append(time.perf_counter() - began)
+            cursor = answer.cursor or cursor
+    print(json.dumps(seconds))  # noqa: T201 - the parent reads it
 
 
 def _materialize(instance: object, rectangle: object) -> None:

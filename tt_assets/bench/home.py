@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +33,7 @@ from tt_assets.storage.embedded import EmbeddedServer
 
 MARKET_SEED = 20_050_103
 FIRST_DAY = date(2005, 1, 3)
+SERVED_WITHIN = 180.0
 KEPT_VARIABLES = ("TT_PG_BIN",)
 """The one setting that says how to run a server rather than which."""
 
@@ -102,6 +105,30 @@ class Home:
         peak = int(peak_file.read_text(encoding="utf-8")) if peak_file.exists() else None
         return Measured(seconds, busy, peak, output)
 
+    @contextmanager
+    def serving(self, settings: Mapping[str, str]) -> Iterator[str]:
+        """`tt up` on a free port while the block runs; yields the address of the UI.
+
+        Raises BenchmarkFailed where it does not come up.
+        """
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        url = f"http://127.0.0.1:{port}"
+        with subprocess.Popen(
+            [sys.executable, "-m", "tt_assets.bench.child", "tt", "up", "--port", str(port)],
+            env=self.environment(settings),
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as owner:
+            try:
+                _wait_until_served(url, owner)
+                yield url
+            finally:
+                owner.terminate()
+
 
 @contextmanager
 def temporary_home() -> Iterator[Home]:
@@ -169,6 +196,17 @@ def write_market(folder: Path, instruments: int, count: int) -> dict[str, str]:
         "TT_START_DATE": f"{days[0]:%Y-%m-%d}",
         "TT_END_DATE": f"{days[-1]:%Y-%m-%d}",
     }
+
+
+def _wait_until_served(url: str, owner: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + SERVED_WITHIN
+    while owner.poll() is None and time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"{url}/server_info", timeout=5):  # noqa: S310 - our own address
+                return
+        except OSError:
+            time.sleep(0.3)
+    raise BenchmarkFailed(f"`tt up` did not serve {url} within {SERVED_WITHIN:.0f} s (exit code {owner.poll()}).")
 
 
 def _wait(process: subprocess.Popen[Any]) -> float | None:

@@ -1,8 +1,8 @@
 """Trading environments of others over the benchmark's bars, each as a step to be timed.
 
 One decision: a peer is optional. Each is imported where it is made and is never needed by the product; the way to get
-one is in `PEERS`. Several accounts are as many environments stepped one after the other, which is what
-Stable-Baselines3's `DummyVecEnv` does, without its own costs.
+one is in `PEERS`, without its dependencies where they would change the platform's. Several accounts are as many
+environments stepped one after the other, which is what Stable-Baselines3's `DummyVecEnv` does, without its own costs.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ TENSORTRADE = Peer("tensortrade", _tensortrade, (1, 10, 50))
 
 PEERS: tuple[Peer, ...] = (
     Peer("gym-anytrading", _anytrading, (1,), "pip install gym-anytrading"),
-    Peer("gym-trading-env", _trading_env, (1,), "pip install gym-trading-env"),
+    Peer("gym-trading-env", _trading_env, (1,), "pip install --no-deps gym-trading-env"),
     Peer("finrl", _finrl, (1, 10, 50), "pip install --no-deps finrl"),
 )
 """Single-asset ones trade the first instrument."""

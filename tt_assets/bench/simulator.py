@@ -11,7 +11,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -57,20 +57,35 @@ class Speed:
     met: bool | None = None
     note: str = ""
 
+    def rounded(self) -> Speed:
+        """With the four digits that a second of measuring is worth."""
+        numbers = {name: value for name, value in asdict(self).items() if isinstance(value, float)}
+        return replace(self, **{name: float(f"{value:.4g}") for name, value in numbers.items()})  # type: ignore[arg-type]
+
 
 def measure(seconds: float = 1.0, *, train: bool = True) -> Iterator[Speed]:
     """Every figure, `seconds` of CPU time for each rate, as they come. `train` adds PPO end to end (about a minute)."""
+    for speed in _figures(seconds, train):
+        yield speed.rounded()
+
+
+def _figures(seconds: float, train: bool) -> Iterator[Speed]:
     base = {instruments: _rate(TENSORTRADE.step(instruments, 1), 1, seconds) for instruments in TENSORTRADE.instruments}
+    for instruments, rate in base.items():
+        yield Speed(TENSORTRADE.name, instruments, 1, rate, 1.0)
     rates = {}
     for instruments, accounts in SHAPES:
         rate = rates[instruments, accounts] = _rate(_simulator(instruments, accounts), accounts, seconds)
         times, aim = rate / base[instruments], TIMES_TENSORTRADE.get((instruments, accounts))
         held: dict[str, Any] = {"aim": f"at least {aim:g} times tensortrade", "met": times >= aim} if aim else {}
         yield Speed("simulator", instruments, accounts, rate, times, **held)
-    for peer in (TENSORTRADE, *PEERS):
+    for peer in PEERS:
         for instruments, accounts in SHAPES:
             if instruments in peer.instruments and accounts in (1, 64):
                 yield _compared(peer, instruments, accounts, rates, base, seconds)
+    for instruments, accounts in SHAPES:
+        if accounts == 64:
+            yield _compared(TENSORTRADE, instruments, accounts, rates, base, seconds)
     if train:
         say("trainings")
         yield _training()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 
@@ -45,7 +45,7 @@ def backfill(
     cells = {(day, name) for day in dates for name in instruments}
     bury_dead_runs(instance)
     free_slots_of_ended_runs(instance)
-    with progress_bar(len(cells) * len(tables), tables) as on_event:
+    with progress_bar(len(cells) * len(tables), tables, among=cells) as on_event:
         return materialize(
             instance, job_named(MARKET_JOB), tables, cells, keys, order, whole_instruments=True, on_event=on_event
         )
@@ -160,9 +160,19 @@ def _date_keys(grid: dg.MultiPartitionsDefinition, instance: dg.DagsterInstance)
     return list(grid.get_partitions_def_for_dimension("date").get_partition_keys(dynamic_partitions_store=instance))
 
 
+def _cell(event: dg.DagsterEvent) -> tuple[str, str]:
+    day, _, instrument = str(event.partition).partition("|")
+    return day, instrument
+
+
 @contextmanager
-def progress_bar(total: int, tables: Sequence[str]) -> Iterator[OnEvent]:
-    """A progress bar over cells × tables, with the pieces of long steps (trainings, rolls) in its words."""
+def progress_bar(
+    total: int, tables: Sequence[str], among: Collection[tuple[str, str]] | None = None
+) -> Iterator[OnEvent]:
+    """A progress bar over cells × tables, with the pieces of long steps (trainings, rolls) in its words.
+
+    With `among` (date key, instrument) cells that a run restates besides are not counted.
+    """
     with Progress(
         TextColumn(f"{{task.description:<{WORDS}}}"),
         BarColumn(),
@@ -182,7 +192,7 @@ def progress_bar(total: int, tables: Sequence[str]) -> Iterator[OnEvent]:
                 raise KeyboardInterrupt  # Dagster has made a failed step of it and would go on with the next chunk
             if event.is_step_start:
                 bars.update(task, description=event.step_key or "")
-            elif event.is_step_materialization:
+            elif event.is_step_materialization and (among is None or _cell(event) in among):
                 bars.advance(task)
 
         def on_piece(stage: str, done: int, of: int, note: str) -> None:

@@ -117,8 +117,10 @@ def serve(
         say(f"The served processes ended by themselves; see {log}.")
         return process.returncode or 1
     finally:
-        say("Stopping.")
-        served.stop(record.token)
+        try:
+            say("Stopping.")
+        finally:  # a terminal that was closed, or a pipe nobody reads, answers with an error
+            served.stop(record.token)
 
 
 def down(settings: Settings) -> str | None:

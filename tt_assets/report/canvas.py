@@ -32,8 +32,11 @@ class Size(NamedTuple):
 PAGE = Size(9.6, 4.2, 150)
 """For the HTML page, which scales its pictures."""
 
-SCREEN = Size(6.0, 3.4, 96)
-"""For an asset's page in the UI, which shows a picture dot by dot in a column of some 580."""
+SCREEN = Size(4.75, 3.1, 96)
+"""For an asset's page in the UI, which shows a picture dot by dot in a column of some 480 on a laptop."""
+
+NARROW = 6.0
+"""Inches below which a figure has its legend beneath it and its axes below each other."""
 
 LONGEST_CLOSURE = pd.Timedelta(days=10)
 """Time between two sessions above which a line is broken: sessions in between were not judged."""
@@ -79,6 +82,17 @@ _STYLE: dict[str, Any] = {
 }
 
 
+_SMALLER: dict[str, Any] = {
+    "axes.labelsize": 8,
+    "axes.titlesize": 9.5,
+    "axes.titlepad": 7,
+    "font.size": 8,
+    "legend.fontsize": 7.5,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+}
+
+
 def png(draw: Callable[..., Figure], *inputs: Any, size: Size = PAGE) -> bytes:
     """The figure that `draw` makes of `inputs`, drawn in the house style, as PNG bytes.
 
@@ -88,7 +102,7 @@ def png(draw: Callable[..., Figure], *inputs: Any, size: Size = PAGE) -> bytes:
     from PIL import Image
 
     drawn, written = io.BytesIO(), io.BytesIO()
-    sized = _STYLE | {"figure.figsize": (size.width, size.height)}
+    sized = _STYLE | {"figure.figsize": (size.width, size.height)} | (_SMALLER if size.width < NARROW else {})
     with style.context(sized, after_reset=True):
         draw(*inputs).savefig(drawn, format="png", dpi=size.dpi, transparent=True)
     with Image.open(drawn) as picture:
@@ -98,13 +112,22 @@ def png(draw: Callable[..., Figure], *inputs: Any, size: Size = PAGE) -> bytes:
 
 
 def new_figure(columns: int = 1) -> tuple[Figure, list[Axes]]:
-    """An empty figure with `columns` axes side by side; labels outside the axes make room for themselves."""
+    """An empty figure with `columns` axes side by side, or below each other where it is narrow.
+
+    Labels outside the axes make room for themselves.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(layout="constrained")
     FigureCanvasAgg(figure)
-    return figure, list(figure.subplots(1, columns, squeeze=False)[0])
+    rows, columns = (columns, 1) if is_narrow(figure) else (1, columns)
+    return figure, list(figure.subplots(rows, columns, squeeze=False).ravel())
+
+
+def is_narrow(figure: Any) -> bool:
+    """Whether there is no room beside the axes."""
+    return bool(figure.get_figwidth() < NARROW)
 
 
 def stacked_figure(heights: Sequence[float]) -> tuple[Figure, list[Axes]]:

@@ -91,9 +91,9 @@ def bars_figure(bars: pd.DataFrame, sessions: pd.DatetimeIndex, instrument: str)
     volumes.set_ylabel("Million\nshares")
     volumes.set_ylim(bottom=0.0)
     prices.set_title(instrument)
-    said = "candles: blue rose, orange fell" if len(shown) <= CANDLES_UP_TO else "closes"
-    missing = f"; {len(gaps)} session{'s' * (len(gaps) > 1)} without a bar shaded" if len(gaps) else ""
-    prices.set_title(f"{said}{missing}", loc="right", fontsize=8.5, fontweight="normal")
+    said = "blue rose, orange fell" if len(shown) <= CANDLES_UP_TO else "closes"
+    missing = f"; shaded: {len(gaps)} without a bar" if len(gaps) else ""
+    prices.set_title(f"{said}{missing}", loc="right", fontsize=7.5, fontweight="normal")
     figure.align_ylabels([prices, volumes])
     return figure
 
@@ -116,12 +116,13 @@ def heat_maps_figure(panels: Mapping[str, pd.DataFrame], title: str, unit: str, 
             axes.set_visible(False)
     for axes, (name, grid) in zip(every.T.ravel(), panels.items(), strict=False):
         _heat_map(axes, name, grid, scale, colours)
-    for axes in every[:-1].ravel():
+    figure.supxlabel(every[0, 0].get_xlabel(), color=INK, fontsize=8)
+    for axes in every.ravel():
         axes.set_xlabel("")
     bar = figure.colorbar(ScalarMappable(scale, colours), ax=list(every.ravel()), fraction=0.025, pad=0.015, aspect=30)
     bar.set_label(unit)
     bar.outline.set_visible(False)  # type: ignore[operator]
-    figure.suptitle(title, x=0.01, ha="left", color=INK, fontsize=11, fontweight="bold")
+    figure.suptitle(title, x=0.01, ha="left", color=INK, fontsize=9.5, fontweight="bold")
     return figure
 
 
@@ -136,11 +137,11 @@ def _heat_map(axes: Axes, name: str, grid: pd.DataFrame, scale: object, colours:
     every = -(-grid.shape[1] // ROWS_NAMED)
     named = np.arange(0, grid.shape[1], every)
     axes.set_yticks(named, [str(grid.columns[place]) for place in named], fontsize=7)
-    session_axis(axes, pd.DatetimeIndex(grid.index), most=4)
+    session_axis(axes, pd.DatetimeIndex(grid.index), most=3)
     axes.tick_params(axis="x", labelsize=7)
     axes.grid(visible=False)
     if name:
-        axes.set_title(name, fontsize=8.5, fontweight="normal", pad=3)
+        axes.set_title(name, fontsize=8, fontweight="normal", pad=3)
 
 
 def columns_of(panels: int) -> int:
@@ -181,6 +182,6 @@ def information_figure(coefficients: pd.DataFrame) -> Figure:
     axes.set_xlabel("Horizon (sessions after the score)")
     axes.set_ylabel("Rank correlation with the return (1)")
     axes.set_title("Information coefficient by horizon")
-    axes.set_title("± two standard errors", loc="right", fontsize=8.5, fontweight="normal")
+    axes.set_title("± two standard errors", loc="right", fontsize=7.5, fontweight="normal")
     axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.2), ncols=min(len(names), 3))
     return figure

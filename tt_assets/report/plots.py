@@ -17,6 +17,7 @@ from tt_assets.report.canvas import (
     Size,
     date_axis,
     held_to_the_end,
+    is_narrow,
     label_beside,
     log_axis,
     new_figure,
@@ -153,7 +154,10 @@ def weights_figure(weights: pd.DataFrame) -> Figure:
     axes.margins(x=0.0, y=0.0)
     axes.set_ylabel("Target weight (% of net worth)")
     axes.set_title("Target weights, as decided at each close")
-    axes.legend(areas[::-1], columns[::-1], loc="center left", bbox_to_anchor=(1.0, 0.5))
+    if is_narrow(figure):
+        axes.legend(areas[::-1], columns[::-1], loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=4)
+    else:
+        axes.legend(areas[::-1], columns[::-1], loc="center left", bbox_to_anchor=(1.0, 0.5))
     date_axis(axes)
     return figure
 
@@ -180,7 +184,7 @@ def _draw_strategies(axes: Axes, bands: pd.DataFrame, judgement: Judgement, figu
     costs would flatten all others; an arrow says where that line has left the plot.
     """
     seeds = {str(name): int(count) for name, count in _configured(judgement, "seeds")}
-    names, ends = [], []
+    names, ends, lines = [], [], []
     for key, rows in bands.groupby("strategy", sort=False):
         name = str(key)
         colour, style = _line(name)
@@ -189,7 +193,7 @@ def _draw_strategies(axes: Axes, bands: pd.DataFrame, judgement: Judgement, figu
         if is_agent and seeds[name] > 1:
             axes.fill_between(drawn.index, drawn["low"], drawn["high"], color=colour, alpha=0.22, linewidth=0, zorder=3)
         width, layer = (2.4, 4) if is_agent else (1.3, 2)
-        axes.plot(
+        lines += axes.plot(
             drawn.index, drawn["median"], color=colour, linestyle=style, linewidth=width, zorder=layer, label=name
         )
         names.append(name)
@@ -200,6 +204,14 @@ def _draw_strategies(axes: Axes, bands: pd.DataFrame, judgement: Judgement, figu
     pad = 0.05 * (highest - lowest) or 0.05
     # On a logarithmic axis a step down of the same width could reach 0.
     axes.set_ylim(lowest * lowest / (lowest + pad) if axes.get_yscale() == "log" else lowest - pad, highest + pad)
+    if is_narrow(axes.figure):
+        labels = [f"{strategy_label(name)}  {figures[name]}" for name in names]
+        legend = axes.legend(lines, labels, loc="upper center", bbox_to_anchor=(0.45, -0.22), ncols=2)
+        if seeds.get(AGENT, 1) > 1:
+            legend.set_title(f"agent: median of {seeds[AGENT]} seeds, band from worst to best")
+            legend.get_title().set_fontsize(7.5)
+            legend.get_title().set_color(AGENT_COLOUR)
+        return
     bottom, top = axes.get_ylim()
     arrows = [" \N{DOWNWARDS ARROW}" if end < bottom else " \N{UPWARDS ARROW}" if end > top else "" for end in ends]
     label_beside(

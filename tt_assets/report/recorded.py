@@ -108,7 +108,7 @@ def learning_figure(curves: Sequence[LearningCurve]) -> Figure:
     every[0].set_title("Learning curve")
     if validated:
         every[1].set_ylabel("Validation reward\n(sum)")
-        every[0].set_title("dot: the checkpoint that was kept", loc="right", fontsize=8.5, fontweight="normal")
+        every[0].set_title("dot: the checkpoint kept", loc="right", fontsize=7.5, fontweight="normal")
     every[-1].set_xlabel("Environment steps of training")
     every[0].legend(loc="best", ncols=min(len(known), 4))
     figure.align_ylabels(every)

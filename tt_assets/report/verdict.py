@@ -1,6 +1,7 @@
 """What the figures say, in one paragraph of plain words.
 
-One decision: the yardstick is equal weight bought and held, what a person would do without an agent. A lead counts as
+One decision: the yardstick is equal weight bought and held, what a person would do without an agent; where it was not
+judged, the first baseline that was. A lead counts as
 evidence only if the bootstrap interval of the agent's Sharpe ratio lies wholly above the yardstick's ratio and the lead
 outlasts every harder scenario that was judged.
 """
@@ -12,13 +13,13 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from tt_assets.report.labels import COVERAGE_TEXT, fixed, percent
+from tt_assets.report.labels import COVERAGE_TEXT, fixed, percent, strategy_label
 from tt_assets.report.scenarios import CONFIGURED, rows_of, scenario_label, scenarios_of
 from tt_assets.trading.judge import AGENT, Judgement, Scenario
 from tt_assets.trading.metrics import SESSIONS_PER_YEAR
 
 YARDSTICK = "equal_weight_hold"
-YARDSTICK_NAME = "equal weight, bought and held"
+YARDSTICK_NAMES = {YARDSTICK: "equal weight, bought and held"}
 
 
 @dataclass(frozen=True)
@@ -51,25 +52,40 @@ def verdict(judgement: Judgement) -> str:
     rows = rows_of(judgement.table, CONFIGURED).set_index("strategy")
     if AGENT not in rows.index:
         return f"No agent was judged: the {len(rows)} strategies shown are baselines, under the same costs and books."
-    races = [_race(judgement, scenario) for scenario in scenarios]
+    yardstick = yardstick_of(rows)
+    if yardstick is None:
+        return "No baseline was judged (TT_BASELINES), so there is nothing to hold the agent against."
+    races = [_race(judgement, scenario, yardstick) for scenario in scenarios]
     base = next(race for race in races if race.scenario == CONFIGURED)
     harder = [race for race in races if race.scenario != CONFIGURED]
     sentences = [
-        _returns(judgement, rows, base),
+        _returns(judgement, rows, base, yardstick),
         _others(rows),
-        _sharpe(rows),
+        _sharpe(rows, yardstick),
         *_harder(base, harder),
-        _conclusion(rows, base, harder),
+        _conclusion(rows, base, harder, yardstick),
     ]
     return " ".join(sentences)
 
 
-def _race(judgement: Judgement, scenario: Scenario) -> _Race:
+def yardstick_of(rows: pd.DataFrame) -> str | None:
+    """The baseline that the agent is held against, of the strategies that index `rows`; None without a baseline."""
+    if YARDSTICK in rows.index:
+        return YARDSTICK
+    return next((str(name) for name in rows.index if name != AGENT), None)
+
+
+def yardstick_name(yardstick: str) -> str:
+    """What the verdict calls it."""
+    return YARDSTICK_NAMES.get(yardstick) or strategy_label(yardstick).lower()
+
+
+def _race(judgement: Judgement, scenario: Scenario, yardstick: str) -> _Race:
     returns = rows_of(judgement.table, scenario).set_index("strategy")["total_return"]
-    return _Race(scenario, float(returns[AGENT]), float(returns[YARDSTICK]))
+    return _Race(scenario, float(returns[AGENT]), float(returns[yardstick]))
 
 
-def _returns(judgement: Judgement, rows: pd.DataFrame, base: _Race) -> str:
+def _returns(judgement: Judgement, rows: pd.DataFrame, base: _Race, yardstick: str) -> str:
     curves = rows_of(judgement.curves, CONFIGURED)
     agents = curves[curves["strategy"] == AGENT]
     first, last = agents["timestamp"].min(), agents["timestamp"].max()
@@ -83,7 +99,7 @@ def _returns(judgement: Judgement, rows: pd.DataFrame, base: _Race) -> str:
         )
     return (
         f"Out of sample over {sessions} sessions, {first:%Y-%m-%d} to {last:%Y-%m-%d}, {who} returned "
-        f"{percent(base.agent, signed=True)} % after costs; {YARDSTICK_NAME}, returned "
+        f"{percent(base.agent, signed=True)} % after costs; {yardstick_name(yardstick)}, returned "
         f"{percent(base.yardstick, signed=True)} %. The agent is {base.standing()}{spread}."
     )
 
@@ -92,26 +108,24 @@ def _others(rows: pd.DataFrame) -> str:
     baselines = rows.drop(index=AGENT)["total_return"]
     better = int((baselines > rows["total_return"][AGENT]).sum())
     count = {0: "None", len(baselines): "All"}.get(better, str(better))
-    return f"{count} of the {len(baselines)} baselines returned more."
+    return f"{count} of the {len(baselines)} baseline{'s' if len(baselines) > 1 else ''} returned more."
 
 
-def _sharpe(rows: pd.DataFrame) -> str:
+def _sharpe(rows: pd.DataFrame, yardstick: str) -> str:
     agent, low, high = (float(rows[name][AGENT]) for name in ("sharpe", "sharpe_low", "sharpe_high"))
-    yardstick = float(rows["sharpe"][YARDSTICK])
+    theirs = float(rows["sharpe"][yardstick])
     if not math.isfinite(agent):
         return "The agent's Sharpe ratio is undefined: its net worth did not vary."
     sentence = f"The agent's Sharpe ratio is {fixed(agent, 2)}"
     if not (math.isfinite(low) and math.isfinite(high)):
         return f"{sentence}; it has no interval, as the net worth of some seed did not vary."
     sentence += f" with a {COVERAGE_TEXT} bootstrap interval of [{fixed(low, 2)}, {fixed(high, 2)}]"
-    if not math.isfinite(yardstick):
+    if not math.isfinite(theirs):
         return f"{sentence}; the yardstick's is undefined."
-    if low <= yardstick <= high:
-        return (
-            f"{sentence}, which includes the yardstick's {fixed(yardstick, 2)}: these sessions do not tell them apart."
-        )
-    place = "above" if low > yardstick else "below"
-    return f"{sentence}, wholly {place} the yardstick's {fixed(yardstick, 2)}."
+    if low <= theirs <= high:
+        return f"{sentence}, which includes the yardstick's {fixed(theirs, 2)}: these sessions do not tell them apart."
+    place = "above" if low > theirs else "below"
+    return f"{sentence}, wholly {place} the yardstick's {fixed(theirs, 2)}."
 
 
 def _harder(base: _Race, harder: list[_Race]) -> list[str]:
@@ -130,12 +144,13 @@ def _harder(base: _Race, harder: list[_Race]) -> list[str]:
     return [f"The lead {'; it '.join(clauses)}."]
 
 
-def _conclusion(rows: pd.DataFrame, base: _Race, harder: list[_Race]) -> str:
+def _conclusion(rows: pd.DataFrame, base: _Race, harder: list[_Race], yardstick: str) -> str:
     sessions = int(rows["sessions"][AGENT])
     if base.lead <= 0.0:
-        return "Nothing here speaks for the agent over holding equal parts."
+        over = "holding equal parts" if yardstick == YARDSTICK else yardstick_name(yardstick)
+        return f"Nothing here speaks for the agent over {over}."
     short = f" {sessions} sessions are less than a year." if sessions < SESSIONS_PER_YEAR else ""
-    above = float(rows["sharpe_low"][AGENT]) > float(rows["sharpe"][YARDSTICK])
+    above = float(rows["sharpe_low"][AGENT]) > float(rows["sharpe"][yardstick])
     if not above:
         return f"A lead without a Sharpe ratio clearly above the yardstick's is not evidence of skill.{short}"
     if not harder:

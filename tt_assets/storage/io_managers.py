@@ -28,7 +28,7 @@ from tt_assets.settings import Settings
 from tt_assets.storage.database import Database
 from tt_assets.storage.episode_store import EpisodeStore, EpisodeSummary
 from tt_assets.storage.partition_cells import Beyond, cells_around, selection_of
-from tt_assets.storage.restated import RESTATED, RESTATEMENTS, Cause, describe, restated_cells
+from tt_assets.storage.restated import RESTATED, RESTATEMENTS, Cause, describe, remedy, restated_cells
 from tt_assets.storage.slice_store import SliceStore
 from tt_assets.storage.slices import Selection
 from tt_assets.tables import TABLES, content_columns
@@ -155,7 +155,7 @@ class SliceIOManager(dg.ConfigurableIOManager):
         if restated:
             metadata[RESTATEMENTS] = words = describe(restated)
             context.log.warning(f"{store.table.name}: {words}")
-            progress.report(words)
+            progress.report(f"{words}. {remedy(restated)}")
         others = {key: per_cell.pop(key) for key in beyond.cells.keys}
         changed = {key: own for key, own in others.items() if key in restated and key in beyond.partitions}
         yield from landed(context.step_context, context.asset_key, changed, metadata)

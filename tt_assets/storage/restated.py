@@ -98,6 +98,13 @@ def describe(restated: Mapping[str, Mapping[str, Any]]) -> str:
     return "; ".join(parts) + (f"; and {more} more instruments" if more > 0 else "")
 
 
+def remedy(restated: Mapping[str, Mapping[str, Any]]) -> str:
+    """One line for people: how what was computed from the old values is brought up to date."""
+    first = min(said["session"] for said in restated.values())
+    again = f"`tt backfill market --from {first}`"
+    return f"What was computed from the old bars is out of date: `tt up` refreshes it, or {again}."
+
+
 def _say(sessions: list[dict[str, Any]], cause: Cause) -> dict[str, Any]:
     said = {**sessions[0], "cause": cause.word, "ratio": cause.ratio, "changed": len(sessions)}
     return said | ({"sessions": sessions[:SESSIONS_SHOWN]} if len(sessions) > 1 else {})

@@ -24,15 +24,20 @@ from tt_assets.trading.trader import Engine, Observation, Trader
 
 
 class Baseline(ABC):
-    """Weights by a fixed rule. `seed` is of use to the one that draws."""
+    """Weights by a fixed rule. `seed` is of use to the one that draws.
+
+    With a `delay` the rule is shown the bars that many sessions late, and the account as it is: what is held needs no
+    bars to be left alone. In the first `delay` sessions nothing is decided.
+    """
 
     name: ClassVar[str]
 
-    def __init__(self, panel: MarketPanel, config: TradingConfig, seed: int = 0) -> None:
+    def __init__(self, panel: MarketPanel, config: TradingConfig, seed: int = 0, delay: int = 0) -> None:
         self.panel = panel
         self.scaler = Scaler.unscaled(panel)
         self.max_leverage = config.max_leverage
         self.seed = seed
+        self.delay = delay
 
     @abstractmethod
     def weights(self, session: int, held: Floats) -> Floats:
@@ -46,9 +51,11 @@ class Baseline(ABC):
         """Why, for one instrument, from figures known at the close of row `session`."""
 
     def act(self, trader: Trader, observation: Observation) -> Floats:
-        """The rule's weights at the trader's session."""
+        """The rule's weights at the trader's session, from bars `delay` sessions before it."""
+        if trader.session - self.delay < self.panel.start:
+            return np.zeros(len(self.panel.instruments))
         held = trader.quantity * self.panel.marks[trader.session] / (trader.net_worth * self.max_leverage)
-        return self.weights(trader.session, held)
+        return self.weights(trader.session - self.delay, held)
 
     def reasons(self, session: int, action: Floats, target: Floats) -> list[str]:
         """A sentence per instrument and one for cash."""
@@ -168,8 +175,8 @@ class Random(Baseline):
 
     name = "random"
 
-    def __init__(self, panel: MarketPanel, config: TradingConfig, seed: int = 0) -> None:
-        super().__init__(panel, config, seed)
+    def __init__(self, panel: MarketPanel, config: TradingConfig, seed: int = 0, delay: int = 0) -> None:
+        super().__init__(panel, config, seed, delay)
         draws = np.random.default_rng(seed).standard_exponential(
             (len(panel.sessions) - panel.start, 1 + len(panel.instruments))
         )
@@ -208,7 +215,6 @@ def baseline_episode(
     config: TradingConfig,
     seed: int = 0,
     engine: Engine = Engine.TENSORTRADE,
-    delay: int = 0,
 ) -> EpisodeRecord:
     """The episode of baseline `name` over the panel's span under `baseline_config(config)`.
 
@@ -217,7 +223,7 @@ def baseline_episode(
     """
     under = baseline_config(config)
     strategy = named(BASELINES, name, "baseline")(panel, under, seed)
-    return roll(strategy, panel, under, engine, delay)
+    return roll(strategy, panel, under, engine)
 
 
 def _normalised(parts: Floats) -> Floats:

@@ -21,6 +21,7 @@ from tt_assets.trading.episode import AgentStrategy, Strategy
 from tt_assets.trading.metrics import SESSIONS_PER_YEAR, max_drawdown, sharpe_ratio
 from tt_assets.trading.panel import Floats, MarketPanel
 from tt_assets.trading.policy import TrainedPolicy
+from tt_assets.trading.registry import named
 from tt_assets.trading.trader import SimulatorTrader
 
 AGENT = "agent"
@@ -101,13 +102,15 @@ class _Chain:
 def judge(
     windows: Sequence[JudgedWindow],
     scenarios: Sequence[Scenario] = SCENARIOS,
+    baselines: Sequence[str] = tuple(BASELINES),
     report: Callable[[int, int, str], None] | None = None,
 ) -> Judgement:
-    """Chain the agents and every baseline over `windows`, in each scenario.
+    """Chain the agents and the `baselines` over `windows`, in each scenario.
 
     Windows are chained by return in the order of their first session: each starts in cash, so the session between two
     windows earns nothing. An account that is stopped stays at its last net worth until its window ends. Raises
-    NothingToJudge without windows, or where windows have different numbers of agents.
+    NothingToJudge without windows, or where windows have different numbers of agents, and ConfigError for an unknown
+    baseline.
     """
     windows = sorted(windows, key=lambda window: window.panel.sessions[window.panel.start])
     counts = {len(window.policies) for window in windows}
@@ -116,7 +119,9 @@ def judge(
         raise NothingToJudge(f"agents per window: {found}; give windows that all have the same number of seeds.")
     seeds = max(counts.pop(), 1)
     contestants = [(AGENT, seed) for seed in range(seeds if windows[0].policies else 0)]
-    contestants += [(name, seed) for name in BASELINES for seed in range(seeds if name == DRAWN else 1)]
+    for name in baselines:
+        named(BASELINES, name, "baseline")
+    contestants += [(name, seed) for name in baselines for seed in range(seeds if name == DRAWN else 1)]
     curves, bands, rows = [], [], []
     for done, scenario in enumerate(scenarios):
         chains: dict[str, list[_Chain]] = {}
@@ -137,7 +142,7 @@ def judge(
 
 
 def _chain(name: str, seed: int, windows: Sequence[JudgedWindow], scenario: Scenario) -> _Chain:
-    runs = [_run(*_entry(name, seed, window, scenario), scenario.delay) for window in windows]
+    runs = [_run_of(name, seed, window, scenario) for window in windows]
     level, wealth = 1.0, []
     for run in runs:
         wealth.append(level * run.growth)
@@ -154,14 +159,14 @@ def _chain(name: str, seed: int, windows: Sequence[JudgedWindow], scenario: Scen
     )
 
 
-def _entry(
-    name: str, seed: int, window: JudgedWindow, scenario: Scenario
-) -> tuple[Strategy, MarketPanel, TradingConfig]:
+def _run_of(name: str, seed: int, window: JudgedWindow, scenario: Scenario) -> _Run:
     config = dataclasses.replace(window.config, cost_multiple=window.config.cost_multiple * scenario.cost_multiple)
     if name == AGENT:
-        return AgentStrategy(window.policies[seed], window.panel, config), window.panel, config
+        agent = AgentStrategy(window.policies[seed], window.panel, config)
+        return _run(agent, window.panel, config, scenario.delay)
     under = baseline_config(config)
-    return BASELINES[name](window.panel, under, seed), window.panel, under
+    # A baseline is late by itself: weights of the past, traded now, would undo what the market did to what it holds.
+    return _run(BASELINES[name](window.panel, under, seed, scenario.delay), window.panel, under, delay=0)
 
 
 def _run(strategy: Strategy, panel: MarketPanel, config: TradingConfig, delay: int) -> _Run:

@@ -39,8 +39,9 @@ class Step:
 
 
 class Simulator:
-    """B accounts trading `panel`. State is public, belongs to the close of each account's `session` and changes in
-    place: copy what is to be kept.
+    """B accounts trading `panel`.
+
+    State is public and belongs to the close of each account's `session`. It changes in place: copy what is to be kept.
 
     session: row of the panel (B). cash, net_worth, peak: USD (B). quantity: shares, positions: USD (B × N).
     target: weights of the last decision (B × N). margin_call: whether shorts are covered next (B).
@@ -125,6 +126,8 @@ class Simulator:
         shorts = self.config.allow_shorts
         if shorts and self.margin_call.any():
             weights = np.where(self.margin_call[:, None], np.maximum(weights, 0.0), weights)
+        # A scheme of the user's own may give any kind of array.
+        weights = np.ascontiguousarray(weights, dtype=np.float64)
         self.wanted, sent = kernels.orders(weights, self.net_worth, self.quantity, decision.per_usd, decision.smallest)
         fills = self._settlement.settle(sent, decision.fill_price, decision.volume, self.cash)
         self.cash = fills.cash

@@ -33,7 +33,6 @@ def multiprocess() -> dg.JobDefinition:
     return _job(dg.multiprocess_executor)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("job", [in_process, multiprocess])
 def test_bars_come_through_the_executor(job, connected, sample_bars, monkeypatch):
     # A step's process loads the definitions again, with the dates this process has.

@@ -1,6 +1,6 @@
 """Every way a gateway goes wrong, through the asset into Postgres: what landed, was retried, failed, and stayed.
 
-GOOG meets the fault, AAPL and IBM do not. May is stored beforehand; the run asks for May and June.
+GOOG meets the fault, AAPL and IBM do not. The end of May is stored beforehand; the run asks for it and for June.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from tt_assets.gateway.calls import Script, no_script
 from tt_assets.market.calendar import sessions
 from tt_assets_tests.assets.ibkr_runs import (
     EVENING,
-    FIRST,
     FRIDAY,
     NOON,
     SYMBOLS,
@@ -36,7 +35,8 @@ from tt_assets_tests.gateway.faults import Bars, Drop, Late, Matches, Outage, Re
 
 __all__ = ["desk"]
 
-MAY, JUNE = between(WORLD, FIRST, "2012-05-31"), between(WORLD, "2012-06-01", FRIDAY)
+FIRST = "2012-05-22"
+MAY = between(WORLD, FIRST, "2012-05-31")
 STORED, WHOLE = rows_of(MAY), rows_of(between(WORLD, FIRST, FRIDAY))
 NEW = [f"{day:%Y-%m-%d}" for day in sessions(pd.Timestamp("2012-06-01").date(), FRIDAY)]
 MIDDLE = "2012-06-06"
@@ -163,7 +163,7 @@ def test_a_fault_costs_what_the_table_says_and_no_stored_row(desk: Desk, name: s
     expected: Rows = {key: row for key, row in WHOLE.items() if key not in fault.lost}
     assert desk.stored() == expected
     assert STORED.items() <= desk.stored().items()
-    assert set(desk.landed(result)) == expected.keys() - _not_written(fault)
+    assert set(desk.landed(result)) == set(expected)
     assert desk.restated(result) == {}
     assert result.success is not bool(fault.lost)
     if fault.lost:
@@ -172,11 +172,6 @@ def test_a_fault_costs_what_the_table_says_and_no_stored_row(desk: Desk, name: s
         assert "\n" not in said
     if fault.asked:
         assert desk.requests("GOOG") == fault.asked
-
-
-def _not_written(fault: Fault) -> set[str]:
-    """Cells that keep their stored row without being materialized: all of an instrument that could not be fetched."""
-    return {key for key in STORED if key.endswith("GOOG")} if fault.lost == EVERY_NEW else set()
 
 
 REFUSED = {

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import re
 from collections.abc import Callable, Iterator
+from datetime import date
 from html import unescape
 
 import dagster as dg
@@ -15,6 +16,11 @@ import pandas as pd
 import pytest
 
 from tt_assets.assets.checks import CHECKS
+from tt_assets.assets.report import finished_windows, seeds_of
+from tt_assets.assets.rolling import roll
+from tt_assets.errors import UserError
+from tt_assets.market.watchlist import read_watchlist
+from tt_assets.partitions import Window
 from tt_assets.settings import Settings
 from tt_assets.storage.io_managers import EpisodeIOManager
 from tt_assets.storage.market_reader import MarketReader
@@ -31,7 +37,7 @@ from tt_assets_tests.assets.sample_window import (
     gaps_of_positions,
     sample_window,
 )
-from tt_assets_tests.dagster_runs import failure_text, query, run_job
+from tt_assets_tests.dagster_runs import failure_text, landed_cells, query, run_job
 
 SEEDS = 2
 QUICK = {"TT_TRAIN_STEPS": "512", "TT_TRAIN_WORKERS": "1", "TT_SEEDS": str(SEEDS)}
@@ -117,6 +123,9 @@ def test_every_check_holds_in_every_episode_of_agents_and_baselines(on_sample):
 def test_a_window_has_an_episode_of_each_agent_and_each_baseline(rolled):
     rows = query(rolled.database, "SELECT strategy, seed, end_time IS NULL FROM tt_episode WHERE instrument = 'sample'")
     assert sorted(rows) == sorted((*who, False) for who in WHO)
+    said = landed_cells(rolled.instance, "tt_episode")[SAMPLE]
+    assert (said["episodes"], said["seeds_of_agents"]) == (len(WHO), "0, 1")
+    assert (said["orders_not_filled"], said["orders_cut_by_volume"]) == (0, 0)
 
 
 def test_a_baseline_has_no_agent_and_an_agent_is_its_own(rolled):
@@ -402,10 +411,24 @@ def run_report(rolled: Rolled, traded: str) -> dg.ExecuteInProcessResult:
     )
 
 
-def test_a_report_shows_plots_figures_and_a_verdict_and_writes_one_file_that_fetches_nothing(rolled):
-    result = run_report(rolled, "sample")
-    assert result.success
-    (event,) = result.asset_materializations_for_node("report")
+@pytest.fixture(scope="module")
+def reported(on_sample) -> tuple[dg.AssetMaterialization, bytes]:
+    """The report of the sample portfolio as a whole: what its page shows, and its file."""
+    rolled, _ = on_sample
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TT_DATABASE_URL", rolled.database.adbc_uri())
+        for name, value in QUICK.items():
+            patch.setenv(name, value)
+        result = run_report(rolled, "sample")
+        assert result.success
+        (event,) = result.asset_materializations_for_node("report")
+        path = Settings().home / "reports" / "sample.html"
+        assert str(event.metadata["html"].value) == str(path)
+        return event, path.read_bytes()
+
+
+def test_a_report_shows_plots_figures_and_a_verdict_and_writes_one_file_that_fetches_nothing(reported):
+    event, written = reported
     assert event.partition == "sample"
     shown = {name: entry.value for name, entry in event.metadata.items()}
     pictures = ("equity", "drawdown", "turnover", "weights")
@@ -424,9 +447,7 @@ def test_a_report_shows_plots_figures_and_a_verdict_and_writes_one_file_that_fet
     # A head, a rule, and agent and six baselines in four scenarios.
     assert len(lines) == 2 + 7 * 4
 
-    path = Settings().home / "reports" / "sample.html"
-    assert str(shown["html"]) == str(path)
-    text = path.read_text(encoding="utf-8")
+    text = written.decode("utf-8")
     assert text.startswith("<!doctype html>")
     assert text.rstrip().endswith("</html>")
     assert shown["verdict"] in unescape(text)
@@ -437,10 +458,9 @@ def test_a_report_shows_plots_figures_and_a_verdict_and_writes_one_file_that_fet
     assert all(source.startswith("data:image/png;base64,") for source in sources)
 
 
-def test_the_report_s_figures_as_configured_are_those_of_the_episodes(rolled):
+def test_the_report_s_figures_as_configured_are_those_of_the_episodes(rolled, reported):
     """One window, so the chained figures of a baseline are those that its episode recorded on the other engine."""
-    result = run_report(rolled, "sample")
-    (event,) = result.asset_materializations_for_node("report")
+    event, _ = reported
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")]
         for line in event.metadata["figures"].value.splitlines()
@@ -463,12 +483,29 @@ def test_the_report_s_figures_as_configured_are_those_of_the_episodes(rolled):
         assert f"{drawdown:.1f}" in as_configured, strategy
 
 
-def test_the_same_episodes_give_the_same_report(rolled):
-    path = Settings().home / "reports" / "sample.html"
+def test_the_same_episodes_give_the_same_report(rolled, reported):
     assert run_report(rolled, "sample").success
-    once = path.read_bytes()
-    assert run_report(rolled, "sample").success
-    assert path.read_bytes() == once
+    assert (Settings().home / "reports" / "sample.html").read_bytes() == reported[1]
+
+
+def test_only_the_seeds_and_baselines_in_force_are_rolled_and_judged(rolled, monkeypatch):
+    monkeypatch.setenv("TT_SEEDS", "1")
+    monkeypatch.setenv("TT_BASELINES", "momentum,random")
+    settings, market = Settings(), MarketReader()
+    window = Window(date.fromisoformat(WINDOW), "sample")
+    policies = market.rolled_policies("sample")
+    assert set(policies["seed"]) == set(range(SEEDS))
+    again = roll([window], policies, read_watchlist(settings.watchlist), market, settings)
+    assert [(e.strategy, e.seed) for e in again.episodes] == [("agent", 0), ("momentum", 0), ("random", 0)]
+    assert again.counted()["seeds_of_agents"] == "0"
+
+    result = run_report(rolled, "sample")
+    (event,) = result.asset_materializations_for_node("report")
+    assert event.metadata["seeds_of_agents"].value == "0"
+    assert "the agent (one seed)" in event.metadata["verdict"].value
+    assert "; momentum, returned" in event.metadata["verdict"].value
+    lines = [line for line in event.metadata["figures"].value.splitlines() if line.startswith("|")]
+    assert len(lines) == 2 + 3 * 4
 
 
 def test_a_report_of_what_was_never_rolled_says_what_to_run(rolled):
@@ -476,3 +513,25 @@ def test_a_report_of_what_was_never_rolled_says_what_to_run(rolled):
     assert not result.success
     assert "No finished episode of IBM; run `tt train --instruments IBM` first." in failure_text(result, "report")
     assert not (Settings().home / "reports" / "IBM.html").exists()
+
+
+def test_a_report_judges_the_seeds_that_every_window_has():
+    class Stored:
+        def __init__(self, **seeds_by_window):
+            rows = [
+                (pd.Timestamp(start.strip("q")), seed) for start, seeds in seeds_by_window.items() for seed in seeds
+            ]
+            self._rows = pd.DataFrame(rows, columns=["window_start", "seed"])
+
+        def rolled_policies(self, traded):
+            return self._rows
+
+    settings = Settings(seeds=3)
+    one = Stored(q20120101=[0, 1, 2, 3], q20120401=[0, 2])
+    windows = finished_windows(one, "sample", settings)
+    assert [list(rows["seed"]) for rows in windows.values()] == [[0, 2], [0, 2]]
+    assert seeds_of(windows) == "0, 2"
+    with pytest.raises(UserError, match="have no seed in common; run `tt train --instruments sample`"):
+        finished_windows(Stored(q20120101=[1], q20120401=[2]), "sample", settings)
+    with pytest.raises(UserError, match="No finished episode of sample"):
+        finished_windows(Stored(q20120101=[7]), "sample", settings)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from pathlib import Path
 
 import pytest
 
-from tt_assets.bench import backfill, io, memory
+from tt_assets.automation import sensors
+from tt_assets.bench import backfill, browser, io, memory, scale
 
 
 @pytest.fixture
@@ -63,3 +65,30 @@ def test_memory_tells_the_peak_of_a_range_run_and_of_a_training(temporary_folder
     assert 50 < range_run["median"] < training["median"]  # torch alone is larger than the whole of the market
     assert range_run["aim"] == "at most 600"
     assert training["aim"] == "at most 800"
+
+
+@pytest.mark.slow
+def test_scale_tells_the_load_every_tick_and_the_pages_or_why_there_are_none(temporary_folder):
+    told = list(scale.measure(scale.Scale(instruments=2, sessions=60, ticks=2, page_rounds=1)))
+    json.dumps(told)
+    assert list(temporary_folder.iterdir()) == []
+    temporary_folder.rmdir()
+    assert told[0]["cells_per_table"] == 120
+    figures = {line["figure"]: line for line in told if "figure" in line}
+    whole = figures["whole load, seconds"]
+    assert whole["seconds_per_1000_cells"] == pytest.approx(whole["median"] / 0.12, rel=0.01)
+    assert whole["met"] is True
+    ticks = {name for name in figures if name.startswith("tick of ")}
+    assert ticks == {f"tick of {sensor.name}, seconds" for sensor in sensors if "automation_cond" not in sensor.name}
+    assert all(figures[name]["rounds"] == 2 for name in ticks)
+    if "pages of the UI, seconds" in figures:
+        with pytest.raises(browser.NoBrowser, match=re.escape(figures["pages of the UI, seconds"]["not_measured"])):
+            browser.find()
+    else:
+        assert {"catalog, seconds", "partition grid of tt_prices, seconds"} <= set(figures)
+
+
+def test_what_is_missing_for_a_browser_is_said_with_the_remedy(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(browser.NoBrowser, match=r"apt-get install chromium"):
+        browser.find()

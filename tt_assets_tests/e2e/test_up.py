@@ -36,6 +36,18 @@ def test_a_signal_ends_webserver_daemon_code_server_and_database(here: Machine, 
     assert told.splitlines()[-1] == "Stopped the embedded server."
 
 
+def test_everything_ends_also_when_nobody_reads_what_up_says(here: Machine) -> None:
+    ui = serve(here, free_port())
+    assert ui.owner.stdout
+    assert ui.owner.stderr
+    ui.owner.stdout.close()
+    ui.owner.stderr.close()
+    ui.owner.send_signal(signal.SIGHUP)
+    ui.owner.wait(timeout=120)
+    assert ui.family() == []
+    assert not EmbeddedServer(here.home).is_running()
+
+
 def test_down_stops_it_and_a_second_down_finds_nothing(here: Machine) -> None:
     ui = serve(here, free_port())
     first = here.tt("down")

@@ -108,3 +108,20 @@ def test_one_seed_and_one_scenario_are_enough(judged_windows):
     assert "the agent (one seed) returned" in text
     assert "range from" not in text
     assert "costs (" not in text
+
+
+def test_without_the_usual_yardstick_the_first_baseline_judged_is_one_and_named(judgement):
+    kept = ("agent", "momentum", "random")
+    text = verdict(only(judgement, kept))
+    momentum = figure(judgement, "momentum", "total_return")
+    assert f"; momentum, returned {100 * momentum:+.1f} %" in text
+    assert "of the 2 baselines returned more." in text
+    assert "equal" not in text
+    assert verdict(only(judgement, ("agent",))).startswith("No baseline was judged (TT_BASELINES)")
+
+
+def only(judgement, strategies):
+    frames = {name: getattr(judgement, name) for name in ("curves", "bands", "table")}
+    return dataclasses.replace(
+        judgement, **{name: frame[frame["strategy"].isin(strategies)] for name, frame in frames.items()}
+    )

@@ -5,7 +5,7 @@ from datetime import datetime
 import pandas as pd
 import pytest
 
-from tt_assets.storage.restated import REVISION, SOURCE_CHANGED, describe, readjusted, restated_cells
+from tt_assets.storage.restated import REVISION, SOURCE_CHANGED, describe, readjusted, remedy, restated_cells
 from tt_assets.storage.slices import Selection
 from tt_assets.tables import TABLES
 
@@ -85,6 +85,7 @@ def test_every_instrument_has_its_own_cause():
     assert len(found) == 6
     words = describe(found)
     assert "A: 3 stored bars changed (readjusted, new prices are 0.25 times the old; 2012-05-23 to 2012-05-25)" in words
+    assert "tt backfill market --from 2012-05-23" in remedy(found)
     assert "B: 3 stored bars changed (source changed; 2012-05-23 to 2012-05-25)" in words
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
 from tt_assets.trading.baselines import baseline_episode
+from tt_assets.trading.batch import TrainingJob, train_many
 from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.episode import roll_episode
 from tt_assets.trading.panel import MarketPanel
 from tt_assets.trading.trader import Engine
-from tt_assets.trading.training import train_policy
 
 TRAINED, TRADED, LOOKBACK = 300, 126, 30
 CONFIG = TradingConfig(
@@ -59,31 +60,42 @@ def growth(record) -> float:
     return math.log(equity.iloc[-1] / equity.iloc[0])
 
 
-def excess(seed_of_market: int, strength: float, seed: int, config: TradingConfig) -> float:
-    """Growth of an agent above that of equal weights, restored at every close under the same costs."""
-    training, traded = market(seed_of_market, strength)
-    policy = train_policy(training, config, seed)
-    equal = baseline_episode("equal_weight_rebalanced", traded, config, engine=Engine.SIMULATOR)
-    return growth(roll_episode(policy, traded, config, Engine.SIMULATOR)) - growth(equal)
+def excesses(cases: Sequence[tuple[int, float, int]], config: TradingConfig) -> list[float]:
+    """Growth of agents above that of equal weights, restored at every close under the same costs.
+
+    A case is the seed of a market, the strength of its signal, and the seed of the agent. Trained two at a time.
+    """
+    markets = [market(seed_of_market, strength) for seed_of_market, strength, _ in cases]
+    jobs = [
+        TrainingJob(str(case), training, config, case[2]) for case, (training, _) in zip(cases, markets, strict=True)
+    ]
+    found = []
+    for result, (_, traded) in zip(train_many(jobs, workers=2), markets, strict=True):
+        assert result.policy is not None, result.error
+        equal = baseline_episode("equal_weight_rebalanced", traded, config, engine=Engine.SIMULATOR)
+        found.append(growth(roll_episode(result.policy, traded, config, Engine.SIMULATOR)) - growth(equal))
+    return found
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["volatility_target", "discrete"])
 def test_most_seeds_find_a_planted_signal_out_of_sample(scheme):
     config = dataclasses.replace(CONFIG, action_scheme=scheme, risk_target=0.02)
-    found = [excess(11, 0.35, seed, config) for seed in range(5)]
+    found = excesses([(11, 0.35, seed) for seed in range(5)], config)
     assert sum(value > 0.05 for value in found) >= 4, found
 
 
 @pytest.mark.slow
 def test_on_pure_noise_agents_do_not_beat_equal_weights_beyond_chance():
     """Eight markets without a signal, two seeds each; the seeds of a market are averaged, markets are independent."""
-    per_market = np.array([np.mean([excess(100 + m, 0.0, seed, NOISE) for seed in range(2)]) for m in range(8)])
+    noise = [(100 + number, 0.0, seed) for number in range(8) for seed in range(2)]
+    planted = [(100 + number, 0.35, 0) for number in range(8)]
+    found = np.array(excesses([*noise, *planted], NOISE))
+    per_market = found[: len(noise)].reshape(8, 2).mean(axis=1)
     # One-sided, 7 degrees of freedom: 1.89 is exceeded by chance in 5 % of such sets of markets.
     assert t_statistic(per_market) < 1.89, per_market
     # What is planted in the same markets is found, so the test above could have failed.
-    planted = np.array([excess(100 + m, 0.35, 0, NOISE) for m in range(8)])
-    assert t_statistic(planted) > 1.89, planted
+    assert t_statistic(found[len(noise) :]) > 1.89, found[len(noise) :]
 
 
 def t_statistic(values: np.ndarray) -> float:

@@ -1,13 +1,16 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tt_assets.trading.baselines import BASELINES, baseline_episode
 from tt_assets.trading.bootstrap import sharpe_interval, stationary_indices
 from tt_assets.trading.episode import roll_episode
+from tt_assets.trading.errors import ConfigError
 from tt_assets.trading.judge import SCENARIOS, JudgedWindow, NothingToJudge, Scenario, judge
 from tt_assets.trading.training import train_policy
+from tt_assets_tests.trading.conftest import wide
 
 QUARTERS = (("2012-07-02", "2012-09-28"), ("2012-10-01", "2012-12-31"))
 
@@ -100,6 +103,34 @@ def test_more_costs_cost_more_and_a_delay_changes_what_is_earned(judgement):
         assert once["costs_paid"] < twice["costs_paid"] < thrice["costs_paid"]
         assert row(judgement, strategy, delay=1)["total_return"] != once["total_return"]
     assert row(judgement, "cash", 3.0)["total_return"] == row(judgement, "cash")["costs_paid"] == 0.0
+
+
+def test_equal_weight_held_and_a_session_late_is_bought_once_a_session_later(judgement, windows, bundled_bars):
+    names = list(windows[0].panel.instruments)
+    opens, closes = (wide(bundled_bars, field)[names] for field in ("open", "close"))
+    level, costs = 1.0, 0.0
+    for window in windows:
+        _, asked, bought, *_, last = pd.DatetimeIndex(window.panel.sessions[window.panel.start :])
+        # Sized at the close after the first, one session late; filled at the open after that, at 5 bps of slippage.
+        wanted = 10_000 / 5 / closes.loc[asked]
+        price = opens.loc[bought] * 1.0005
+        shares = wanted * min(1.0, 10_000 / (wanted * price).sum() / 1.001)
+        paid = (shares * price).sum()
+        costs += (shares * opens.loc[bought]).sum() * 0.0005 / 10_000 + paid * 0.001 / 10_000
+        level *= (10_000 - paid * 1.001 + (shares * closes.loc[last]).sum()) / 10_000
+    figures = row(judgement, "equal_weight_hold", delay=1)
+    assert figures["total_return"] == pytest.approx(level - 1.0, rel=1e-9)
+    assert figures["costs_paid"] == pytest.approx(costs, rel=1e-9)
+    prompt = row(judgement, "equal_weight_hold")
+    assert figures["costs_paid"] == pytest.approx(prompt["costs_paid"], rel=0.02)
+
+
+def test_only_the_baselines_asked_for_are_judged(windows, judgement):
+    judged = judge(windows, [Scenario()], baselines=("momentum", "cash"))
+    assert list(judged.table["strategy"]) == ["agent", "momentum", "cash"]
+    assert row(judged, "momentum") == row(judgement, "momentum")
+    with pytest.raises(ConfigError, match="baseline 'luck' is unknown; known are: cash"):
+        judge(windows, [Scenario()], baselines=("luck",))
 
 
 def test_sharpe_lies_inside_its_interval(judgement):

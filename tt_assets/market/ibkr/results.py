@@ -38,11 +38,15 @@ class IbkrFetched(Fetched):
 
     withheld: tuple[Withheld, ...] = ()
     overlap: Overlap = NOTHING_COMPARED
+    failure: Outcome | None = None
+    """How the request for the missing sessions failed; `bars` are the stored ones then."""
     restated: pd.DataFrame = field(default_factory=no_bars)
 
     @property
     def outcome(self) -> Outcome:
         """As of any source; an answer that lacks sessions it ought to have is BAD_DATA, one too early UNAVAILABLE."""
+        if self.failure is not None:
+            return self.failure
         if self.faults:
             return Outcome.BAD_BARS
         if any(span.outcome is Outcome.BAD_DATA for span in self.withheld):
@@ -93,10 +97,27 @@ def result_of(
         if overlap.reloads_history:
             words = f"{_adjusted(overlap)}, and its history could not be loaded again: {answer.reason}"
             return NotFetched(request, answer.outcome, f"{symbol}: {words}")
-        return NotFetched(request, answer.outcome, answer.reason)
+        return _failed(request, answer, planned, unfinished)
     if overlap.verdict is Verdict.IN_LOTS:
-        return NotFetched(request, Outcome.BAD_BARS, LOTS.format(symbol=symbol))
+        return _failed(request, Failure(Outcome.BAD_BARS, LOTS.format(symbol=symbol)), planned, unfinished)
     return _fetched(request, answer, overlap, stored, planned.listed.get(symbol), unfinished)
+
+
+def _failed(request: BarRequest, failure: Failure, planned: IbkrPlan, unfinished: tuple[Withheld, ...]) -> FetchResult:
+    """What is stored is complete whatever became of the rest; only the sessions that were asked for fail."""
+    bars = _cut(planned.stored.of(request.instrument), request)
+    asked = next(ask for ask in planned.asks if ask.symbol == request.instrument)
+    if bars.empty or bars["timestamp"].isin(asked.needed).all():
+        return NotFetched(request, failure.outcome, failure.reason)
+    return IbkrFetched(
+        request=request,
+        bars=bars[~bars["timestamp"].isin(asked.needed)].reset_index(drop=True),
+        faults=(),
+        listed=planned.listed.get(request.instrument),
+        last=None,
+        withheld=(Withheld(asked.oldest, asked.newest, failure.reason, failure.outcome), *unfinished),
+        failure=failure.outcome,
+    )
 
 
 def _fetched(

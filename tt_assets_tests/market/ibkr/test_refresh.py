@@ -199,6 +199,26 @@ def test_volume_in_lots_is_refused_with_the_setting_to_change(load: Load):
     assert isinstance(done.results[0], IbkrFetched)
 
 
+def test_a_request_that_fails_leaves_what_is_stored_complete(load: Load):
+    script = when(Kind.HISTORY, "B", faults.Refuse(*faults.NO_PERMISSION))
+    done, _ = load(script, bars=WORLD, requests=ask("A", "B"), source={"read_stored": stored(OLD)})
+    result = done.results[1]
+    assert isinstance(result, IbkrFetched)
+    assert result.outcome is Outcome.NOT_PERMITTED
+    pd.testing.assert_frame_equal(result.bars, of(between_days(OLD, FIRST, THURSDAY), "B"), check_exact=True)
+    assert result.by_session().tolist()[-2:] == ["bar", "not_fetched"]
+    assert "may not see its history" in (result.why_withheld(FRIDAY, FRIDAY) or "")
+    assert result.why_withheld(FIRST, THURSDAY) is None
+    assert "not permitted: 1 (B)" in str(done)
+
+
+def test_a_refetch_that_fails_fails_every_session_it_asked_for(load: Load):
+    script = when(Kind.HISTORY, "B", faults.Refuse(*faults.NO_PERMISSION))
+    source = {"read_stored": stored(OLD), "refetch": True}
+    done, _ = load(script, bars=WORLD, requests=ask("B"), source=source)
+    assert isinstance(done.results[0], NotFetched)
+
+
 def test_stored_volume_in_lots_is_loaded_again_in_shares(load: Load):
     lots = OLD.copy()
     lots["volume"] = (lots["volume"] / 100).round()
