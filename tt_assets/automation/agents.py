@@ -18,7 +18,7 @@ import numpy as np
 from tt_assets.assets.grids import WINDOWS
 from tt_assets.assets.spans import trading_config
 from tt_assets.automation.cells import Cells, Mask, read_cells
-from tt_assets.automation.jobs import AGENTS_JOB
+from tt_assets.automation.jobs import AGENTS_JOB, ROLL_JOB
 from tt_assets.automation.market import MarketState
 from tt_assets.automation.requests import range_requests
 from tt_assets.automation.tries import SOURCE_TAG, Tries, tries_of
@@ -97,7 +97,7 @@ def requests(state: AgentState) -> list[dg.RunRequest]:
     latest = state.market.source.latest
     return [
         *range_requests(
-            AGENTS_JOB,
+            ROLL_JOB,
             {tuple(EPISODE_TABLES): roll},
             priority=ROLL_PRIORITY,
             reason=f"sessions up to {latest}",

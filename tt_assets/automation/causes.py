@@ -16,6 +16,7 @@ import numpy as np
 from dagster._core.storage.dagster_run import RunsFilter
 
 from tt_assets.automation.cells import Axes, Mask
+from tt_assets.automation.failures import failure_reasons
 from tt_assets.automation.market import PRICES, MarketState
 from tt_assets.market.calendar import is_session
 from tt_assets.rectangles import rectangles
@@ -89,7 +90,7 @@ def causes_of_prices(state: MarketState, held: Mask) -> dict[Cause, Mask]:
 
 def gaps_of(instance: dg.DagsterInstance, state: MarketState, database: Database) -> list[Gap]:
     """Every gap of the market tables with its cause, in the order of tables, instruments and dates."""
-    reasons = failure_reasons(instance)
+    reasons = reasons_told(instance)
     found: list[Gap] = []
     for table in MARKET_TABLES:
         if table == PRICES:
@@ -118,17 +119,16 @@ def cause_of(state: MarketState, held: Mask, day: date, instrument: str) -> Caus
     return next((cause for cause, cells in causes_of_prices(state, held).items() if cells[place]), None)
 
 
-def failure_reasons(instance: dg.DagsterInstance) -> dict[str, dict[str, str]]:
+def reasons_told(instance: dg.DagsterInstance) -> dict[str, dict[str, str]]:
     """Table → partition key → why it failed, as the latest failed runs told it."""
     found: dict[str, dict[str, str]] = {}
     for run in instance.get_runs(RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]), limit=RUNS_READ):
         for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE):
             event = entry.dagster_event
-            if event is None or not event.step_key or event.step_failure_data.user_failure_data is None:
-                continue
-            told = event.step_failure_data.user_failure_data.metadata.get("failed_partitions")
-            for key, reason in dict(told.value).items() if told is not None else ():  # type: ignore[arg-type]
-                found.setdefault(event.step_key, {}).setdefault(key, str(reason))
+            if event is not None and event.step_key:
+                reasons, _ = failure_reasons(event)
+                for key, reason in reasons.items():
+                    found.setdefault(event.step_key, {}).setdefault(key, reason)
     return found
 
 

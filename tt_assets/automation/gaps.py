@@ -7,6 +7,8 @@ vendor who is late, so a live source is asked again, while a file says so itself
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import dagster as dg
 import numpy as np
 
@@ -51,15 +53,15 @@ def open_gaps(state: MarketState, table: str) -> Mask:
     return state.wished & (~own.done | own.failed) & ~own.in_flight & ~first
 
 
-def absent_bars(state: MarketState, held: Mask) -> Mask:
-    """The landed cells of a live source, since the listing of their instrument, that hold no bar.
+def absent_bars(state: MarketState, held: Callable[[], Mask]) -> Mask:
+    """The landed cells of a live source, since the listing of their instrument, that are not among those `held` gives.
 
     Empty for a file, which is compared as a whole whenever it changes, and for months, which hold many sessions.
     """
     if state.settings.price_source is PriceSourceName.FILE or state.settings.date_grain is not DateGrain.SESSION:
         return state.axes.none()
-    own = state.cells[PRICES]
-    return state.wished & own.done & ~own.in_flight & np.maximum.accumulate(held, axis=0) & ~held
+    own, bars = state.cells[PRICES], held()
+    return state.wished & own.done & ~own.in_flight & np.maximum.accumulate(bars, axis=0) & ~bars
 
 
 def in_words(state: MarketState, absent: Mask) -> str:

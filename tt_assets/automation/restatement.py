@@ -20,7 +20,7 @@ from tt_assets.assets.signals import SIGNALS
 from tt_assets.assets.spans import trading_config
 from tt_assets.automation.agents import AgentState
 from tt_assets.automation.cells import Mask
-from tt_assets.automation.jobs import AGENTS_JOB, MARKET_JOB
+from tt_assets.automation.jobs import MARKET_JOB, ROLL_JOB
 from tt_assets.automation.market import FEATURES_TABLE, PRICES, SCORES, MarketState
 from tt_assets.automation.requests import range_requests
 from tt_assets.automation.restated_bars import (
@@ -204,7 +204,7 @@ def requests(lineage: Lineage, memory: Memory) -> tuple[list[dg.RunRequest], Mem
     tags = {SOURCE_TAG: market.source.fingerprint}
     return [
         *range_requests(MARKET_JOB, plans, market.axes, tags=tags, **shared),  # type: ignore[arg-type]
-        *range_requests(AGENTS_JOB, {tuple(EPISODE_TABLES): rolled}, windows, tags=tags, **shared),  # type: ignore[arg-type]
+        *range_requests(ROLL_JOB, {tuple(EPISODE_TABLES): rolled}, windows, tags=tags, **shared),  # type: ignore[arg-type]
     ], replace(memory, pending=tuple(kept))
 
 

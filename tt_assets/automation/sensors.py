@@ -14,7 +14,7 @@ from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES, RunsFilter
 from tt_assets.assets.grids import settings as at_load
 from tt_assets.automation import agents, bars_file, gaps, restatement, sessions, watchlist
 from tt_assets.automation.causes import bars_held
-from tt_assets.automation.jobs import AGENTS_JOB, MARKET_JOB, jobs
+from tt_assets.automation.jobs import AGENTS_JOB, MARKET_JOB, ROLL_JOB, jobs
 from tt_assets.automation.market import MarketState, read_market
 from tt_assets.automation.requests import said
 from tt_assets.automation.restated_bars import Memory
@@ -86,6 +86,7 @@ def session_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.
 
 @_sensor(
     agents.AGENTS,
+    ROLL_JOB,
     AGENTS_JOB,
     description="Rolls windows again as their sessions come, and trains the agents of a new window.",
 )
@@ -107,7 +108,7 @@ def gap_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.Skip
     """Ask again for what did not land."""
     state = read_market(context.instance)
     running = context.instance.get_runs_count(RunsFilter(tags={SENSOR_TAG: gaps.GAPS}, statuses=NOT_FINISHED_STATUSES))
-    absent = gaps.absent_bars(state, bars_held(state.axes, Database.from_settings(state.settings)))
+    absent = gaps.absent_bars(state, lambda: bars_held(state.axes, Database.from_settings(state.settings)))
     return _answer(context, gaps.gaps(state, absent, running), state, gaps.in_words(state, absent))
 
 
@@ -130,7 +131,7 @@ def bars_file_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | d
 @_sensor(
     restatement.RESTATEMENT,
     MARKET_JOB,
-    AGENTS_JOB,
+    ROLL_JOB,
     description="What was computed from a bar that has changed since: features, then signals, then episodes.",
 )
 def restatement_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:

@@ -9,6 +9,7 @@ import dagster as dg
 import numpy as np
 import pytest
 
+from tt_assets.automation import MARKET_JOB
 from tt_assets.automation.causes import Cause, Gap, cause_of, causes_of_prices, gaps_of
 from tt_assets.automation.cells import TableCells
 from tt_assets.automation.gaps import absent_bars, gaps
@@ -61,11 +62,11 @@ def test_only_a_live_source_is_asked_again_for_a_bar_it_did_not_have(axes, tmp_p
     held[12, 1] = False
     held[28:, 1] = False
     live = state_of(axes, tmp_path, landed(axes), price_source="ibkr")
-    absent = absent_bars(live, held)
+    absent = absent_bars(live, lambda: held)
     # Not what lies before the listing; what comes after the last bar may be a vendor who is late.
     assert axes.pairs(absent) == {(axes.dates[row], "BB") for row in (12, 28, 29)}
     assert asked(gaps(live, absent, 0), axes) == sorted((PRICES, axes.dates[row], "BB") for row in (12, 28, 29))
-    assert not absent_bars(state_of(axes, tmp_path, landed(axes)), held).any()
+    assert not absent_bars(state_of(axes, tmp_path, landed(axes)), lambda: held).any()
 
 
 def test_an_absent_bar_is_given_up_after_the_tries_of_the_settings(axes, tmp_path):
@@ -75,7 +76,7 @@ def test_an_absent_bar_is_given_up_after_the_tries_of_the_settings(axes, tmp_pat
     counts[12, 1] = 2
     for tries, again in ((3, True), (2, False)):
         live = state_of(axes, tmp_path, landed(axes), {PRICES: counts}, price_source="ibkr", gap_tries=tries)
-        assert bool(gaps(live, absent_bars(live, held), 0)) is again
+        assert bool(gaps(live, absent_bars(live, lambda: held), 0)) is again
 
 
 def test_a_failed_cell_is_listed_with_the_reason_its_run_gave_and_then_as_given_up(
@@ -110,7 +111,7 @@ def test_a_failed_cell_is_listed_with_the_reason_its_run_gave_and_then_as_given_
         "tt/source": state.source.fingerprint,
     }
     for _ in range(2):
-        recorded_run(postgres_instance, "market_history", tags, dg.DagsterRunStatus.FAILURE, [PRICES])
+        recorded_run(postgres_instance, MARKET_JOB, tags, dg.DagsterRunStatus.FAILURE, [PRICES])
     given_up = [gap for gap in gaps_of(postgres_instance, read_market(postgres_instance), connected) if gap.tries]
     assert [(gap.cause, gap.tries, gap.next_try) for gap in given_up] == [(Cause.FAILED, 2, None)]
     assert given_up[0].reason.startswith("given up after 2 tries: ")
