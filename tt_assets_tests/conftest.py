@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import hypothesis
 import pandas as pd
 import psycopg
 import pytest
@@ -20,6 +21,10 @@ from tt_assets.storage import schema
 from tt_assets.storage.database import Database
 from tt_assets.storage.embedded import EmbeddedServer
 from tt_assets.tables import TABLES
+
+# How long an example takes is the machine's affair; speed is measured by `tt bench`.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 _pg_bin = os.environ.get("TT_PG_BIN")  # the whole test session on other programs: TT_PG_BIN=… pytest
 PG_BIN = Path(_pg_bin) if _pg_bin else None

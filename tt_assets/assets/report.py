@@ -14,11 +14,20 @@ from tt_assets.assets.pictures import picture
 from tt_assets.assets.rolling import in_force, load_policies
 from tt_assets.assets.spans import episode_panel, trading_config
 from tt_assets.errors import UserError
-from tt_assets.market.watchlist import read_watchlist
+from tt_assets.in_force import watchlist_in_force
 from tt_assets.partitions import INSTRUMENT, Window, traded_partitions
 from tt_assets.settings import Settings
 from tt_assets.storage.market_reader import MarketReader
 from tt_assets.trading.judge import JudgedWindow, Judgement, judge
+
+EPISODES_ROLLED = (
+    dg.AutomationCondition.any_deps_updated()
+    .allow(dg.AssetSelection.assets("tt_episode"))
+    .since(dg.AutomationCondition.newly_requested() | dg.AutomationCondition.newly_updated())
+    & ~dg.AutomationCondition.any_deps_in_progress()
+    & ~dg.AutomationCondition.in_progress()
+).with_label("its episodes were rolled again")
+"""`tt_episode` closes the episodes and is written last, so it alone says that there is something new to judge."""
 
 
 @dg.asset(
@@ -32,6 +41,7 @@ from tt_assets.trading.judge import JudgedWindow, Judgement, judge
     owners=OWNERS,
     description="Agents against baselines out of sample: equity, drawdown, turnover, weights, and what costs do.",
     code_version="1",
+    automation_condition=EPISODES_ROLLED,
 )
 def report(context: dg.AssetExecutionContext, market: MarketReader) -> dg.MaterializeResult:
     """Plots and the table of figures in the asset's page, and one self-contained HTML file."""
@@ -74,7 +84,7 @@ def seeds_of(windows: Mapping[Window, pd.DataFrame]) -> str:
 def judged(market: MarketReader, windows: Mapping[Window, pd.DataFrame], traded: str, settings: Settings) -> Judgement:
     """Agents and baselines rolled anew over `windows` in every scenario of costs and delay, and chained."""
     config = trading_config(settings)
-    symbols = read_watchlist(settings.watchlist).members(traded)
+    symbols = watchlist_in_force(settings).watchlist.members(traded)
     entries = [
         JudgedWindow(
             episode_panel(market, window, symbols, config),

@@ -10,6 +10,7 @@ import dagster as dg
 import numpy as np
 
 from tt_assets.automation.cells import Mask
+from tt_assets.automation.gaps import open_gaps
 from tt_assets.automation.jobs import MARKET_JOB
 from tt_assets.automation.market import FEATURES_TABLE, PRICES, SCORES, MarketState, plan
 from tt_assets.automation.requests import range_requests
@@ -27,6 +28,9 @@ def new_sessions(state: MarketState, covered: str | None = None) -> list[dg.RunR
     say which of the months that have landed have gained sessions since.
     """
     new, features, scores = (_first(state, table) for table in (PRICES, FEATURES_TABLE, SCORES))
+    # The gap sensor makes a feature that failed together with its score.
+    tried = state.tries[FEATURES_TABLE].count
+    scores &= ~(open_gaps(state, FEATURES_TABLE) & (tried < state.settings.gap_tries))
     plans = plan(state, new & ~state.unknown[None, :], state.axes.none(), features, scores)
     grown = _grown(state, covered)
     if grown.any():

@@ -14,11 +14,12 @@ def _job(executor: dg.ExecutorDefinition) -> dg.JobDefinition:
     from tt_assets.assets.prices import tt_prices
     from tt_assets.assets.sources import PriceSourceResource
     from tt_assets.storage.io_managers import SliceIOManager
+    from tt_assets.storage.market_reader import MarketReader
 
     definitions = dg.Definitions(
         assets=[tt_prices],
         jobs=[dg.define_asset_job("prices", selection=["tt_prices"], executor_def=executor)],
-        resources={"slices": SliceIOManager(), "price_source": PriceSourceResource()},
+        resources={"slices": SliceIOManager(), "price_source": PriceSourceResource(), "market": MarketReader()},
     )
     return definitions.resolve_job_def("prices")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tt_assets.automation.cells import TableCells
@@ -156,6 +156,7 @@ def test_gaps_never_crowd_out_other_runs(tmp_path):
     assert gaps(state, axes.none(), 10) == []
 
 
+@example(seed=481)  # a feature that landed and failed since, behind the last score
 @given(seed=st.integers(0, 10_000))
 @quick
 def test_no_cell_is_asked_for_twice_in_flight_before_its_inputs_or_by_two_sensors(seed):
