@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
@@ -19,6 +20,7 @@ from pydantic import ValidationError
 
 from tt_assets.commands.db_group import db
 from tt_assets.commands.mistakes import describe_setting, describe_usage
+from tt_assets.commands.own_modules import find_own_modules
 from tt_assets.commands.printing import as_json, err, out, print_json, say, show
 from tt_assets.commands.watchlist_group import watchlist
 from tt_assets.errors import UserError
@@ -63,6 +65,8 @@ def _fail(message: str) -> None:
 def commands() -> None:
     """Daily bars to trained and judged portfolio agents, as Dagster assets in Postgres."""
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    with suppress(ValidationError):  # the command itself says which setting is wrong; its help needs none
+        find_own_modules(Settings())
 
 
 @commands.command(short_help="Fill all thirteen tables from the bars at hand.")

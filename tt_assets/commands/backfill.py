@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tt_assets import progress
 from tt_assets.automation.bulk import OnEvent, Outcome, materialize
-from tt_assets.commands.platform import INSTRUMENTS, TRADED, Platform, find_own_modules
+from tt_assets.commands.platform import INSTRUMENTS, TRADED, Platform
 from tt_assets.commands.pools import free_slots_of_ended_runs, refuse_held
 from tt_assets.commands.runs import job_named
 from tt_assets.commands.selection import Span, date_keys
@@ -117,7 +117,6 @@ def check_bars(settings: Settings) -> None:
 
 def check_trading(settings: Settings) -> None:
     """Raise a `UserError` for a scheme that is unknown or trading settings that contradict each other."""
-    find_own_modules(settings)
     from tt_assets.assets.spans import trading_config
     from tt_assets.trading.baselines import BASELINES
     from tt_assets.trading.costs import cost_model

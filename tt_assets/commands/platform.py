@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tt_assets.commands import in_use
+from tt_assets.commands.own_modules import find_own_modules, python_path
 from tt_assets.errors import UserError
 from tt_assets.market.watchlist import Watchlist, read_watchlist
 from tt_assets.settings import Settings, shared_file
@@ -47,28 +47,8 @@ def environment(settings: Settings, database: Database) -> Mapping[str, str]:
         "DAGSTER_EVENT_BATCH_SIZE": "1000",
         "DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS": "1",
         "TT_HOME": str(settings.home),
-        "PYTHONPATH": os.pathsep.join(_python_path(settings)),
+        "PYTHONPATH": os.pathsep.join(python_path(settings)),
     }
-
-
-def find_own_modules(settings: Settings) -> None:
-    """Let this process import the user's modules of features and signals from the folder it was started in.
-
-    A console script has its own folder at the head of `sys.path`, where `python -m` has the current one.
-    """
-    for folder in _python_path(settings):
-        if folder not in sys.path:
-            sys.path.append(folder)
-
-
-def _python_path(settings: Settings) -> list[str]:
-    given = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
-    own = [os.getcwd()] if _own_modules(settings) else []  # noqa: PTH109 - as given
-    return [*given, *(folder for folder in own if folder not in given)]
-
-
-def _own_modules(settings: Settings) -> tuple[str, ...]:
-    return (*settings.feature_modules, *settings.signal_modules, *settings.trading_modules)
 
 
 def prepare(settings: Settings | None = None, *, sync: bool = True) -> Platform:

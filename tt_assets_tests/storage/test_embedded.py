@@ -53,6 +53,7 @@ def server(server_home: Path, cluster: Path) -> EmbeddedServer:
     server_home.mkdir()
     subprocess.run(["cp", "-a", str(cluster), str(server_home / "pgdata")], check=True)
     server = EmbeddedServer(server_home, PG_BIN)
+    server.log.unlink(missing_ok=True)  # it tells of the starts of the cluster that was copied
     server.ensure()
     return server
 
