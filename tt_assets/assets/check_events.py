@@ -13,6 +13,8 @@ from itertools import batched
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.data_version import extract_data_version_from_entry
+from dagster._core.execution.context.data_version_cache import InputAssetVersionInfo
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 ASKED_AT_ONCE = 1_000
@@ -54,6 +56,27 @@ def report_partitions(
         mended += [holding[partition] for partition in _failed_before(instance, key, holding)]
     for evaluation in (*mended, *failing):
         _report(instance, run, asset, evaluation)
+
+
+def target_latest(context: dg.AssetCheckExecutionContext, asset: str) -> None:
+    """Have the evaluations of a check op of `asset` name its latest materialization as what they judged.
+
+    Dagster does the same in a range run, after a list of every partition there is, which takes a second for 40,000
+    cells, in each op. What it would look up is put where it looks first.
+    """
+    key = dg.AssetKey(asset)
+    (record,) = context.instance.get_asset_records([key]) or (None,)
+    latest = record.asset_entry.last_materialization_record if record else None
+    if latest is None:
+        return
+    known = context.op_execution_context._step_execution_context._data_version_cache.input_asset_version_info
+    known[key] = InputAssetVersionInfo(
+        storage_id=latest.storage_id,
+        event_type=dg.DagsterEventType.ASSET_MATERIALIZATION,
+        data_version=extract_data_version_from_entry(latest.event_log_entry),
+        run_id=latest.run_id,
+        timestamp=latest.timestamp,
+    )
 
 
 def _failed_before(instance: dg.DagsterInstance, check: dg.AssetCheckKey, partitions: Iterable[str]) -> Iterator[str]:

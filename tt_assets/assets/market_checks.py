@@ -15,7 +15,7 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from tt_assets.assets.check_events import PartitionEvaluation, report_partitions
+from tt_assets.assets.check_events import PartitionEvaluation, report_partitions, target_latest
 from tt_assets.assets.coverage import as_markdown, coverage, latest_session
 from tt_assets.assets.features import FEATURES
 from tt_assets.assets.grids import MARKET
@@ -213,6 +213,7 @@ def check_op(table: str) -> dg.AssetChecksDefinition:
     def checks(context: dg.AssetCheckExecutionContext, market: MarketReader) -> Iterator[dg.AssetCheckResult]:
         chosen = [check for check in CHECKS[table] if check.spec.key in context.selected_asset_check_keys]
         selection = selection_of(MARKET, partitions_judged(context.run, context.instance))
+        target_latest(context, table)
         yield from evaluated(chosen, selection, market, context.instance, context.run)
 
     return checks

@@ -71,6 +71,44 @@ def test_a_range_run_judges_its_partitions_and_says_each_check_once(dagster_inst
     assert text(found["no_look_ahead", None], "sampled_sessions").startswith("2012-05-14, ")
 
 
+def targets(instance: dg.DagsterInstance, run_id: str) -> dict[str, tuple[str, int]]:
+    """Check → the run and the storage id of the materialization that its evaluation judged."""
+    found = evaluations(instance, run_id).values()
+    return {
+        one.check_name: (one.target_materialization_data.run_id, one.target_materialization_data.storage_id)
+        for one in found
+    }
+
+
+def test_an_evaluation_names_the_materialization_that_dagster_would_without_listing_the_grid(
+    dagster_instance, connected, monkeypatch
+):
+    from dagster._core.definitions.partitions.subset.all import AllPartitionsSubset
+
+    from tt_assets.assets import market_checks
+
+    listed = []
+    own = AllPartitionsSubset.get_partition_keys
+    monkeypatch.setattr(
+        AllPartitionsSubset, "get_partition_keys", lambda self, *given: listed.append(self) or own(self, *given)
+    )
+    run = run_job(dagster_instance, MARKET, "2012-06-08|AAPL", "2012-06-08|GOOG").run_id
+    assert listed == []
+    ours = targets(dagster_instance, run)
+    assert ours.keys() == {check.spec.name for checks in CHECKS.values() for check in checks}
+    for table in MARKET:
+        (latest,) = dagster_instance.fetch_materializations(dg.AssetKey(table), limit=1).records
+        assert {ours[check.spec.name] for check in CHECKS[table]} == {(run, latest.storage_id)}
+
+    monkeypatch.setattr(market_checks, "target_latest", lambda context, table: None)
+    again = run_job(dagster_instance, MARKET, "2012-06-08|AAPL", "2012-06-08|GOOG").run_id
+    assert listed  # the day Dagster lists nothing by itself, `target_latest` may go
+    dagsters = targets(dagster_instance, again)
+    for table in MARKET:
+        (latest,) = dagster_instance.fetch_materializations(dg.AssetKey(table), limit=1).records
+        assert {dagsters[check.spec.name] for check in CHECKS[table]} == {(again, latest.storage_id)}
+
+
 def test_a_bad_bar_stops_the_features_and_names_its_partition_until_it_is_mended(dagster_instance, connected):
     with connected.connect() as connection:
         connection.execute(
