@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
+from tt_assets.assets.episode_checks import episode_checks
 from tt_assets.assets.episodes import episodes
 from tt_assets.assets.features import tt_features
 from tt_assets.assets.market_checks import market_checks
@@ -20,7 +21,7 @@ episode_tables = EpisodeIOManager()
 
 defs = dg.Definitions(
     assets=[tt_prices, tt_features, tt_signal_scores, tt_policy, episodes, report],
-    asset_checks=market_checks,
+    asset_checks=[*market_checks, episode_checks],
     jobs=jobs,
     schedules=schedules,
     sensors=sensors,

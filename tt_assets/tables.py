@@ -324,6 +324,9 @@ MARKET_TABLES: tuple[str, ...] = ("tt_prices", "tt_features", "tt_signal_scores"
 EPISODE_TABLES: tuple[str, ...] = tuple(name for name, table in TABLES.items() if table.info["layer"] is Layer.EPISODES)
 """The nine that record an episode, parents before children."""
 
+HAND = "hand"
+"""`tt_episode.strategy` of the episodes that people write row by row."""
+
 
 def key_columns(table: Table) -> tuple[str, ...]:
     """The columns that identify a row by content: those of the table's unique constraint, in its order."""

@@ -9,7 +9,7 @@ import sys
 import dagster as dg
 import pytest
 
-from tt_assets.assets.checks import CHECKS
+from tt_assets.assets.episode_checks import STORED
 from tt_assets.automation import AGENTS_JOB, MARKET_JOB, REPORT_JOB
 from tt_assets.definitions import defs
 from tt_assets.partitions import traded_partitions
@@ -140,6 +140,7 @@ def test_training_waits_in_its_pool():
 
 
 CHECKED = {
+    "finished",
     "books_balance",
     "cash_follows_orders",
     "fills_change_holdings",
@@ -153,10 +154,10 @@ CHECKED = {
 }
 
 
-def test_ten_checks_guard_every_episode_and_each_of_them_blocks():
+def test_eleven_checks_guard_every_episode_and_each_of_them_blocks():
     found = {key: graph().get(key) for key in graph().asset_check_keys}
     on_episodes = {key.name: node for key, node in found.items() if key.asset_key == dg.AssetKey("tt_episode")}
-    assert set(on_episodes) == CHECKED == set(CHECKS)
+    assert set(on_episodes) == CHECKED == set(STORED)
     assert all(node.blocking for node in on_episodes.values())
     assert all(node.description for node in on_episodes.values())
 

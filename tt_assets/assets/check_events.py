@@ -7,7 +7,7 @@ that always held has none, so the number of events follows the failures and not 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import batched
 from typing import Any
@@ -56,6 +56,15 @@ def report_partitions(
         mended += [holding[partition] for partition in _failed_before(instance, key, holding)]
     for evaluation in (*mended, *failing):
         _report(instance, run, asset, evaluation)
+
+
+def partitions_of(
+    run: dg.DagsterRun, instance: dg.DagsterInstance, grid: dg.PartitionsDefinition
+) -> Sequence[str] | None:
+    """Partitions of `grid` that `run` is over; None where it names none, which means all of them."""
+    with dg.partition_loading_context(dynamic_partitions_store=instance):
+        subset = run.get_resolved_partitions_subset_for_events(grid)
+        return list(subset.get_partition_keys()) if subset else None
 
 
 def target_latest(context: dg.AssetCheckExecutionContext, asset: str) -> None:

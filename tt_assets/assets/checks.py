@@ -1,23 +1,21 @@
-"""What must hold of every episode, as Dagster asset checks on `tt_episode`.
+"""What must hold of an episode, and whether it does.
 
-One decision: the checks of `trading.checks` run on what was recorded, before a reader can see the episode as finished,
-and a failing one blocks what lies downstream. They say which partition, which strategy and how far off.
+One decision: the same ten checks are made twice. When an episode is rolled they decide whether it is closed, so that a
+reader never sees one that lies as finished; and `episode_checks` makes them of the rows that are stored, whenever
+somebody asks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import dagster as dg
 import pandas as pd
 
-from tt_assets.assets.check_events import PartitionEvaluation
 from tt_assets.assets.features import FEATURES
 from tt_assets.assets.signals import SIGNALS
 from tt_assets.market.calendar import shift_session
-from tt_assets.partitions import Window
 from tt_assets.research.compute import compute_features, compute_signals
 from tt_assets.research.registry import longest_lookback
 from tt_assets.storage.market_reader import MarketReader
@@ -27,8 +25,6 @@ from tt_assets.trading.record import EpisodeRecord
 if TYPE_CHECKING:
     from tt_assets.trading.checks import CheckResult
     from tt_assets.trading.policy import TrainedPolicy
-
-CHECKED = "tt_episode"
 
 CHECKS: Mapping[str, str] = {
     "books_balance": "Cash + Σ quantity × close = net worth at every session.",
@@ -42,17 +38,10 @@ CHECKS: Mapping[str, str] = {
     "replays": "The stored policy, shown the recorded observations, gives the recorded actions bit for bit.",
     "no_look_ahead": "Actions decided on bars that end with the deciding session are the recorded ones.",
 }
-"""The checks by name, in the words of the UI."""
+"""The checks of an episode by name, in the words of the UI."""
 
 HELD_IN_SINGLE_PRECISION = 1e-6
 """Baselines act on what they hold, which is recorded in single precision."""
-
-
-def check_specs() -> list[dg.AssetCheckSpec]:
-    """The specs of all checks; every one blocks."""
-    return [
-        dg.AssetCheckSpec(name, asset=CHECKED, description=meaning, blocking=True) for name, meaning in CHECKS.items()
-    ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,67 +78,54 @@ def checked(
     panel: MarketPanel,
     behind: BarsBehind,
     *,
-    policy: TrainedPolicy | None = None,
+    policy: Callable[[], TrainedPolicy] | None = None,
     baseline: str = "",
     seed: int = 0,
 ) -> tuple[CheckResult, ...]:
-    """Every check that applies to an episode of `policy`, or of `baseline` where there is none."""
+    """Every check that applies to an episode of `policy`, or of `baseline` where there is none.
+
+    A check that raises fails with what it raised: what is stored may be anything, and one bad row hides no other.
+    """
     from tt_assets.trading import checks
     from tt_assets.trading.config import TradingConfig
 
-    bars = behind.bars
-    results = [
-        checks.books_balance(record, bars),
-        checks.cash_follows_orders(record, bars),
-        checks.fills_change_holdings(record, bars),
-        checks.weights_sum_to_one(record),
-        checks.leverage_within_limit(record),
-        checks.rewards_recompute(record),
-        checks.metrics_recompute(record),
-        checks.engines_agree(record, panel),
-    ]
+    def looks_ahead() -> CheckResult:
+        if policy is not None:
+            decide, tolerance = checks.agent_decides(policy()), checks.EXACT
+        else:
+            config = TradingConfig.from_mapping(checks.stored_config(record)["trading"])
+            decide, tolerance = checks.baseline_decides(baseline, config, seed), HELD_IN_SINGLE_PRECISION
+        return checks.no_look_ahead(record, behind.bars, behind.panel_until, decide, tolerance=tolerance)
+
+    judges: dict[str, Callable[[], CheckResult]] = {
+        "books_balance": lambda: checks.books_balance(record, behind.bars),
+        "cash_follows_orders": lambda: checks.cash_follows_orders(record, behind.bars),
+        "fills_change_holdings": lambda: checks.fills_change_holdings(record, behind.bars),
+        "weights_sum_to_one": lambda: checks.weights_sum_to_one(record),
+        "leverage_within_limit": lambda: checks.leverage_within_limit(record),
+        "rewards_recompute": lambda: checks.rewards_recompute(record),
+        "metrics_recompute": lambda: checks.metrics_recompute(record),
+        "engines_agree": lambda: checks.engines_agree(record, panel),
+    }
     if policy is not None:
-        results.append(checks.replays(record, policy))
-        decide, tolerance = checks.agent_decides(policy), checks.EXACT
-    else:
-        config = TradingConfig.from_mapping(checks.stored_config(record)["trading"])
-        decide, tolerance = checks.baseline_decides(baseline, config, seed), HELD_IN_SINGLE_PRECISION
+        judges["replays"] = lambda: checks.replays(record, policy())
     if len(record.action):
-        results.append(checks.no_look_ahead(record, bars, behind.panel_until, decide, tolerance=tolerance))
-    return tuple(results)
+        judges["no_look_ahead"] = looks_ahead
+    return tuple(_made(name, judge) for name, judge in judges.items())
 
 
-def check_results(verdicts: Iterable[tuple[Window, str, CheckResult]]) -> Iterator[dg.AssetCheckResult]:
-    """One result a check over all episodes of a run; `verdicts` are (window, who acted, result)."""
-    by_check: dict[str, list[tuple[Window, str, CheckResult]]] = {name: [] for name in CHECKS}
-    for verdict in verdicts:
-        by_check[verdict[2].name].append(verdict)
-    for name, found in by_check.items():
-        bad = [entry for entry in found if not entry[2].passed]
-        worst = max((result.worst for _, _, result in found), default=0.0)
-        metadata: dict[str, Any] = {"episodes": len(found), "worst_deviation": float(worst)}
-        if bad:
-            metadata["failing"] = dg.MetadataValue.json(
-                [f"{window.key()} {who}: off by {result.worst:.3g} at {result.where}" for window, who, result in bad]
-            )
-        yield dg.AssetCheckResult(
-            passed=not bad,
-            check_name=name,
-            asset_key=CHECKED,
-            metadata=metadata,
-            severity=dg.AssetCheckSeverity.ERROR,
-            description=f"{len(bad)} of {len(found)} episodes fail" if bad else f"holds in {len(found)} episodes",
-        )
+def given(policy: TrainedPolicy) -> Callable[[], TrainedPolicy]:
+    """`policy` as `checked` takes one that may be damaged where it is stored."""
+    return lambda: policy
 
 
-def partition_evaluations(
-    verdicts: Iterable[tuple[Window, str, CheckResult]],
-) -> Iterator[PartitionEvaluation]:
-    """One evaluation for each check and window; it fails where any of the window's episodes does."""
-    found: dict[tuple[str, str], list[tuple[str, CheckResult]]] = {}
-    for window, who, result in verdicts:
-        found.setdefault((result.name, window.key()), []).append((who, result))
-    for (name, key), results in found.items():
-        said = [f"{who}: off by {result.worst:.3g}" for who, result in results if not result.passed]
-        shown = said or [f"holds in {len(results)} episodes"]
-        yield PartitionEvaluation(name, key, passed=not said, metadata={"episodes": dg.MetadataValue.json(shown)})
+def _made(name: str, judge: Callable[[], CheckResult]) -> CheckResult:
+    from tt_assets.errors import UserError
+    from tt_assets.trading.checks import CheckResult
+
+    try:
+        return judge()
+    except UserError as error:
+        return CheckResult.not_made(name, str(error))
+    except Exception as error:  # noqa: BLE001 - see `checked`
+        return CheckResult.not_made(name, f"its rows cannot be judged, {type(error).__name__}: {error}")

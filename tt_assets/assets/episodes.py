@@ -9,8 +9,6 @@ import pandas as pd
 
 from tt_assets.assets.agent_pictures import episode_pictures
 from tt_assets.assets.catalog import described
-from tt_assets.assets.check_events import report_partitions
-from tt_assets.assets.checks import CHECKED, check_results, check_specs, partition_evaluations
 from tt_assets.assets.grids import WINDOWS, settings
 from tt_assets.assets.pictures import Shown
 from tt_assets.assets.rolling import Rolled, RolledEpisode, roll
@@ -57,7 +55,6 @@ def _upstream() -> list[dg.AssetDep]:
     partitions_def=WINDOWS,
     backfill_policy=dg.BackfillPolicy.single_run(),
     can_subset=False,
-    check_specs=check_specs(),
 )
 def episodes(
     context: dg.AssetExecutionContext, market: MarketReader, episode_tables: dg.ResourceParam[EpisodeIOManager]
@@ -84,6 +81,9 @@ def episodes(
             for episode in rolled.episodes
         ],
     )
+    for episode in rolled.episodes:
+        if episode.lies:
+            context.log.error(f"{episode.window.key()} {episode.strategy} {episode.seed} stays open: {episode.lies}")
     pictures = episode_pictures(whole, rolled.episodes, current.pictures, context.log)
     for table in (*RECORDED, "tt_episode") if whole else ():
         shown = pictures.get(table, Shown())
@@ -94,13 +94,6 @@ def episodes(
             continue
         metadata = {**episode_tables.write(table, rows), **said}
         yield from landed(step, dg.AssetKey(table), rows.per_cell(list(rows.counts)[-1]), metadata)
-    verdicts = [
-        (episode.window, f"{episode.strategy} {episode.seed}", verdict)
-        for episode in rolled.episodes
-        for verdict in episode.verdicts
-    ]
-    report_partitions(context.instance, context.run, CHECKED, partition_evaluations(verdicts))
-    yield from check_results(verdicts)
     if rolled.failed:
         for table in EPISODE_TABLES:
             count_as_failed(step, dg.AssetKey(table), rolled.failed)
@@ -113,7 +106,7 @@ def rows_of(table: str, rolled: Rolled, ids: Sequence[int], windows: Sequence[Wi
     frames: list[pd.DataFrame] = []
     for number, episode in zip(ids, rolled.episodes, strict=True):
         if table == "tt_episode":
-            if not all(verdict.passed for verdict in episode.verdicts):
+            if episode.lies:
                 continue  # never closed: an episode that lies must not read as finished
             frame = _header(number, episode)
         else:

@@ -15,7 +15,7 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from tt_assets.assets.check_events import PartitionEvaluation, report_partitions, target_latest
+from tt_assets.assets.check_events import PartitionEvaluation, partitions_of, report_partitions, target_latest
 from tt_assets.assets.coverage import as_markdown, coverage, latest_session
 from tt_assets.assets.features import FEATURES
 from tt_assets.assets.grids import MARKET
@@ -220,10 +220,11 @@ def check_op(table: str) -> dg.AssetChecksDefinition:
 
 
 def partitions_judged(run: dg.DagsterRun, instance: dg.DagsterInstance) -> Sequence[str]:
-    """Market partitions of `run`; all there are where it names none."""
+    named = partitions_of(run, instance, MARKET)
+    if named is not None:
+        return named
     with dg.partition_loading_context(dynamic_partitions_store=instance):
-        subset = run.get_resolved_partitions_subset_for_events(MARKET)
-        return list(subset.get_partition_keys()) if subset else MARKET.get_partition_keys()
+        return MARKET.get_partition_keys()
 
 
 def evaluated(

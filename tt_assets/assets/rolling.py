@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from tt_assets import progress
-from tt_assets.assets.checks import BarsBehind, checked
+from tt_assets.assets.checks import BarsBehind, checked, given
 from tt_assets.assets.spans import episode_panel, trading_config
 from tt_assets.errors import UserError
 from tt_assets.market.watchlist import Watchlist
@@ -35,6 +35,11 @@ class RolledEpisode:
     policy_id: int | None
     record: EpisodeRecord
     verdicts: tuple[CheckResult, ...]
+
+    @property
+    def lies(self) -> str:
+        """The checks its record fails, in words; empty where all hold."""
+        return "; ".join(f"{verdict.name} {verdict.said}" for verdict in self.verdicts if not verdict.passed)
 
 
 @dataclass
@@ -119,7 +124,7 @@ def _roll_window(
     episodes = []
     for policy_id, seed, policy in load_policies(window, rows):
         record = roll_episode(policy, panel, config, engine)
-        verdicts = checked(record, panel, bars, policy=policy)
+        verdicts = checked(record, panel, bars, policy=given(policy))
         episodes.append(RolledEpisode(window, AGENT, seed, policy_id, record, verdicts))
     for name in settings.baselines:
         for seed in range(settings.seeds if name == DRAWN else 1):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dagster as dg
 
-from tt_assets.assets.checks import CHECKED
-from tt_assets.assets.checks import CHECKS as EPISODE_CHECKS
 from tt_assets.assets.grids import MARKET, WINDOWS
 from tt_assets.partitions import traded_partitions
 from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES
@@ -16,9 +14,6 @@ AGENTS_JOB = "retrain"
 ROLL_JOB = "re_roll"
 REPORT_JOB = "judge"
 VERIFY_JOB = "verify_everything"
-
-WITH_THE_EPISODES = dg.AssetSelection.checks(*(dg.AssetCheckKey(dg.AssetKey(CHECKED), name) for name in EPISODE_CHECKS))
-"""Checks of episodes while they are rolled, which cannot be made without rolling them."""
 
 jobs = [
     dg.define_asset_job(
@@ -47,8 +42,8 @@ jobs = [
     ),
     dg.define_asset_job(
         VERIFY_JOB,
-        selection=dg.AssetSelection.all_asset_checks() - WITH_THE_EPISODES,
-        description="Check every stored row of the market tables. Nothing to choose, and nothing is written. "
-        "Episodes are checked as they are rolled: re_roll does that again.",
+        selection=dg.AssetSelection.all_asset_checks(),
+        description="Check every stored row of the market tables and every stored episode. Nothing to choose, and "
+        "nothing is written.",
     ),
 ]

@@ -32,11 +32,10 @@ from tt_assets.settings import Settings
 from tt_assets.storage.database import Database
 from tt_assets.storage.episode_store import EpisodeStore, EpisodeSummary
 from tt_assets.storage.slice_store import lock_instruments
-from tt_assets.tables import TABLES, content_columns, key_columns
+from tt_assets.tables import HAND, TABLES, content_columns, key_columns
 from tt_assets.trading import metrics
 from tt_assets.trading.record import CASH, StopReason
 
-HAND = "hand"
 WEIGHTS_OFF_BY = 1e-9
 """Largest deviation from 1 of the weights of a session, as in the check of every recorded episode."""
 

@@ -20,7 +20,7 @@ from tt_assets.errors import UserError
 from tt_assets.storage.copy_format import conform, copy_rows
 from tt_assets.storage.database import Database
 from tt_assets.storage.slice_store import copy_into, lock_instruments, read_frame
-from tt_assets.tables import TABLES, content_columns
+from tt_assets.tables import HAND, TABLES, content_columns
 
 
 class EpisodeReplaced(UserError):
@@ -67,8 +67,8 @@ class EpisodeStore:
             lock_instruments(connection, "tt_episode", {traded for _, traded in partitions})
             connection.execute(
                 "DELETE FROM tt_episode AS e USING unnest(%s::date[], %s::text[]) AS p(w, i) "
-                "WHERE e.window_start = p.w AND e.instrument = p.i AND e.strategy <> 'hand'",
-                [[start for start, _ in partitions], [traded for _, traded in partitions]],
+                "WHERE e.window_start = p.w AND e.instrument = p.i AND e.strategy <> %s",
+                [[start for start, _ in partitions], [traded for _, traded in partitions], HAND],
             )
             return [
                 connection.execute(

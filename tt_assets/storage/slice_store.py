@@ -183,12 +183,22 @@ class SliceStore:
 
 def read_frame(database: Database, query: sql.Composable) -> pd.DataFrame:
     """The result of `query` through ADBC and Arrow; timestamps as datetime64[ns], text as str, NULL as None or NaN."""
+    return read_frames(database, [query])[0]
+
+
+def read_frames(database: Database, queries: Sequence[sql.Composable]) -> list[pd.DataFrame]:
+    """The results of `queries` as `read_frame` gives them, all of one moment."""
     from adbc_driver_postgresql import dbapi
 
     with dbapi.connect(database.adbc_uri()) as connection, connection.cursor() as cursor:
-        cursor.execute(query.as_string())
-        arrow = cursor.fetch_arrow_table()
-    return arrow.to_pandas(date_as_object=False, coerce_temporal_nanoseconds=True, split_blocks=True)
+        if len(queries) > 1:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        frames = []
+        for query in queries:
+            cursor.execute(query.as_string())
+            arrow = cursor.fetch_arrow_table()
+            frames.append(arrow.to_pandas(date_as_object=False, coerce_temporal_nanoseconds=True, split_blocks=True))
+        return frames
 
 
 def copy_into(connection: Connection, table: Table, columns: Iterable[str], pieces: Iterable[memoryview]) -> None:

@@ -8,7 +8,7 @@ before its window on; a position is marked at the last close there is.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,7 +41,8 @@ EXACT = 0.0
 class CheckResult:
     """Outcome of one check. `worst` is the largest deviation, in the unit of the check; `where` says at what place.
 
-    `passed` is worst ≤ tolerance. A deviation that is not a number counts as infinite.
+    `passed` is worst ≤ tolerance. A deviation that is not a number counts as infinite. `reason` is why the check could
+    not be made, which fails it.
     """
 
     name: str
@@ -49,6 +50,17 @@ class CheckResult:
     worst: float
     tolerance: float
     where: str
+    reason: str = ""
+
+    @classmethod
+    def not_made(cls, name: str, reason: str) -> CheckResult:
+        """A check that failed because of `reason` before it came to a deviation."""
+        return cls(name, False, np.inf, EXACT, "", reason)
+
+    @property
+    def said(self) -> str:
+        """What is wrong, for people."""
+        return self.reason or f"off by {self.worst:.3g} at {self.where}"
 
 
 def books_balance(record: EpisodeRecord, prices: pd.DataFrame) -> CheckResult:
@@ -154,7 +166,7 @@ def engines_agree(record: EpisodeRecord, panel: MarketPanel) -> CheckResult:
     trader = open_trader(panel, config, Scaler.unscaled(panel), other, stored["delay"])
     trader.reset()
     equity = [trader.net_worth]
-    for action in _per_session(record.action, "action_value", panel.instruments):
+    for action in _per_session(record.action, "action_value", panel.instruments, _decided(record)):
         trader.step(action)
         equity.append(trader.net_worth)
     recorded = record.equity_curve.set_index("timestamp")["net_worth"]
@@ -172,8 +184,8 @@ def replays(record: EpisodeRecord, policy: TrainedPolicy) -> CheckResult:
         )
     seen = [_observation(text) for text in record.observation["features"]]
     acted = np.array([policy.act(observation) for observation in seen]).reshape(-1, len(policy.instruments))
-    recorded = _per_session(record.action, "action_value", policy.instruments)
     sessions = list(record.observation["timestamp"])
+    recorded = _per_session(record.action, "action_value", policy.instruments, sessions)
     return _result("replays", _by_cell(acted - recorded, sessions, policy.instruments), EXACT)
 
 
@@ -223,8 +235,8 @@ def no_look_ahead(
     holdings are recorded in single precision.
     """
     instruments = tuple(dict.fromkeys(record.action["instrument"]))
-    recorded = _per_session(record.action, "action_value", instruments)
     decided = record.observation["timestamp"]
+    recorded = _per_session(record.action, "action_value", instruments, decided)
     chosen = np.unique(np.linspace(len(decided) - 1, 0, num=min(cuts, len(decided))).astype(np.int64))
     off = []
     for step in chosen:
@@ -273,12 +285,20 @@ def _signed(orders: pd.DataFrame) -> pd.Series:
 def _targets(record: EpisodeRecord) -> Floats:
     """Target weights without cash, decisions × instruments."""
     weights = record.target_weights[record.target_weights["instrument"] != CASH]
-    return _per_session(weights, "target_weight", tuple(dict.fromkeys(weights["instrument"])))
+    return _per_session(weights, "target_weight", tuple(dict.fromkeys(weights["instrument"])), _decided(record))
 
 
-def _per_session(rows: pd.DataFrame, value: str, instruments: tuple[str, ...]) -> Floats:
+def _decided(record: EpisodeRecord) -> pd.Series:
+    """The sessions at whose close something was decided: all that were marked but the last."""
+    return record.equity_curve["timestamp"].iloc[:-1]
+
+
+def _per_session(
+    rows: pd.DataFrame, value: str, instruments: tuple[str, ...], sessions: Sequence[pd.Timestamp] | pd.Series
+) -> Floats:
+    """`value` as sessions × instruments; NaN where there is no row of it."""
     wide = rows.pivot(index="timestamp", columns="instrument", values=value)  # noqa: PD010
-    return wide.reindex(columns=list(instruments)).to_numpy(np.float64)
+    return wide.reindex(index=list(sessions), columns=list(instruments)).to_numpy(np.float64)
 
 
 def _observation(text: str) -> npt.NDArray[np.float32]:

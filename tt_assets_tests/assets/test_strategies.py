@@ -1,32 +1,26 @@
-"""Agents and every baseline of one window: what the checks say of them and of records that lie, and the report."""
+"""Agents and every baseline of one window: that every check holds in them, and the report."""
 
 from __future__ import annotations
 
 import base64
-import dataclasses
-import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import date
 from html import unescape
 
 import dagster as dg
-import numpy as np
 import pandas as pd
 import pytest
 
-from tt_assets.assets.checks import CHECKS
+from tt_assets.assets.episode_checks import STORED
 from tt_assets.assets.report import finished_windows, seeds_of
 from tt_assets.assets.rolling import roll
 from tt_assets.errors import UserError
 from tt_assets.market.watchlist import read_watchlist
 from tt_assets.partitions import Window
 from tt_assets.settings import Settings
-from tt_assets.storage.io_managers import EpisodeIOManager
 from tt_assets.storage.market_reader import MarketReader
-from tt_assets.tables import EPISODE_TABLES
-from tt_assets.trading import episode as trading_episode
-from tt_assets.trading.record import EpisodeRecord
+from tt_assets_tests.assets.episode_evaluations import verdicts_of
 from tt_assets_tests.assets.sample_window import (
     AGENTS,
     CENT,
@@ -77,40 +71,10 @@ def rolled(on_sample, monkeypatch) -> Rolled:
     return rolled
 
 
-def evaluations(instance: dg.DagsterInstance, name: str) -> list[tuple[str, dg.AssetCheckEvaluation]]:
-    """Run id and evaluation of every time a check was evaluated, oldest first."""
-    records = instance.event_log_storage.get_asset_check_execution_history(
-        dg.AssetCheckKey(dg.AssetKey("tt_episode"), name), limit=1000
-    )
-    found = []
-    for record in reversed(records):
-        event = record.event.dagster_event if record.event else None
-        if event is not None and event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
-            found.append((record.run_id, event.asset_check_evaluation_data))
-    return found
-
-
-def verdicts_of(instance: dg.DagsterInstance, run_id: str) -> dict[str, dg.AssetCheckEvaluation]:
-    """What each check said of a run as a whole."""
-    return {
-        name: found
-        for name in CHECKS
-        for of_run, found in evaluations(instance, name)
-        if of_run == run_id and found.partition is None
-    }
-
-
-def failing_partitions(instance: dg.DagsterInstance) -> dict[str, list[str]]:
-    """Check → the partition keys it was reported to fail for by name, oldest first."""
-    found = {name: [e for _, e in evaluations(instance, name) if e.partition] for name in CHECKS}
-    assert not any(evaluation.passed for of_check in found.values() for evaluation in of_check)
-    return {name: [str(evaluation.partition) for evaluation in of_check] for name, of_check in found.items()}
-
-
 def test_every_check_holds_in_every_episode_of_agents_and_baselines(on_sample):
     rolled, run_id = on_sample
     said = verdicts_of(rolled.instance, run_id)
-    assert set(said) == set(CHECKS)
+    assert set(said) == set(STORED)
     for name, evaluation in said.items():
         assert evaluation.passed, (name, evaluation.metadata)
         assert evaluation.blocking, name
@@ -176,224 +140,6 @@ def test_equal_weight_that_is_held_buys_each_member_once_at_the_first_open_and_n
     assert [order[:3] for order in orders] == [("2012-07-03", "buy", name) for name in ("AAPL", "GOOG", "IBM", "MSFT")]
     # A quarter of 10,000 USD each, sized at the close before: the open may differ by a little.
     assert all(2400 < spent < 2600 for *_, spent in orders)
-
-
-# --- records that lie -------------------------------------------------------------------------------------------------
-
-Tamper = Callable[[EpisodeRecord], EpisodeRecord]
-
-
-def changed(frame: pd.DataFrame, row: int, column: str, change: Callable[[float], float]) -> pd.DataFrame:
-    """`frame` with one cell changed."""
-    frame = frame.copy()
-    frame.loc[frame.index[row], column] = change(frame[column].iloc[row])
-    return frame
-
-
-def a_cent_out_of_nowhere(record: EpisodeRecord) -> EpisodeRecord:
-    return dataclasses.replace(record, equity_curve=changed(record.equity_curve, 20, "net_worth", lambda x: x + 0.01))
-
-
-def commission_kept_from_the_books(record: EpisodeRecord) -> EpisodeRecord:
-    return dataclasses.replace(record, order=changed(record.order, 0, "commission", lambda paid: paid / 2))
-
-
-def a_fill_of_half_the_shares_at_twice_the_price(record: EpisodeRecord) -> EpisodeRecord:
-    order = changed(record.order, 0, "size", lambda shares: shares / 2)
-    return dataclasses.replace(record, order=changed(order, 0, "price", lambda price: price * 2))
-
-
-def cash_left_out_of_the_weights(record: EpisodeRecord) -> EpisodeRecord:
-    row = int(np.flatnonzero(record.target_weights["instrument"] == "CASH")[10])
-    return dataclasses.replace(record, target_weights=changed(record.target_weights, row, "target_weight", lambda x: 9))
-
-
-def weights_on_credit(record: EpisodeRecord) -> EpisodeRecord:
-    row = int(np.flatnonzero(record.target_weights["instrument"] == "AAPL")[10])
-    weights = changed(record.target_weights, row, "target_weight", lambda weight: weight + 1)
-    return dataclasses.replace(record, target_weights=changed(weights, row + 1, "target_weight", lambda cash: cash - 1))
-
-
-def a_better_reward(record: EpisodeRecord) -> EpisodeRecord:
-    return dataclasses.replace(record, reward=changed(record.reward, 5, "reward_value", lambda reward: reward + 0.01))
-
-
-def a_better_sharpe_ratio(record: EpisodeRecord) -> EpisodeRecord:
-    assert record.sharpe_ratio is not None
-    return dataclasses.replace(record, sharpe_ratio=record.sharpe_ratio + 0.1)
-
-
-def other_costs_than_those_paid(record: EpisodeRecord) -> EpisodeRecord:
-    stored = json.loads(record.config_json)
-    stored["trading"]["commission_bps"] = 0.0
-    return dataclasses.replace(record, config_json=json.dumps(stored))
-
-
-def an_observation_the_agent_never_saw(record: EpisodeRecord) -> EpisodeRecord:
-    seen = json.loads(record.observation["features"].iloc[3])
-    *channels, held, cash = seen
-    other = {name: -3.0 * seen[name] + 1.0 for name in channels} | {held: seen[held], cash: seen[cash]}
-    return dataclasses.replace(
-        record, observation=changed(record.observation, 3, "features", lambda _: json.dumps(other))
-    )
-
-
-FIGURES = {"rewards_recompute", "metrics_recompute"}
-"""Follow from the equity curve and the target weights, so they notice a change of either."""
-
-LIES: dict[str, tuple[Tamper, set[str]]] = {
-    "books_balance": (a_cent_out_of_nowhere, {"engines_agree", *FIGURES}),
-    "cash_follows_orders": (commission_kept_from_the_books, set()),
-    "fills_change_holdings": (a_fill_of_half_the_shares_at_twice_the_price, set()),
-    "weights_sum_to_one": (cash_left_out_of_the_weights, set()),
-    "leverage_within_limit": (weights_on_credit, FIGURES),
-    "rewards_recompute": (a_better_reward, set()),
-    "metrics_recompute": (a_better_sharpe_ratio, set()),
-    "engines_agree": (other_costs_than_those_paid, set()),
-    "replays": (an_observation_the_agent_never_saw, set()),
-}
-"""Check → a record that is wrong in its respect, and which other checks notice too.
-
-Looking ahead is not a lie of the record, so it has a test of its own.
-"""
-
-
-@pytest.fixture
-def accused(rolled) -> Iterator[Rolled]:
-    """The rolled episodes under an instance that has not heard of any check yet."""
-    with dg.DagsterInstance.ephemeral() as instance:
-        instance.add_dynamic_partitions("traded", ["AAPL", "sample"])
-        yield dataclasses.replace(rolled, instance=instance)
-
-
-@pytest.fixture
-def alone(accused, monkeypatch) -> Rolled:
-    """AAPL is rolled by its one agent, without a baseline."""
-    for name, value in AGENT_ALONE.items():
-        monkeypatch.setenv(name, value)
-    return accused
-
-
-def lie(monkeypatch: pytest.MonkeyPatch, tamper: Tamper) -> None:
-    """Every agent's episode of AAPL is recorded as `tamper` makes it."""
-    honest = trading_episode.roll_episode
-
-    def roll(policy, panel, config, engine):
-        record = honest(policy, panel, config, engine)
-        return tamper(record) if panel.instruments == ("AAPL",) else record
-
-    monkeypatch.setattr(trading_episode, "roll_episode", roll)
-
-
-def assert_refused(instance: dg.DagsterInstance, expected: set[str]) -> None:
-    """Rolling AAPL fails for the checks `expected` and no other, and says so for its partition."""
-    result = run_job(instance, list(EPISODE_TABLES), ALONE)
-    assert not result.success
-    said = verdicts_of(instance, result.run_id)
-    assert set(said) == set(CHECKS), failure_text(result, "episodes")
-    assert {name for name, evaluation in said.items() if not evaluation.passed} == expected
-    stopped = failure_text(result, "episodes")
-    for name in expected:
-        assert name in stopped
-        assert said[name].severity == dg.AssetCheckSeverity.ERROR
-        (failing,) = said[name].metadata["failing"].value
-        assert failing.startswith(f"{ALONE} agent 0: off by ")
-    assert failing_partitions(instance) == {name: [ALONE] if name in expected else [] for name in CHECKS}
-
-
-@pytest.mark.parametrize("check", LIES)
-def test_a_record_that_lies_fails_its_check_stops_the_run_and_is_reported_for_its_partition(alone, monkeypatch, check):
-    tamper, noticed = LIES[check]
-    lie(monkeypatch, tamper)
-    assert_refused(alone.instance, {check, *noticed})
-
-
-def test_an_agent_that_saw_the_next_session_is_found_out(alone, monkeypatch):
-    honest = trading_episode.roll_episode
-
-    def peek(policy, panel, config, engine):
-        ahead = np.concatenate([panel.features[1:], panel.features[-1:]])
-        return honest(policy, dataclasses.replace(panel, features=ahead), config, engine)
-
-    monkeypatch.setattr(trading_episode, "roll_episode", peek)
-    assert_refused(alone.instance, {"no_look_ahead"})
-
-
-def test_every_lie_has_its_check():
-    assert {*LIES, "no_look_ahead"} == set(CHECKS)
-
-
-def test_of_a_range_only_the_partition_that_lies_is_reported(accused, monkeypatch):
-    lie(monkeypatch, a_better_reward)
-    result = run_job(accused.instance, list(EPISODE_TABLES), ALONE, SAMPLE)
-    assert not result.success
-    said = verdicts_of(accused.instance, result.run_id)
-    assert {name for name, evaluation in said.items() if not evaluation.passed} == {"rewards_recompute"}
-    (failing,) = said["rewards_recompute"].metadata["failing"].value
-    assert failing.startswith(f"{ALONE} agent 0")
-    assert failing_partitions(accused.instance) == {
-        name: [ALONE] if name == "rewards_recompute" else [] for name in CHECKS
-    }
-
-
-def test_a_partition_that_lies_again_is_refused_and_reported_again(alone, monkeypatch):
-    lie(monkeypatch, a_better_reward)
-    for times in (1, 2):
-        result = run_job(alone.instance, list(EPISODE_TABLES), ALONE)
-        assert not result.success
-        assert "rewards_recompute" in failure_text(result, "episodes")
-        assert failing_partitions(alone.instance)["rewards_recompute"] == [ALONE] * times
-
-
-def test_a_partition_that_holds_again_is_said_to_pass_and_no_other_is(accused, monkeypatch):
-    with monkeypatch.context() as patch:
-        lie(patch, a_better_reward)
-        assert not run_job(accused.instance, list(EPISODE_TABLES), ALONE).success
-    mended = run_job(accused.instance, list(EPISODE_TABLES), ALONE, SAMPLE)
-    assert mended.success
-    said = [
-        (name, evaluation.partition, evaluation.passed, run_id == mended.run_id)
-        for name in CHECKS
-        for run_id, evaluation in evaluations(accused.instance, name)
-        if evaluation.partition
-    ]
-    assert said == [("rewards_recompute", ALONE, False, False), ("rewards_recompute", ALONE, True, True)]
-
-
-def test_what_lies_downstream_of_a_lie_is_not_made(alone, monkeypatch):
-    from tt_assets.definitions import defs
-
-    made = []
-
-    @dg.asset(
-        deps=["tt_episode"],
-        partitions_def=defs.get_assets_def("tt_episode").partitions_def,
-        backfill_policy=dg.BackfillPolicy.single_run(),
-    )
-    def downstream() -> None:
-        made.append(True)
-
-    def materialize() -> bool:
-        episodes = defs.get_assets_def("tt_episode")
-        return dg.materialize(
-            [episodes, downstream],
-            instance=alone.instance,
-            partition_key=dg.MultiPartitionKey({"date": WINDOW, "instrument": "AAPL"}),
-            resources={
-                "episodes": EpisodeIOManager(),
-                "episode_tables": EpisodeIOManager(),
-                "market": MarketReader(),
-            },
-            raise_on_error=False,
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-        ).success
-
-    with monkeypatch.context() as patch:
-        lie(patch, a_better_reward)
-        assert not materialize()
-        assert made == []
-    assert materialize()
-    assert made == [True]
 
 
 # --- the report -------------------------------------------------------------------------------------------------------

@@ -1,0 +1,132 @@
+"""Stored episodes, and what the checks say of them: the rows of a window back into the records they were made of.
+
+One decision: an episode is judged by what it says of itself, its own settings and instruments, never by the settings
+of today, and on the bars there are now. Bars that changed since are a reason to fail: the episode must be rolled again.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from tt_assets.assets.checks import CHECKS, BarsBehind, checked
+from tt_assets.assets.grids import WINDOWS
+from tt_assets.assets.rolling import load_policies
+from tt_assets.assets.spans import episode_panel
+from tt_assets.errors import UserError
+from tt_assets.partitions import Window
+from tt_assets.storage.database import Database
+from tt_assets.storage.episode_reader import StoredEpisode, stored_episodes
+from tt_assets.storage.market_reader import MarketReader
+from tt_assets.storage.partition_cells import selection_of
+from tt_assets.trading.judge import AGENT
+from tt_assets.trading.panel import MarketPanel
+from tt_assets.trading.record import EpisodeRecord
+
+if TYPE_CHECKING:
+    from tt_assets.trading.checks import CheckResult
+    from tt_assets.trading.config import TradingConfig
+    from tt_assets.trading.policy import TrainedPolicy
+
+FINISHED = "finished"
+"""The check that an episode was closed, which only stored ones can fail."""
+
+WEIGHT = " weight"
+"""How the entries of an observation end that say what is held of each instrument, in the order of the agent's."""
+
+NEVER_CLOSED = "never closed: its checks failed when it was rolled, or the run ended before; roll its window again"
+
+
+def judged(
+    window: Window, database: Database, market: MarketReader
+) -> Iterator[tuple[StoredEpisode, tuple[CheckResult, ...]]]:
+    """Every episode that was rolled over `window`, and what each check that applies says of it.
+
+    An episode that was not closed has no figures to recompute; everything else of it is judged.
+    """
+    from tt_assets.trading.checks import CheckResult
+
+    grounds = _Grounds(window, market)
+    for episode in stored_episodes(database, window.start, window.traded):
+        verdicts = _verdicts(episode, grounds)
+        if episode.finished:
+            yield episode, (CheckResult(FINISHED, True, 0.0, 0.0, ""), *verdicts)
+        else:
+            others = (verdict for verdict in verdicts if verdict.name != "metrics_recompute")
+            yield episode, (CheckResult.not_made(FINISHED, NEVER_CLOSED), *others)
+
+
+def record_of(episode: StoredEpisode) -> EpisodeRecord:
+    """The record an episode was stored from; figures of one that was never closed are not numbers."""
+    header = episode.header
+    return EpisodeRecord(
+        start_time=header["start_time"],
+        end_time=header["end_time"],
+        stop_reason=header["stop_reason"],
+        max_drawdown=header["max_drawdown"],
+        turnover=header["turnover"],
+        sharpe_ratio=None if pd.isna(header["sharpe_ratio"]) else float(header["sharpe_ratio"]),
+        config_json=header["config_json"],
+        **{table.removeprefix("tt_"): rows for table, rows in episode.rows.items()},  # type: ignore[arg-type]
+    )
+
+
+def symbols_of(record: EpisodeRecord) -> tuple[str, ...]:
+    """The instruments in the order the agent had them, which its observations tell and sorted rows do not."""
+    if len(record.observation):
+        seen = json.loads(record.observation["features"].iloc[0])
+        return tuple(name.removesuffix(WEIGHT) for name in seen if name.endswith(WEIGHT))
+    return tuple(dict.fromkeys(record.holdings["instrument"]))
+
+
+class _Grounds:
+    """What the episodes of a window are judged on; those that share instruments and settings share it."""
+
+    def __init__(self, window: Window, market: MarketReader) -> None:
+        self._window, self._market = window, market
+        self._panel = functools.cache(self._read_panel)
+        self.of = functools.cache(self._read)
+        self.policy = functools.cache(self._load_policy)
+
+    def _read_panel(self, symbols: tuple[str, ...], config: TradingConfig) -> MarketPanel:
+        return episode_panel(self._market, self._window, symbols, config)
+
+    def _read(
+        self, symbols: tuple[str, ...], config: TradingConfig, last: pd.Timestamp
+    ) -> tuple[MarketPanel, BarsBehind]:
+        """The panel of an episode that ends with session `last`, and the bars behind it."""
+        panel = self._panel(symbols, config)
+        own = panel.until(int(panel.sessions.searchsorted(last.to_datetime64(), side="right")))
+        return own, BarsBehind.of(self._market, symbols, own)
+
+    @functools.cached_property
+    def _policies(self) -> pd.DataFrame:
+        return self._market.policies(selection_of(WINDOWS, [self._window.key()]))
+
+    def _load_policy(self, number: int) -> TrainedPolicy:
+        """The agent of row `number` of tt_policy."""
+        ((_, _, policy),) = load_policies(self._window, self._policies[self._policies["id"] == number])
+        return policy
+
+
+def _verdicts(episode: StoredEpisode, grounds: _Grounds) -> tuple[CheckResult, ...]:
+    from tt_assets.trading.checks import CheckResult, stored_config
+    from tt_assets.trading.config import TradingConfig
+
+    header = episode.header
+    try:
+        record = record_of(episode)
+        config = TradingConfig.from_mapping(stored_config(record)["trading"])
+        panel, behind = grounds.of(symbols_of(record), config, record.portfolio["timestamp"].max())
+    except UserError as error:
+        return tuple(CheckResult.not_made(name, str(error)) for name in CHECKS)
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        reason = f"its rows make no episode, {type(error).__name__}: {error}"
+        return tuple(CheckResult.not_made(name, reason) for name in CHECKS)
+    if header["strategy"] == AGENT:
+        return checked(record, panel, behind, policy=lambda: grounds.policy(int(header["policy_id"])))
+    return checked(record, panel, behind, baseline=header["strategy"], seed=header["seed"])
