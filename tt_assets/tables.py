@@ -43,12 +43,13 @@ metadata = MetaData(
 
 
 class Layer(StrEnum):
-    """Where a table stands in the flow; also its group in the Dagster UI."""
+    """Where an asset stands in the flow; also its group in the Dagster UI, which sorts groups by name."""
 
-    MARKET = "market"
-    RESEARCH = "research"
-    AGENT = "agent"
-    EPISODES = "episodes"
+    MARKET = "1_market"
+    RESEARCH = "2_research"
+    AGENT = "3_agent"
+    EPISODES = "4_episodes"
+    REPORT = "5_report"
 
 
 def _id() -> Column[Any]:

@@ -193,7 +193,7 @@ def test_a_report_is_of_one_traded_key_over_all_its_windows():
     assert {key.to_user_string() for key in node.parent_keys} == {"tt_episode", "tt_policy", "tt_target_weights"}
     assert specs()["report"].owners
     assert specs()["report"].description
-    assert specs()["report"].group_name == "report"
+    assert specs()["report"].group_name == "5_report"
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions("traded", ["AAPL", "MSFT"])
         for parent in node.parent_keys:
@@ -206,3 +206,9 @@ def test_a_report_is_of_one_traded_key_over_all_its_windows():
             ).partitions_subset.get_partition_keys()
             assert {key.split("|")[1] for key in map(str, read)} == {"AAPL"}, parent
             assert len(set(read)) > 20, parent  # every quarter of the sample that has three behind it
+
+
+def test_the_groups_sorted_by_name_as_the_ui_has_them_stand_in_the_order_of_flow():
+    flow = [*TABLES, "report"]
+    assert sorted(flow, key=lambda asset: specs()[asset].group_name) == flow
+    assert len({specs()[asset].group_name for asset in flow}) == 5

@@ -226,7 +226,7 @@ def test_a_window_whose_first_day_is_closed_leaks_the_session_before_it():
 
 
 def test_the_failed_partitions_of_a_range_run_are_not_counted_by_dagster_alone(postgres_instance, monkeypatch):
-    """Its one planned event names no partition; `count_as_failed` names those that failed."""
+    """Its one planned event names no partition; `name_failed_cells` names those that failed."""
     postgres_instance.add_dynamic_partitions("instrument", ["T", "AA"])
 
     def body(context) -> None:

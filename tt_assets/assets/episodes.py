@@ -9,6 +9,7 @@ import pandas as pd
 
 from tt_assets.assets.agent_pictures import episode_pictures
 from tt_assets.assets.catalog import described
+from tt_assets.assets.failed_cells import name_failed_cells
 from tt_assets.assets.grids import WINDOWS, settings
 from tt_assets.assets.pictures import Shown
 from tt_assets.assets.rolling import Rolled, RolledEpisode, roll
@@ -18,7 +19,7 @@ from tt_assets.lineage import windows_behind
 from tt_assets.partitions import Window, windows_of
 from tt_assets.settings import Settings
 from tt_assets.storage.episode_store import EpisodeHeader
-from tt_assets.storage.io_managers import EpisodeIOManager, EpisodeRows, count_as_failed, landed, refuse, selection_of
+from tt_assets.storage.io_managers import EpisodeIOManager, EpisodeRows, landed, refuse, selection_of
 from tt_assets.storage.market_reader import MarketReader
 from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES
 
@@ -55,6 +56,7 @@ def _upstream() -> list[dg.AssetDep]:
     partitions_def=WINDOWS,
     backfill_policy=dg.BackfillPolicy.single_run(),
     can_subset=False,
+    hooks={name_failed_cells(WINDOWS, *EPISODE_TABLES)},
 )
 def episodes(
     context: dg.AssetExecutionContext, market: MarketReader, episode_tables: dg.ResourceParam[EpisodeIOManager]
@@ -93,10 +95,8 @@ def episodes(
             yield dg.Output(rows, table, metadata=said)
             continue
         metadata = {**episode_tables.write(table, rows), **said}
-        yield from landed(step, dg.AssetKey(table), rows.per_cell(list(rows.counts)[-1]), metadata)
+        yield from landed(step, dg.AssetKey(table), episode_tables.cells(table, rows, list(rows.counts)[-1]), metadata)
     if rolled.failed:
-        for table in EPISODE_TABLES:
-            count_as_failed(step, dg.AssetKey(table), rolled.failed)
         raise refuse("episodes", rolled.failed, len(windows))
 
 

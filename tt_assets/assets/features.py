@@ -4,6 +4,7 @@ import dagster as dg
 import pandas as pd
 
 from tt_assets.assets.catalog import described
+from tt_assets.assets.failed_cells import name_failed_cells
 from tt_assets.assets.grids import MARKET, settings
 from tt_assets.assets.market_pictures import View, drawn, feature_pictures
 from tt_assets.lineage import lookback
@@ -23,6 +24,7 @@ FEATURES = load_features(settings.feature_modules)
     backfill_policy=dg.BackfillPolicy.single_run(),
     io_manager_key="slices",
     code_version="1",
+    hooks={name_failed_cells(MARKET, "tt_features")},
 )
 def tt_features(context: dg.AssetExecutionContext, tt_prices: pd.DataFrame, market: MarketReader) -> Slices:
     """Features of the run's cells, computed on their bars and the sessions before that they look back over."""

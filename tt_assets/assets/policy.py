@@ -6,6 +6,7 @@ import pandas as pd
 from tt_assets import progress
 from tt_assets.assets.agent_pictures import learning_pictures
 from tt_assets.assets.catalog import described
+from tt_assets.assets.failed_cells import name_failed_cells
 from tt_assets.assets.grids import WINDOWS, settings
 from tt_assets.assets.spans import trading_config, training_panel
 from tt_assets.in_force import watchlist_in_force
@@ -37,6 +38,7 @@ def _windows_read() -> int:
     io_manager_key="slices",
     pool="training",
     code_version="1",
+    hooks={name_failed_cells(WINDOWS, "tt_policy")},
 )
 def tt_policy(context: dg.AssetExecutionContext, market: MarketReader) -> Slices:
     """Agents trained on the quarters before their window."""

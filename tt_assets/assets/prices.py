@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from tt_assets.assets.catalog import described
+from tt_assets.assets.failed_cells import name_failed_cells
 from tt_assets.assets.grids import MARKET, settings
 from tt_assets.assets.market_pictures import View, drawn, price_pictures
 from tt_assets.assets.sources import OpenSource, PriceSourceResource
@@ -35,6 +36,7 @@ SAID = {
     io_manager_key="slices",
     pool="ibkr" if settings.price_source is PriceSourceName.IBKR else None,
     code_version="1",
+    hooks={name_failed_cells(MARKET, "tt_prices")},
 )
 def tt_prices(context: dg.AssetExecutionContext, price_source: PriceSourceResource, market: MarketReader) -> Slices:
     """Daily bars, one fetch per instrument for everything the run asks for."""

@@ -18,6 +18,7 @@ from tt_assets.in_force import watchlist_in_force
 from tt_assets.partitions import INSTRUMENT, Window, traded_partitions
 from tt_assets.settings import Settings
 from tt_assets.storage.market_reader import MarketReader
+from tt_assets.tables import Layer
 from tt_assets.trading.judge import JudgedWindow, Judgement, judge
 
 EPISODES_ROLLED = (
@@ -36,7 +37,7 @@ EPISODES_ROLLED = (
         dg.AssetDep(table, partition_mapping=dg.MultiToSingleDimensionPartitionMapping(INSTRUMENT))
         for table in ("tt_episode", "tt_policy", "tt_target_weights")
     ],
-    group_name="report",
+    group_name=Layer.REPORT.value,
     kinds={"matplotlib"},
     owners=OWNERS,
     description="Agents against baselines out of sample: equity, drawdown, turnover, weights, and what costs do.",

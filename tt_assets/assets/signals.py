@@ -4,6 +4,7 @@ import dagster as dg
 import pandas as pd
 
 from tt_assets.assets.catalog import described
+from tt_assets.assets.failed_cells import name_failed_cells
 from tt_assets.assets.features import FEATURES
 from tt_assets.assets.grids import MARKET, settings
 from tt_assets.assets.market_pictures import View, drawn, score_pictures
@@ -28,6 +29,7 @@ _BEHIND = lookback(longest_lookback(SIGNALS), settings.date_grain)
     backfill_policy=dg.BackfillPolicy.single_run(),
     io_manager_key="slices",
     code_version="1",
+    hooks={name_failed_cells(MARKET, "tt_signal_scores")},
 )
 def tt_signal_scores(
     context: dg.AssetExecutionContext, tt_prices: pd.DataFrame, tt_features: pd.DataFrame, market: MarketReader

@@ -21,9 +21,9 @@ from dagster._core.storage.tags import (
 )
 
 from tt_assets.automation.alert_desk import Alert, AlertDesk, AlertKind
-from tt_assets.automation.failures import failure_reasons, in_few_words, named
 from tt_assets.automation.staleness import Stale, Watch, expected_session, look
 from tt_assets.errors import UserError
+from tt_assets.failures import failure_reasons, in_few_words, named
 from tt_assets.in_force import watchlist_in_force
 from tt_assets.settings import Settings
 

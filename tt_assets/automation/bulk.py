@@ -13,7 +13,7 @@ import dagster as dg
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run_iterator
 
-from tt_assets.automation.failures import failure_reasons
+from tt_assets.failures import failure_reasons
 from tt_assets.owners import OWNER_TAG, this_process
 from tt_assets.rectangles import MOST_CELLS, Rectangle, rectangles
 

@@ -16,8 +16,8 @@ import numpy as np
 from dagster._core.storage.dagster_run import RunsFilter
 
 from tt_assets.automation.cells import Axes, Mask
-from tt_assets.automation.failures import failure_reasons
 from tt_assets.automation.market import PRICES, MarketState
+from tt_assets.failures import failure_reasons
 from tt_assets.market.calendar import is_session
 from tt_assets.rectangles import rectangles
 from tt_assets.settings import DateGrain

@@ -14,13 +14,14 @@ from enum import StrEnum
 import dagster as dg
 import numpy as np
 import numpy.typing as npt
+from dagster._core.storage.dagster_run import RunsFilter
 from psycopg import sql
 
-from tt_assets.automation.cells import Axes, read_cells
-from tt_assets.automation.failures import failure_reasons
+from tt_assets.automation.cells import Axes, read_cells, tables_of
 from tt_assets.commands.selection import known_instruments
 from tt_assets.commands.status import grid_of
 from tt_assets.errors import UserError
+from tt_assets.failures import failure_reasons
 from tt_assets.partitions import quarter_of
 from tt_assets.settings import DateGrain, Settings
 from tt_assets.storage.database import Database
@@ -111,6 +112,7 @@ def read_matrix(
     reasons = {
         **_outcomes(instance, table, silent.keys(CellState.EMPTY)),
         **_failures(instance, table, silent.keys(CellState.FAILED)),
+        **_ends_before(instance, axes, table, silent.keys(CellState.MISSING)),
     }
     return Matrix(table, unit, days, tuple(names), chosen, reasons)
 
@@ -187,17 +189,34 @@ def _failures(instance: dg.DagsterInstance, table: str, keys: Sequence[str]) -> 
     newest = sorted({(number, run) for run, number in run_of.values()}, reverse=True)
     recent = list(dict.fromkeys(run for _, run in newest))[:RUNS_READ]
     told = {run: _told_by(instance, run, table) for run in recent}
-    return {
-        key: told[run][0].get(key) or told[run][1] for key, (run, _) in run_of.items() if run in told and any(told[run])
-    }
+    return {key: told[run][0].get(key) or told[run][1] for key, (run, _) in run_of.items() if run in told}
+
+
+def _ends_before(instance: dg.DagsterInstance, axes: Axes, table: str, keys: Sequence[str]) -> dict[str, str]:
+    """Why the latest run that was to make each missing cell ended before it did, for cells of the most recent runs."""
+    waiting = axes.cells(keys)
+    found: dict[str, str] = {}
+    ended = RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED])
+    for run in instance.get_runs(ended, limit=RUNS_READ) if keys else ():
+        place = axes.block(run.tags)
+        if place is None or table not in tables_of(run) or not waiting[place].any():
+            continue
+        own = axes.none()
+        own[place] = waiting[place]
+        waiting &= ~own
+        reasons, otherwise = _told_by(instance, run.run_id, table)
+        for day, name in axes.pairs(own):
+            found[f"{day}|{name}"] = reasons.get(f"{day}|{name}") or otherwise
+    return found
 
 
 def _told_by(instance: dg.DagsterInstance, run_id: str, table: str) -> tuple[Mapping[str, str], str]:
-    """What the step of `table` in a run said of single partitions and of all of them."""
+    """What a run said of single partitions of `table` and of all of them: its own step, or the one that came before."""
     records = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.STEP_FAILURE).records
     events = [record.event_log_entry.dagster_event for record in records]
     found = [event for event in events if event is not None]
-    own = [event for event in found if event.step_key == table] or found
-    if own:
-        return failure_reasons(own[-1])
-    return {}, f"run {run_id[:8]} ended before it"
+    if not found:
+        return {}, f"run {run_id[:8]} ended before it"
+    own = next((event for event in reversed(found) if event.step_key == table), found[-1])
+    reasons, message = failure_reasons(own)
+    return reasons, message or f"{own.step_key} failed in run {run_id[:8]}"

@@ -5,9 +5,8 @@ they report becomes metadata of each cell. Every set of keys is taken: `asset_pa
 any subset of the grid, so nothing here assumes a rectangle.
 """
 
-import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +14,6 @@ import dagster as dg
 import pandas as pd
 from dagster._core.definitions.partitions.utils import get_tags_from_multi_partition_key
 from dagster._core.events import (
-    AssetMaterializationPlannedData,
     DagsterEvent,
     DagsterEventBatchMetadata,
     generate_event_batch_id,
@@ -35,6 +33,8 @@ from tt_assets.tables import TABLES, content_columns
 
 DATE_COLUMN = {"tt_policy": "window_start"}
 REASONS_SHOWN = 10
+NAMED = 1_000
+"""Failed partitions that the failure of a step names in its metadata."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,6 @@ class EpisodeRows:
     metadata: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     of_the_run: Mapping[str, Any] = field(default_factory=dict)
 
-    def per_cell(self, last: str) -> dict[str, dict[str, Any]]:
-        """The metadata of each partition; `last` is the one whose event comes last."""
-        counts = {key: {"dagster/row_count": count} for key, count in self.counts.items()}
-        return with_pictures(counts, self.metadata, self.of_the_run, last)
-
 
 def with_pictures(
     per_cell: Mapping[str, Mapping[str, Any]],
@@ -94,8 +89,17 @@ def with_pictures(
     return {key: {**first.get(key, {}), **own} for key, own in per_cell.items()}
 
 
-def refuse(table: str, failed: Mapping[str, str], total: int) -> dg.Failure:
-    """The failure of a step some of whose partitions could not be made; it names them and why."""
+class PartitionsFailed(dg.Failure):
+    """The failure of a step some of whose partitions, `failed`, could not be made; it names them and why."""
+
+    def __init__(self, failed: Mapping[str, str], description: str) -> None:
+        named = dg.MetadataValue.json(dict(sorted(failed.items())[:NAMED]))
+        super().__init__(description, metadata={"failed_partitions": named}, allow_retries=False)
+        self.failed = failed
+
+
+def refuse(table: str, failed: Mapping[str, str], total: int) -> PartitionsFailed:
+    """What to raise where `failed` of `total` partitions of `table` could not be made."""
     reasons: dict[str, list[str]] = {}
     for key, reason in sorted(failed.items()):
         reasons.setdefault(reason, []).append(key)
@@ -104,10 +108,8 @@ def refuse(table: str, failed: Mapping[str, str], total: int) -> dg.Failure:
         for reason, keys in list(reasons.items())[:REASONS_SHOWN]
     )
     more = f"; and {len(reasons) - REASONS_SHOWN} further reasons" if len(reasons) > REASONS_SHOWN else ""
-    return dg.Failure(
-        description=f"{table}: {len(failed)} of {total} partitions failed, the others landed. {shown}{more}",
-        metadata={"failed_partitions": dg.MetadataValue.json(dict(sorted(failed.items())[:1000]))},
-        allow_retries=False,
+    return PartitionsFailed(
+        failed, f"{table}: {len(failed)} of {total} partitions failed, the others landed. {shown}{more}"
     )
 
 
@@ -115,7 +117,7 @@ class SliceIOManager(dg.ConfigurableIOManager):
     """Persists `tt_prices`, `tt_features`, `tt_signal_scores` and `tt_policy`, slice by slice."""
 
     preview_up_to: int = Field(
-        default=20, description="Runs of at most this many partitions carry a preview table in their metadata."
+        default=20, description="Runs of at most this many partitions show a table of their first rows."
     )
 
     def _store(self, context: dg.OutputContext | dg.InputContext) -> SliceStore:
@@ -142,8 +144,6 @@ class SliceIOManager(dg.ConfigurableIOManager):
             for key, rows, digest in zip(everything.keys, written.rows, written.digests, strict=True)
         }
         metadata = self._describe(store.table.name, selection, written.total, written.seconds)
-        if len(selection) <= self.preview_up_to:
-            metadata |= preview(store.table.name, slices.frame)
         context.log.info(
             f"{store.table.name}: {written.total:,} rows in {len(everything):,} partitions, {written.seconds:.2f} s"
         )
@@ -160,10 +160,11 @@ class SliceIOManager(dg.ConfigurableIOManager):
         changed = {key: own for key, own in others.items() if key in restated and key in beyond.partitions}
         yield from landed(context.step_context, context.asset_key, changed, metadata)
         last = next(reversed(per_cell), "") if slices.failed else keys[-1]
-        per_cell = with_pictures(per_cell, slices.metadata, slices.of_the_run, last)
+        # A table of rows says less than a picture, so it stands behind them.
+        shown = preview(store.table.name, slices.frame) if len(selection) <= self.preview_up_to else {}
+        per_cell = with_pictures(per_cell, slices.metadata, {**slices.of_the_run, **shown}, last)
         if slices.failed:
             yield from landed(context.step_context, context.asset_key, per_cell, metadata)
-            count_as_failed(context.step_context, context.asset_key, slices.failed)
             raise refuse(store.table.name, slices.failed, len(keys))
         attach(context.step_context, context.asset_key, per_cell)
         if len(selection) == 1:
@@ -195,7 +196,7 @@ class EpisodeIOManager(dg.ConfigurableIOManager):
     """Persists the nine episode tables. The asset opens the episodes before its first output; `tt_episode` is last."""
 
     preview_up_to: int = Field(
-        default=20, description="Runs of at most this many partitions carry a preview table in their metadata."
+        default=20, description="Runs of at most this many partitions show a table of their first rows."
     )
 
     def episodes(self) -> EpisodeStore:
@@ -211,18 +212,23 @@ class EpisodeIOManager(dg.ConfigurableIOManager):
         else:
             store.add(table, rows.frame)
         seconds = time.perf_counter() - started
-        metadata = {
+        return {
             "dagster/table_name": table,
             "seconds": round(seconds, 3),
             "rows_per_second": round(len(rows.frame) / seconds) if seconds else len(rows.frame),
         }
-        return metadata | (preview(table, rows.frame) if len(rows.counts) <= self.preview_up_to else {})
+
+    def cells(self, table: str, rows: EpisodeRows, last: str) -> dict[str, dict[str, Any]]:
+        """The metadata of each partition of `rows`; `last` is the one whose event comes last."""
+        counts = {key: {"dagster/row_count": count} for key, count in rows.counts.items()}
+        shown = preview(table, rows.frame) if len(counts) <= self.preview_up_to else {}
+        return with_pictures(counts, rows.metadata, {**rows.of_the_run, **shown}, last)
 
     def handle_output(self, context: dg.OutputContext, obj: EpisodeRows) -> None:
         """Write one table of the opened episodes."""
         table = context.asset_key.path[-1]
         metadata = self.write(table, obj)
-        attach(context.step_context, context.asset_key, obj.per_cell(context.asset_partition_keys[-1]))
+        attach(context.step_context, context.asset_key, self.cells(table, obj, context.asset_partition_keys[-1]))
         context.add_output_metadata(metadata)
 
     def load_input(self, context: dg.InputContext) -> pd.DataFrame:
@@ -305,19 +311,6 @@ def landed(
         yield DagsterEvent.asset_materialization(
             step_context, event, DagsterEventBatchMetadata(batch, is_end=position == last)
         )
-
-
-def count_as_failed(step_context: Any, asset_key: dg.AssetKey, keys: Iterable[str]) -> None:
-    """Have Dagster count the partitions `keys` of a step that is about to fail as failed.
-
-    A failed partition is one that was planned in a failed run and not materialized since. A range run plans all its
-    partitions in one event, which Dagster does not look into here, so each failed one is planned by name.
-    """
-    for key in sorted(keys):
-        planned = DagsterEvent.build_asset_materialization_planned_event(
-            step_context.job_name, step_context.step.key, AssetMaterializationPlannedData(asset_key, partition=key)
-        )
-        step_context.instance.report_dagster_event(planned, step_context.run_id, logging.DEBUG)
 
 
 def preview(table: str, frame: pd.DataFrame, rows: int = 10) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import dagster as dg
 import pandas as pd
 import pytest
 
+from tt_assets.assets.failed_cells import name_failed_cells
 from tt_assets.commands.status import partition_counts
 from tt_assets.horizon import Horizon
 from tt_assets.partitions import DATE, INSTRUMENT, instrument_partitions, session_partitions
@@ -48,7 +49,11 @@ def bars(keys: set[str], close: float) -> pd.DataFrame:
 
 def prices(make: Make, grid: dg.MultiPartitionsDefinition = GRID) -> dg.AssetsDefinition:
     @dg.asset(
-        name="tt_prices", partitions_def=grid, backfill_policy=dg.BackfillPolicy.single_run(), io_manager_key="slices"
+        name="tt_prices",
+        partitions_def=grid,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        io_manager_key="slices",
+        hooks={name_failed_cells(grid, "tt_prices")},
     )
     def made(context):
         return make(selection_of(grid, context.partition_keys))
@@ -275,6 +280,16 @@ def test_a_small_run_shows_a_preview_and_a_large_one_does_not(instance, connecte
     large = materialize(instance, asset, f"{SESSIONS[0]}|MSFT", f"{SESSIONS[-1]}|A")
     assert "7.25" in landed_cells(instance, "tt_prices", small.run_id)["2012-05-25|T"]["preview"]
     assert all("preview" not in said for said in landed_cells(instance, "tt_prices", large.run_id).values())
+
+
+def test_the_preview_stands_once_and_behind_the_pictures(instance, connected):
+    chosen = cells(SESSIONS[:2], ["T"])
+    made = prices(lambda _: Slices(bars(chosen, 7.25), of_the_run={"candles": "picture"}))
+    result = materialize(instance, made, f"{SESSIONS[0]}|T", f"{SESSIONS[1]}|T")
+    first, last = (list(landed_cells(instance, "tt_prices", result.run_id)[f"{day}|T"]) for day in SESSIONS[:2])
+    assert "preview" not in first
+    assert "candles" not in first
+    assert last.index("candles") < last.index("preview")
 
 
 def test_dagster_counts_the_landed_cells_as_materialized_and_the_others_as_failed(postgres_instance, connected):
