@@ -1,15 +1,18 @@
 """Pictures of runs: which partitions carry them, where they lie, and that they never cost a run."""
 
 import base64
+import hashlib
+import os
 import re
 
 import dagster as dg
 import pytest
 
-from tt_assets.assets import market_pictures
+from tt_assets.assets import market_pictures, pictures
 from tt_assets.assets.agent_pictures import learning_pictures
 from tt_assets.assets.pictures import picture
 from tt_assets.storage.io_managers import with_pictures
+from tt_assets_tests.assets.sample_window import AGENTS, WINDOW, sample_window
 from tt_assets_tests.dagster_runs import landed_cells, run_job
 
 MARKET = ["tt_prices", "tt_features", "tt_signal_scores"]
@@ -29,6 +32,20 @@ def test_a_picture_is_a_file_that_the_webserver_serves_kept_once(folder):
     assert picture("A chart", PNG + b"1").value == shown
     assert picture("A chart", PNG + b"2").value != shown
     assert len(list(folder.iterdir())) == 2
+
+
+def test_pictures_drawn_longest_ago_go_when_there_are_too_many_and_one_drawn_again_stays(folder, monkeypatch):
+    monkeypatch.setattr(pictures, "MOST_BYTES", 3 * 1_000)
+    folder.mkdir(parents=True)
+    for age, name in enumerate(("again", "newer", "older", "oldest")):
+        content = PNG + name.encode().ljust(1_000 - len(PNG))
+        file = folder / f"{hashlib.sha256(content).hexdigest()[:32]}.png"
+        file.write_bytes(content)
+        os.utime(file, times=(1_000_000 - age, 1_000_000 - age))
+    kept = {name: PNG + name.encode().ljust(1_000 - len(PNG)) for name in ("again", "newer", "new")}
+    picture("drawn again", kept["again"])
+    picture("new", kept["new"])
+    assert sorted(file.read_bytes() for file in folder.iterdir()) == sorted(kept.values())
 
 
 def test_dagster_s_webserver_looks_where_the_picture_lies(folder):
@@ -112,3 +129,29 @@ def test_the_latest_windows_show_how_their_agents_learned(folder):
     assert set(shown.metadata) == {"2012-04-01|AAPL", "2012-07-01|AAPL"}
     assert set(shown.of_the_run) == {"learning_curve"}
     assert learning_pictures(windows, 0, dg.build_asset_context().log).metadata == {}
+
+
+OF_AGENTS = {
+    "tt_policy": ["learning_curve"],
+    "tt_equity_curve": ["equity", "drawdown"],
+    "tt_portfolio": ["equity"],
+    "tt_target_weights": ["weights"],
+    "tt_episode": ["equity", "drawdown", "weights"],
+}
+
+
+def test_a_run_of_agents_shows_how_they_learned_and_did_in_its_latest_window(postgres, tmp_path, folder):
+    quick = {"TT_TRAIN_STEPS": "512", "TT_TRAIN_WORKERS": "1", "TT_SEEDS": "1", "TT_BASELINES": "cash"}
+    with sample_window(
+        postgres, tmp_path / "home", ("AAPL",), **quick, TT_PICTURES="1", TT_DAGSTER_LOGS=str(folder.parent)
+    ) as rolled:
+        assert run_job(rolled.instance, AGENTS, f"{WINDOW}|AAPL").success
+        for table in AGENTS:
+            said = landed_cells(rolled.instance, table)[f"{WINDOW}|AAPL"]
+            drawn = [name for name, value in said.items() if str(value).startswith("![")]
+            assert drawn == OF_AGENTS.get(table, []), table
+            for name in drawn:
+                file = re.search(r"/logs/pictures/([0-9a-f]{32})/png", said[name]).group(1)
+                assert (folder / f"{file}.png").read_bytes().startswith(PNG)
+            if drawn:
+                assert max(map(list(said).index, drawn)) < list(said).index("preview"), table
