@@ -68,6 +68,26 @@ def test_a_reversed_range_of_instruments_is_silently_empty(instance):
     assert keys_of_range(instance, "2012-05-25|A", "2012-05-25|MSFT") == []
 
 
+def test_a_run_request_over_a_rectangle_is_one_with_the_tags_of_a_range(instance):
+    """A request has a parameter for one key only; Dagster hands its tags on, and the run takes them for its range."""
+    taken = []
+
+    @dg.asset(partitions_def=GRID, backfill_policy=dg.BackfillPolicy.single_run())
+    def probe(context) -> None:
+        taken.extend(context.partition_keys)
+
+    job = dg.define_asset_job("probes", selection=[probe], partitions_def=GRID)
+    asked = dg.RunRequest(job_name="probes", tags=range_tags("2012-05-24|T", "2012-05-25|AA"))
+    sensor = dg.SensorDefinition(name="asks", evaluation_fn=lambda context: asked, jobs=[job])
+    defs = dg.Definitions(assets=[probe], jobs=[job], sensors=[sensor])
+    with dg.build_sensor_context(instance=instance, definitions=defs) as context:
+        (request,) = sensor.evaluate_tick(context).run_requests
+    span = request.partition_key_range
+    assert (request.partition_key, span.start, span.end) == (None, "2012-05-24|T", "2012-05-25|AA")
+    assert defs.resolve_job_def("probes").execute_in_process(instance=instance, tags=request.tags).success
+    assert set(taken) == {"2012-05-24|T", "2012-05-24|AA", "2012-05-25|T", "2012-05-25|AA"}
+
+
 def test_the_weekday_cron_hides_friday_until_monday():
     weekdays = dg.TimeWindowPartitionsDefinition(
         start=datetime(2024, 1, 2), cron_schedule="0 0 * * 1-5", fmt="%Y-%m-%d", timezone="America/New_York"

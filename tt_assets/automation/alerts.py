@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import dagster as dg
+from dagster._core.errors import DagsterAssetCheckFailedError
 from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
     ASSET_PARTITION_RANGE_START_TAG,
@@ -106,9 +107,9 @@ def alert_stale_data(context: dg.SensorEvaluationContext) -> dg.SkipReason:
 
 def failed_run(context: dg.RunFailureSensorContext, address: str) -> Alert:
     """What is to be said of the run in `context`; `address` is the UI's, or empty."""
-    run = context.dagster_run
+    run, events = context.dagster_run, context.get_step_failure_events()
     reasons = []
-    for event in context.get_step_failure_events():
+    for event in events:
         partitions, message = failure_reasons(event)
         reasons.append(f"{event.step_key}: {in_few_words(partitions) if partitions else message}")
     what = run.job_name
@@ -122,7 +123,14 @@ def failed_run(context: dg.RunFailureSensorContext, address: str) -> Alert:
         f"Run {run.run_id[:8]} of {what} failed{f' over {where}' if where else ''}. {why.rstrip('.')}. "
         "Mend the cause and launch it again; what landed stays.",
         f"{address}/runs/{run.run_id}" if address else "",
+        urgent=not _stopped_by_a_check(events),
     )
+
+
+def _stopped_by_a_check(events: Sequence[dg.DagsterEvent]) -> bool:
+    """Whether failing checks alone ended the run: each of them is an alert of its own, and a person needs one."""
+    errors = [event.step_failure_data.error for event in events]
+    return bool(errors) and all(error and error.cls_name == DagsterAssetCheckFailedError.__name__ for error in errors)
 
 
 def failing_checks(records: Iterable[dg.EventLogRecord], address: str) -> list[Alert]:

@@ -7,11 +7,13 @@ from datetime import date
 from pathlib import Path
 
 import dagster as dg
+import pandas as pd
 import pytest
 
 from tt_assets.automation import alerts
 from tt_assets.automation.alerts import alert_failing_check, alert_run_failure, alert_stale_data
 from tt_assets.definitions import defs
+from tt_assets.market.checks import Finding
 from tt_assets.settings import Settings
 from tt_assets_tests.automation.receivers import receiver
 from tt_assets_tests.dagster_runs import run_job
@@ -287,3 +289,26 @@ def test_a_failed_run_of_the_product_is_told_in_the_words_of_its_asset(
     assert "of backfill_history failed over 2012-05-01|AAPL to 2012-05-02|AAPL. tt_prices: " in line["message"]
     assert "gone.csv" in line["message"]
     assert date.fromisoformat(line["at"][:10])
+
+
+def test_a_run_that_a_failing_check_stopped_sends_the_message_of_the_check_and_not_one_more(
+    home: Path, dagster_instance: dg.DagsterInstance, connected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tt_assets.assets import market_checks
+
+    def broken(bars: pd.DataFrame) -> list[Finding]:
+        return [Finding("AAPL", pd.Timestamp("2012-05-01"), "high below low")]
+
+    of_runs = tick(alert_run_failure, dagster_instance, None)
+    of_checks = tick(alert_failing_check, dagster_instance, None)
+    monkeypatch.setattr(market_checks, "broken_bars", broken)
+    assert not run_job(dagster_instance, ["tt_prices"], "2012-05-01|AAPL", "2012-05-02|AAPL").success
+    with receiver() as here:
+        monkeypatch.setenv("TT_ALERT_WEBHOOK", here.url)
+        tick(alert_run_failure, dagster_instance, of_runs)
+        tick(alert_failing_check, dagster_instance, of_checks)
+        assert here.arrived.wait(20)
+        alerts.AlertDesk.of(Settings()).deliver()
+    assert [line["kind"] for line in logged()] == ["run failure", "failing check"]
+    (text,) = here.texts
+    assert "bars_are_sound" in text
