@@ -69,13 +69,32 @@ def quarter_partitions(span: Horizon, train_windows: int) -> dg.TimeWindowPartit
 def market_grid(settings: Settings) -> dg.MultiPartitionsDefinition:
     """Partitions of the market tables: session (or month) × instrument."""
     dates = session_partitions(horizon(settings), settings.date_grain)
-    return dg.MultiPartitionsDefinition({DATE: dates, INSTRUMENT: instrument_partitions})
+    return _grid(dates, instrument_partitions)
 
 
 def window_grid(settings: Settings) -> dg.MultiPartitionsDefinition:
     """Partitions of the policy and the episode tables: walk-forward quarter × traded."""
     dates = quarter_partitions(horizon(settings), settings.train_windows)
-    return dg.MultiPartitionsDefinition({DATE: dates, INSTRUMENT: traded_partitions})
+    return _grid(dates, traded_partitions)
+
+
+def _grid(dates: dg.PartitionsDefinition, instruments: dg.PartitionsDefinition) -> dg.MultiPartitionsDefinition:
+    """Dates × instruments, whose keys are told from others without an object for each.
+
+    Dagster makes a `MultiPartitionKey` of every key before it looks at it, which is most of the seven seconds in which
+    it first counts the 340,000 cells of 150 instruments and three years.
+    """
+    grid = dg.MultiPartitionsDefinition({DATE: dates, INSTRUMENT: instruments})
+
+    def existing(partition_keys: set[str]) -> set[str]:
+        halves = [key.partition("|") for key in partition_keys]
+        days = dates.filter_valid_partition_keys({day for day, _, _ in halves})
+        names = instruments.filter_valid_partition_keys({name for _, _, name in halves})
+        return {f"{day}|{name}" for day, bar, name in halves if bar and day in days and name in names}
+
+    # An attribute of this one object, which hides the method of its class: nothing of Dagster is changed.
+    grid.filter_valid_partition_keys = existing  # type: ignore[method-assign, assignment]
+    return grid
 
 
 @dataclass(frozen=True)

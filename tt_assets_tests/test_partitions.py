@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime, timedelta
 
+import dagster as dg
 import exchange_calendars
 import pandas as pd
 import pytest
@@ -158,3 +159,20 @@ def test_a_window_and_its_key_are_one(key):
 def test_windows_come_in_order_of_time_then_name():
     keys = ["2012-07-01|AAPL", "2012-04-01|T", "2012-04-01|A"]
     assert [window.key() for window in windows_of(keys)] == ["2012-04-01|A", "2012-04-01|T", "2012-07-01|AAPL"]
+
+
+@pytest.mark.parametrize("grid", [market_grid, window_grid])
+def test_keys_of_a_grid_are_told_from_others_as_dagster_does_it(grid):
+    ours = grid(Settings(start_date=date(2005, 1, 3), end_date=date(2012, 12, 31)))
+    keys = {
+        f"{day}|{name}"
+        for day in ("2012-07-01", "2012-07-02", "2012-07-04", "2012-07-07", "2031-01-02", "", "yesterday")
+        for name in ("AAPL", "BRK B", "sample", "GONE", "")
+    } | {"2012-07-02", "2012-07-02|AAPL|x", "", "|"}
+    with dg.DagsterInstance.ephemeral() as instance, dg.partition_loading_context(dynamic_partitions_store=instance):
+        instance.add_dynamic_partitions("instrument", ["AAPL", "BRK B"])
+        instance.add_dynamic_partitions("traded", ["AAPL", "sample"])
+        theirs = type(ours).filter_valid_partition_keys(ours, keys)
+        assert ours.filter_valid_partition_keys(keys) == theirs
+        assert len(theirs) == 2
+        assert ours.filter_valid_partition_keys(set()) == set()
