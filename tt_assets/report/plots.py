@@ -26,7 +26,7 @@ from tt_assets.report.canvas import (
 )
 from tt_assets.report.labels import percent, strategy_label
 from tt_assets.report.palette import AGENT_COLOUR, INK, LINES, OTHER_LINE, SCENARIO_OPACITY, weight_colours
-from tt_assets.report.scenarios import CONFIGURED, NothingToReport, rows_of, scenario_label, scenarios_of
+from tt_assets.report.scenarios import CONFIGURED, rows_of, scenario_label, scenarios_of
 from tt_assets.trading.judge import AGENT, DRAWN, Judgement
 from tt_assets.trading.record import CASH
 
@@ -67,7 +67,7 @@ def weights_plot(weights: pd.DataFrame, size: Size = PAGE) -> bytes:
 
     weights: timestamp, instrument, target_weight (fraction of net worth, a CASH row per session); other columns are
     ignored. Where several episodes (seeds) have rows for one session their mean is drawn. An instrument without a row
-    in a session counts as 0. Raises NothingToReport without rows.
+    in a session counts as 0. Without rows the plot says that nothing was decided yet.
     """
     return png(weights_figure, weights, size=size)
 
@@ -142,7 +142,7 @@ def turnover_figure(judgement: Judgement) -> Figure:
 def weights_figure(weights: pd.DataFrame) -> Figure:
     """`weights_plot` as a figure."""
     if weights.empty:
-        raise NothingToReport("no target weights are recorded; materialize tt_target_weights for these windows first.")
+        return _nothing_decided()
     grid = 100.0 * with_gaps(held_to_the_end(_weights_grid(weights)))
     columns = list(grid.columns)
     colours = weight_colours(columns)
@@ -159,6 +159,15 @@ def weights_figure(weights: pd.DataFrame) -> Figure:
     else:
         axes.legend(areas[::-1], columns[::-1], loc="center left", bbox_to_anchor=(1.0, 0.5))
     date_axis(axes)
+    return figure
+
+
+def _nothing_decided() -> Figure:
+    """In place of the weights in the first session of a first window, whose decisions begin with its close."""
+    figure, (axes,) = new_figure()
+    axes.set_axis_off()
+    axes.set_title("Target weights, as decided at each close")
+    axes.text(0.5, 0.5, "No decision yet", color=INK, ha="center", va="center", transform=axes.transAxes)
     return figure
 
 

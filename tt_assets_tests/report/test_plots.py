@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 from matplotlib.text import Text
 
-from tt_assets.report import NothingToReport, drawdown_plot, equity_plot, turnover_plot, verdict, weights_plot
+from tt_assets.report import drawdown_plot, equity_plot, turnover_plot, verdict, weights_plot
 from tt_assets.report.canvas import _STYLE, spread
 from tt_assets.report.plots import drawdown_figure, equity_figure, turnover_figure, weights_figure
 from tt_assets.trading.judge import Scenario, judge
@@ -218,8 +218,3 @@ def test_a_window_of_its_first_two_sessions_can_be_drawn(judged_windows):
         for plot in (equity_plot, drawdown_plot, turnover_plot):
             assert plot(begun)[:8] == b"\x89PNG\r\n\x1a\n"
         assert "No agent was judged" in verdict(begun)
-
-
-def test_no_weights_are_refused_by_name(weights):
-    with pytest.raises(NothingToReport, match="materialize tt_target_weights"):
-        weights_plot(weights.iloc[:0])
