@@ -1,8 +1,8 @@
 """The restatement sensor: what was computed from a bar that has changed since is made again, and nothing else.
 
 One decision: the work behind a changed bar is done in three steps, features, then scores, then episodes, and a step is
-over when its cells are younger than what they read. A run that failed, a person who was faster and a killed daemon are
-all the same to it. Agents are not trained again.
+over when its cells were made by a step that began after what it read had landed. A run that failed, a person who was
+faster and a killed daemon are all the same to it. Agents are not trained again.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from tt_assets.automation.agents import AgentState
 from tt_assets.automation.cells import Mask
 from tt_assets.automation.jobs import MARKET_JOB, ROLL_JOB
 from tt_assets.automation.market import FEATURES_TABLE, PRICES, SCORES, MarketState
+from tt_assets.automation.reads import Begun, begun_steps, read_at
 from tt_assets.automation.requests import range_requests
 from tt_assets.automation.restated_bars import (
     MOST_LOOKED_AT,
@@ -40,6 +41,8 @@ from tt_assets.tables import EPISODE_TABLES
 
 RESTATEMENT = "restatement"
 PRIORITY = 3
+STEP_OF = {FEATURES_TABLE: FEATURES_TABLE, SCORES: SCORES, "tt_episode": "episodes"}
+"""Key of the step that makes each table."""
 MOST_COMPARED = 5000
 """Cells whose content before and after is compared for one changed bar; of more, all count as changed."""
 
@@ -66,6 +69,25 @@ class Lineage:
     def episodes(self) -> Ids:
         """Newest event per window."""
         return latest_events(self.instance, self.agents.cells.axes, "tt_episode")
+
+    @cached_property
+    def features_read(self) -> Ids:
+        """Per cell of the features the event at which its bars were read."""
+        return read_at(self.market.axes, self.features, self._steps[FEATURES_TABLE])
+
+    @cached_property
+    def scores_read(self) -> Ids:
+        """Per cell of the scores the event at which its bars and features were read."""
+        return read_at(self.market.axes, self.scores, self._steps[SCORES])
+
+    @cached_property
+    def episodes_read(self) -> Ids:
+        """Per window the event at which its panel was read."""
+        return read_at(self.agents.cells.axes, self.episodes, self._steps["tt_episode"])
+
+    @cached_property
+    def _steps(self) -> dict[str, list[Begun]]:
+        return begun_steps(self.instance, STEP_OF)
 
     @cached_property
     def feature_reach(self) -> int:
@@ -150,7 +172,7 @@ def look_for_changes(lineage: Lineage, memory: Memory) -> Memory:
 def _computed_before(lineage: Lineage, new: Ids) -> Mask:
     """The cells with a new event that older features or scores look back over."""
     found = np.zeros(new.shape, dtype=bool)
-    for ids, reach in ((lineage.features, lineage.feature_reach), (lineage.scores, lineage.score_reach)):
+    for ids, reach in ((lineage.features_read, lineage.feature_reach), (lineage.scores_read, lineage.score_reach)):
         present = np.where(ids > 0, ids, np.iinfo(np.int64).max)
         for step in range(min(reach + 1, len(ids))):
             found[: len(ids) - step] |= present[step:] < new[: len(ids) - step]
@@ -162,9 +184,10 @@ def _traded_before(lineage: Lineage, new: Ids) -> Mask:
     found = np.zeros(new.shape, dtype=bool)
     oldest: dict[str, int] = {}
     for window, place in lineage.agents.windows().items():
-        if window in lineage.agents.covered and lineage.episodes[place]:
+        read = int(lineage.episodes_read[place])
+        if window in lineage.agents.covered and read:
             for symbol in lineage.market.listed.watchlist.members(window.traded):
-                oldest[symbol] = min(oldest.get(symbol, int(lineage.episodes[place])), int(lineage.episodes[place]))
+                oldest[symbol] = min(oldest.get(symbol, read), read)
     for symbol, event in oldest.items():
         column = lineage.market.axes.instrument_at.get(symbol)
         if column is not None:
@@ -214,20 +237,20 @@ def _next_step(lineage: Lineage, entry: Restated) -> tuple[tuple[str, ...], Mask
     nothing = market.axes.none()
 
     bars = lineage.bars(entry)
-    features = ahead(bars, lineage.feature_reach) & (lineage.features > 0)
+    features = ahead(bars, lineage.feature_reach) & (lineage.features_read > 0)
     if (features & market.cells[FEATURES_TABLE].in_flight).any():
         return (FEATURES_TABLE, SCORES), nothing
-    stale = features & (lineage.features < entry.event)
+    stale = features & (lineage.features_read < entry.event)
     if stale.any():
         return (FEATURES_TABLE, SCORES), stale
 
     # A score looks back over the bars and over the features that came out otherwise.
     moved = bars | lineage.changed(entry, FEATURES_TABLE, features)
-    scores = ahead(moved, market.behind(SCORES)) & (lineage.scores > 0)
+    scores = ahead(moved, market.behind(SCORES)) & (lineage.scores_read > 0)
     if (scores & market.cells[SCORES].in_flight).any():
         return (SCORES,), nothing
     youngest = max(entry.event, int(lineage.features[features].max(initial=0)))
-    stale = scores & (lineage.scores < youngest)
+    stale = scores & (lineage.scores_read < youngest)
     if stale.any():
         return (SCORES,), stale
 
@@ -237,7 +260,7 @@ def _next_step(lineage: Lineage, entry: Restated) -> tuple[tuple[str, ...], Mask
     rolled, busy = agents.cells.axes.none(), False
     for place in lineage.windows(entry.instrument, moved).values():
         busy |= bool(episodes.in_flight[place] or policies.in_flight[place])
-        rolled[place] = bool(policies.done[place]) and lineage.episodes[place] < youngest
+        rolled[place] = bool(policies.done[place]) and lineage.episodes_read[place] < youngest
     if busy:
         return tuple(EPISODE_TABLES), agents.cells.axes.none()
     return (tuple(EPISODE_TABLES), rolled) if rolled.any() else None
