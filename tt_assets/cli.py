@@ -316,8 +316,8 @@ def bench(name: str | None, json_: bool) -> None:
 
 
 def _span(settings: Settings, first: str | None, last: str | None) -> Any:
-    from tt_assets.commands.selection import latest_session, parse_date, session_span
-    from tt_assets.horizon import horizon
+    from tt_assets.commands.selection import parse_date, session_span
+    from tt_assets.horizon import horizon, latest_session
 
     return session_span(
         parse_date(first, "--from") if first else None,

@@ -12,6 +12,7 @@ from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from tt_assets.errors import UserError
+from tt_assets.market.calendar import previous_session
 from tt_assets.settings import SAMPLE_FIRST_SESSION, SAMPLE_LAST_SESSION, PriceSourceName, Settings
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -29,10 +30,20 @@ class Horizon:
         """The last date, today in New York where the end is open."""
         return self.last or today()
 
+    def latest_session(self, on: date | None = None) -> date:
+        """The last session that has a partition on the New York date `on` (today), none after `last`."""
+        latest = latest_session(on)
+        return min(latest, previous_session(self.last, inclusive=True)) if self.last else latest
+
 
 def today() -> date:
     """Today's date in New York: the one place of the platform that reads the clock for market time."""
     return datetime.now(NEW_YORK).date()
+
+
+def latest_session(on: date | None = None) -> date:
+    """The last session that has a partition on the New York date `on` (today): one appears at the midnight after it."""
+    return previous_session(on or today())
 
 
 def horizon(settings: Settings) -> Horizon:

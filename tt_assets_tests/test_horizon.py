@@ -116,3 +116,19 @@ def test_today_is_the_date_in_new_york_wherever_the_machine_is(monkeypatch, mome
     monkeypatch.undo()
     monkeypatch.setattr(horizon_module, "datetime", Clock)
     assert horizon_module.today() == day
+
+
+@pytest.mark.parametrize(
+    ("last", "on", "expected"),
+    [
+        (None, date(2024, 7, 5), date(2024, 7, 3)),  # the day after a holiday: its own session has no partition yet
+        (None, date(2024, 7, 6), date(2024, 7, 5)),
+        (None, date(2024, 7, 8), date(2024, 7, 5)),
+        (None, None, date(2024, 7, 3)),
+        (date(2013, 3, 1), None, date(2013, 3, 1)),
+        (date(2013, 3, 3), None, date(2013, 3, 1)),  # a Sunday
+        (date(2024, 7, 31), date(2024, 7, 8), date(2024, 7, 5)),
+    ],
+)
+def test_the_latest_session_is_the_last_one_with_a_partition(last, on, expected):
+    assert Horizon(date(2012, 1, 3), last).latest_session(on) == expected

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 
 import dagster as dg
 import numpy as np
 import pandas as pd
 
 from tt_assets.assets.prices import SAID
-from tt_assets.horizon import NEW_YORK, bars_span, horizon
-from tt_assets.market.calendar import latest_closed_session, sessions
+from tt_assets.horizon import bars_span, horizon
+from tt_assets.market.calendar import sessions
 from tt_assets.market.checks import Finding, absent_bars
 from tt_assets.market.sources import SessionOutcome
 from tt_assets.settings import PriceSourceName, Settings
@@ -41,13 +41,10 @@ class Coverage:
 
 
 def latest_session(settings: Settings) -> date:
-    """The last session whose bar the source can have: the end of the bars file, or the last closed session."""
-    closed = latest_closed_session(datetime.now(NEW_YORK))
-    bounds = [closed, horizon(settings).last or closed]
-    if settings.price_source is PriceSourceName.FILE:
-        span = bars_span(settings)
-        bounds.append(span[1] if span else closed)
-    return min(bounds)
+    """The last session that has a partition and whose bar the source can have: no later than the end of a bars file."""
+    latest = horizon(settings).latest_session()
+    span = bars_span(settings) if settings.price_source is PriceSourceName.FILE else None
+    return min(latest, span[1]) if span else latest
 
 
 def coverage(

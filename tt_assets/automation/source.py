@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from tt_assets.errors import UserError
-from tt_assets.horizon import bars_span, horizon, today
-from tt_assets.market.calendar import previous_session
+from tt_assets.horizon import bars_span, horizon
 from tt_assets.settings import DateGrain, PriceSourceName, Settings
 
 
@@ -33,9 +32,7 @@ class SourceState:
 
 def read_source(settings: Settings) -> SourceState:
     """The state of the configured source; a bars file that cannot be read is said, not raised."""
-    closed = previous_session(today())  # a session's key appears at the next New York midnight
-    last = horizon(settings).last
-    bound = min(last, closed) if last else closed
+    bound = horizon(settings).latest_session()
     if settings.price_source is not PriceSourceName.FILE:
         return SourceState(settings.price_source.value, bound)
     try:

@@ -12,8 +12,7 @@ from datetime import date, timedelta
 
 from pydantic import BaseModel
 
-from tt_assets.horizon import bars_span, horizon, today
-from tt_assets.market.calendar import previous_session
+from tt_assets.horizon import bars_span, horizon
 from tt_assets.settings import PriceSourceName, Settings
 
 FEED_ENDED = timedelta(days=30)
@@ -41,13 +40,10 @@ class Stale:
 def expected_session(settings: Settings, on: date | None = None) -> date | None:
     """The latest session that should be stored on the New York date `on` (today); None before the first one.
 
-    A session counts from the New York midnight after it, when its partition appears. Of a bars file that has ended
-    nothing later than its end is expected.
+    Of a bars file that has ended nothing later than its end is expected; of one that is late, the session is.
     """
     span = horizon(settings)
-    expected = previous_session(on or today())
-    if span.last is not None:
-        expected = min(expected, previous_session(span.last, inclusive=True))
+    expected = span.latest_session(on)
     held = bars_span(settings) if settings.price_source is PriceSourceName.FILE else None
     if held and expected - held[1] > FEED_ENDED:
         expected = held[1]

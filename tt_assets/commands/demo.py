@@ -10,8 +10,8 @@ from tt_assets.automation.bulk import Outcome
 from tt_assets.commands.backfill import backfill, train, window_starts
 from tt_assets.commands.platform import Platform
 from tt_assets.commands.report import reportable, write_reports
-from tt_assets.commands.selection import Span, latest_session, session_span
-from tt_assets.horizon import bars_span, horizon
+from tt_assets.commands.selection import Span, session_span
+from tt_assets.horizon import bars_span, horizon, latest_session
 from tt_assets.settings import PriceSourceName
 from tt_assets.tables import MARKET_TABLES
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import date
 
 from tt_assets.errors import UserError
-from tt_assets.horizon import Horizon, today
-from tt_assets.market.calendar import is_session, nearest_session, previous_session, sessions
+from tt_assets.horizon import Horizon
+from tt_assets.market.calendar import is_session, nearest_session, sessions
 from tt_assets.settings import DateGrain
 from tt_assets.tables import TABLES
 
@@ -32,11 +32,6 @@ def parse_date(text: str, option: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise UserError(f"{option} {text!r} is no date; write it as 2012-05-18.") from None
-
-
-def latest_session() -> date:
-    """The last session whose partition exists: a session's key appears at the next New York midnight."""
-    return previous_session(today())
 
 
 def session_span(first: date | None, last: date | None, horizon: Horizon, latest: date) -> Span:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tt_assets.commands.selection import Span, latest_session
+from tt_assets.commands.selection import Span
 from tt_assets.errors import UserError
 from tt_assets.horizon import horizon
 from tt_assets.market.bars import BarRule, read_day
@@ -64,8 +64,7 @@ def require(table: str, frame: pd.DataFrame, columns: Sequence[str]) -> None:
 def partition_span(settings: Settings) -> Span:
     """First and last session that has a partition by now; both included."""
     span = horizon(settings)
-    latest = latest_session()
-    return Span(span.first, min(span.last or latest, latest))
+    return Span(span.first, span.latest_session())
 
 
 def timestamps(column: pd.Series) -> tuple[pd.Series, list[Rule]]:

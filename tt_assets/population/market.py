@@ -14,6 +14,7 @@ import pandas as pd
 from sqlalchemy import Engine
 
 from tt_assets.errors import UserError
+from tt_assets.horizon import latest_session
 from tt_assets.market.bars import check_bars, summarise
 from tt_assets.market.watchlist import read_watchlist
 from tt_assets.population import checks
@@ -57,7 +58,7 @@ def upsert_price_bars(engine: Engine, frame: pd.DataFrame, *, report: bool = Tru
     settings = Settings()
     database = database_of(engine)
     span = checks.partition_span(settings)
-    checked = check_bars(frame, read_watchlist(settings.watchlist).symbols, checks.latest_session())
+    checked = check_bars(frame, read_watchlist(settings.watchlist).symbols, latest_session())
     if checked.faults:
         raise RowsRefused(f"tt_prices: nothing was written. {summarise(checked.faults)} Mend these rows.")
     bars = checked.clean
