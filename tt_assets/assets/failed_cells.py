@@ -67,7 +67,6 @@ def _events(context: dg.HookContext, asset_key: dg.AssetKey, failed: Mapping[str
         day, instrument = key.split("|", 1)
         observation = dg.AssetObservation(
             asset_key,
-            description=reason,
             partition=key,
             metadata={"failed": f"{key}: {reason}", "run": dg.MetadataValue.dagster_run(context.run_id)},
             tags=get_tags_from_multi_partition_key(dg.MultiPartitionKey({"date": day, "instrument": instrument})),

@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterator
 from datetime import date
+from pathlib import Path
 from urllib.parse import quote
 
 import pandas as pd
@@ -17,6 +18,7 @@ import pytest
 from tt_assets.bench.browser import WINDOW as SCREEN
 from tt_assets.bench.browser import NoBrowser, chromium, find
 from tt_assets.market.calendar import sessions
+from tt_assets.settings import SAMPLE_BARS
 from tt_assets_tests.e2e.command_line import Machine, Ui
 from tt_assets_tests.e2e.conftest import WINDOW
 
@@ -155,3 +157,25 @@ def test_the_plots_of_an_episode_stand_beside_its_partition(person: Person) -> N
     plot = person.page.get_by_role("img", name=f"Net worth of {EPISODE} against the baselines", exact=True)
     assert person.picture_width(plot) > 300
     person.picture("plot_of_a_partition")
+
+
+def test_a_cell_that_failed_leads_to_its_run_and_says_why(person: Person, filled: Machine, tmp_path: Path) -> None:
+    day = "2006-02-22"
+    broken = tmp_path / "bars.csv"
+    lines = SAMPLE_BARS.read_text().splitlines()
+    place = next(number for number, text in enumerate(lines) if text.startswith(f"IBM,{day}"))
+    instrument, session, _, *rest = lines[place].split(",")
+    lines[place] = ",".join([instrument, session, "-1.0", *rest])
+    broken.write_text("\n".join(lines))
+    span = ("--from", day, "--to", day, "--instruments", "IBM")
+    told = filled.tt("backfill", "tt_prices", *span, TT_BARS_PATH=str(broken), TT_END_DATE="2013-03-01")
+    assert told.returncode == 1
+
+    person.open(f"/assets/tt_prices?view=partitions&partition={quote(f'{day}|IBM')}")
+    expect(person.page.get_by_text("failed, and did not materialize this asset")).to_be_visible()
+    person.picture("failed_cell")
+    person.page.get_by_role("button", name="View all historical events (1)").click()
+    events = person.page.get_by_role("dialog").first
+    events.get_by_text(f"{day}|IBM", exact=True).click()
+    expect(events.get_by_text("price not finite and positive").first).to_be_visible()
+    person.picture("failed_cell_reason")
