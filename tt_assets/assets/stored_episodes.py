@@ -19,6 +19,7 @@ from tt_assets.assets.rolling import load_policies
 from tt_assets.assets.spans import episode_panel
 from tt_assets.errors import UserError
 from tt_assets.partitions import Window
+from tt_assets.settings import Settings
 from tt_assets.storage.database import Database
 from tt_assets.storage.episode_reader import StoredEpisode, stored_episodes
 from tt_assets.storage.market_reader import MarketReader
@@ -114,19 +115,33 @@ class _Grounds:
 
 
 def _verdicts(episode: StoredEpisode, grounds: _Grounds) -> tuple[CheckResult, ...]:
-    from tt_assets.trading.checks import CheckResult, stored_config
-    from tt_assets.trading.config import TradingConfig
+    from tt_assets.trading.checks import CheckResult
 
     header = episode.header
+    acted = header["strategy"] == AGENT
     try:
         record = record_of(episode)
-        config = TradingConfig.from_mapping(stored_config(record)["trading"])
-        panel, behind = grounds.of(symbols_of(record), config, record.portfolio["timestamp"].max())
+        panel, behind = grounds.of(symbols_of(record), _config(record), record.portfolio["timestamp"].max())
     except UserError as error:
-        return tuple(CheckResult.not_made(name, str(error)) for name in CHECKS)
+        reason = str(error)
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         reason = f"its rows make no episode, {type(error).__name__}: {error}"
-        return tuple(CheckResult.not_made(name, reason) for name in CHECKS)
-    if header["strategy"] == AGENT:
-        return checked(record, panel, behind, policy=lambda: grounds.policy(int(header["policy_id"])))
-    return checked(record, panel, behind, baseline=header["strategy"], seed=header["seed"])
+    else:
+        if acted:
+            return checked(record, panel, behind, policy=lambda: grounds.policy(int(header["policy_id"])))
+        return checked(record, panel, behind, baseline=header["strategy"], seed=header["seed"])
+    return tuple(CheckResult.not_made(name, reason) for name in CHECKS if acted or name != "replays")
+
+
+def _config(record: EpisodeRecord) -> TradingConfig:
+    """The settings an episode was rolled with; a stored row never decides which modules are imported."""
+    from tt_assets.trading.checks import stored_config
+    from tt_assets.trading.config import TradingConfig
+
+    config = TradingConfig.from_mapping(stored_config(record)["trading"])
+    if config.trading_modules != Settings().trading_modules:
+        theirs, ours = (
+            ", ".join(modules) or "none" for modules in (config.trading_modules, Settings().trading_modules)
+        )
+        raise UserError(f"it was rolled with TT_TRADING_MODULES {theirs}, which is {ours} now; roll its window again.")
+    return config

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -373,6 +374,19 @@ def test_stored_rows_that_were_changed_are_found_without_a_roll_and_named(rolled
         assert f"{SAMPLE} agent 0: " in str(said[name].metadata["failing"].value)
         of_windows = [evaluation for _, evaluation in evaluations_of(rolled.instance, name) if evaluation.partition]
         assert (SAMPLE, False) in [(evaluation.partition, evaluation.passed) for evaluation in of_windows[-2:]]
+
+
+def test_a_stored_episode_never_decides_which_modules_are_imported(rolled, tmp_path, monkeypatch):
+    (tmp_path / "planted.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    planted = (
+        f"""SET config_json = jsonb_set(config_json::jsonb, '{{trading,trading_modules}}', '["planted"]') {OF_SAMPLE}"""
+    )
+    with changed_rows(rolled, "tt_episode", planted):
+        said = verify(rolled.instance)
+    assert "planted" not in sys.modules
+    assert failing(said) == set(CHECKS)
+    assert "rolled with TT_TRADING_MODULES planted" in str(said["books_balance"].metadata["failing"].value)
 
 
 def test_what_was_put_right_holds_again_and_says_so_for_its_window(rolled):
