@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from tt_assets.assets.checks import CHECKS, BarsBehind, checked
@@ -26,7 +27,7 @@ from tt_assets.storage.market_reader import MarketReader
 from tt_assets.storage.partition_cells import selection_of
 from tt_assets.trading.judge import AGENT
 from tt_assets.trading.panel import MarketPanel
-from tt_assets.trading.record import EpisodeRecord
+from tt_assets.trading.record import CASH, EpisodeRecord
 
 if TYPE_CHECKING:
     from tt_assets.trading.checks import CheckResult
@@ -61,9 +62,10 @@ def judged(
             yield episode, (CheckResult.not_made(FINISHED, NEVER_CLOSED), *others)
 
 
-def record_of(episode: StoredEpisode) -> EpisodeRecord:
-    """The record an episode was stored from; figures of one that was never closed are not numbers."""
+def record_of(episode: StoredEpisode, symbols: Sequence[str]) -> EpisodeRecord:
+    """The record an episode over `symbols` was stored from; figures of one that was never closed are not numbers."""
     header = episode.header
+    place = {name: number for number, name in enumerate((*symbols, CASH))}
     return EpisodeRecord(
         start_time=header["start_time"],
         end_time=header["end_time"],
@@ -72,16 +74,25 @@ def record_of(episode: StoredEpisode) -> EpisodeRecord:
         turnover=header["turnover"],
         sharpe_ratio=None if pd.isna(header["sharpe_ratio"]) else float(header["sharpe_ratio"]),
         config_json=header["config_json"],
-        **{table.removeprefix("tt_"): rows for table, rows in episode.rows.items()},  # type: ignore[arg-type]
+        **{table.removeprefix("tt_"): _in_order(rows, place) for table, rows in episode.rows.items()},  # type: ignore[arg-type]
     )
 
 
-def symbols_of(record: EpisodeRecord) -> tuple[str, ...]:
-    """The instruments in the order the agent had them, which its observations tell and sorted rows do not."""
-    if len(record.observation):
-        seen = json.loads(record.observation["features"].iloc[0])
+def symbols_of(episode: StoredEpisode) -> tuple[str, ...]:
+    """The instruments in the order the agent had them, which its observations tell and stored rows do not."""
+    observations = episode.rows["tt_observation"]
+    if len(observations):
+        seen = json.loads(observations["features"].iloc[0])
         return tuple(name.removesuffix(WEIGHT) for name in seen if name.endswith(WEIGHT))
-    return tuple(dict.fromkeys(record.holdings["instrument"]))
+    return tuple(dict.fromkeys(episode.rows["tt_holdings"]["instrument"]))
+
+
+def _in_order(rows: pd.DataFrame, place: Mapping[str, int]) -> pd.DataFrame:
+    """`rows` with the instruments of each session in the order of `place`."""
+    if "instrument" not in rows.columns:
+        return rows
+    order = np.lexsort((rows["instrument"].map(place).to_numpy(), rows["timestamp"].to_numpy()))
+    return rows.iloc[order].reset_index(drop=True)
 
 
 class _Grounds:
@@ -120,8 +131,9 @@ def _verdicts(episode: StoredEpisode, grounds: _Grounds) -> tuple[CheckResult, .
     header = episode.header
     acted = header["strategy"] == AGENT
     try:
-        record = record_of(episode)
-        panel, behind = grounds.of(symbols_of(record), _config(record), record.portfolio["timestamp"].max())
+        symbols = symbols_of(episode)
+        record = record_of(episode, symbols)
+        panel, behind = grounds.of(symbols, _config(record), record.portfolio["timestamp"].max())
     except UserError as error:
         reason = str(error)
     except (KeyError, ValueError, TypeError, AttributeError) as error:

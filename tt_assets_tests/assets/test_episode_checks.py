@@ -35,18 +35,26 @@ SAMPLE, ALONE = f"{WINDOW}|sample", f"{WINDOW}|AAPL"
 
 
 @pytest.fixture(scope="module")
-def on_sample(postgres, tmp_path_factory) -> Iterator[Rolled]:
-    """AAPL and the sample portfolio, each with one agent and a baseline."""
-    with sample_window(postgres, tmp_path_factory.mktemp("home"), ("AAPL", "sample"), **QUICK) as rolled:
+def settings(tmp_path_factory) -> dict[str, str]:
+    """A portfolio whose members stand in no order of the alphabet, trained in a moment."""
+    watchlist = tmp_path_factory.mktemp("watchlist") / "watchlist.csv"
+    watchlist.write_text("symbol,portfolio\nMSFT,sample\nAAPL,sample\nIBM,sample\nGOOG,sample\nFB,\n")
+    return {**QUICK, "TT_WATCHLIST": str(watchlist)}
+
+
+@pytest.fixture(scope="module")
+def on_sample(postgres, tmp_path_factory, settings) -> Iterator[Rolled]:
+    """AAPL and the portfolio, each with one agent and a baseline."""
+    with sample_window(postgres, tmp_path_factory.mktemp("home"), ("AAPL", "sample"), **settings) as rolled:
         assert run_job(rolled.instance, AGENTS, ALONE, SAMPLE).success
         yield rolled
 
 
 @pytest.fixture
-def rolled(on_sample, monkeypatch) -> Rolled:
+def rolled(on_sample, settings, monkeypatch) -> Rolled:
     """The rolled episodes, which the settings of this process name."""
     monkeypatch.setenv("TT_DATABASE_URL", on_sample.database.adbc_uri())
-    for name, value in QUICK.items():
+    for name, value in settings.items():
         monkeypatch.setenv(name, value)
     return on_sample
 
