@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
+import pandas as pd
+import psutil
 import pytest
 
+from tt_assets.bench.home import write_market
+from tt_assets.market.bars import BAR_COLUMNS
 from tt_assets.tables import MARKET_TABLES, TABLES, content_columns, key_columns
-from tt_assets_tests.e2e.command_line import Machine, free_port, machine
+from tt_assets_tests.e2e.command_line import GENEROUS, Machine, free_port, machine
 
 pytestmark = pytest.mark.slow
 
@@ -70,3 +77,53 @@ def test_a_wrong_port_is_one_line_with_the_remedy(here: Machine) -> None:
     assert "Nothing answers at TT_IBKR_HOST:TT_IBKR_PORT" in line
     assert "Gateway 4002 (paper) or 4001 (live)" in line
     assert "GatewayUnreachableError" not in line
+
+
+INSTRUMENTS, SESSIONS = 150, 252
+
+
+@pytest.fixture
+def large() -> Iterator[tuple[Machine, Path, dict[str, str]]]:
+    """A machine that is to load a year of 150 instruments, the bars, and the settings of the IBKR path."""
+    with machine(TT_IBKR_MIN_INTERVAL="0.1") as made:
+        settings = write_market(made.home.parent, INSTRUMENTS, SESSIONS)
+        bars = Path(settings.pop("TT_BARS_PATH"))
+        yield made, bars, {**settings, "TT_PRICE_SOURCE": "ibkr", "TT_IBKR_PORT": str(free_port())}
+
+
+def test_a_gateway_killed_in_the_middle_of_a_large_load_costs_no_bar(
+    large: tuple[Machine, Path, dict[str, str]],
+) -> None:
+    here, bars, ibkr = large
+    arguments = ("gateway", "--bars", str(bars), "--port", ibkr["TT_IBKR_PORT"], "--latency", "0.3")
+
+    def serving() -> subprocess.Popen[str]:
+        gateway = here.start(*arguments)
+        assert gateway.stdout is not None
+        assert "Stand-in gateway" in gateway.stdout.readline()
+        return gateway
+
+    first = serving()
+    load = here.start("backfill", "prices", **ibkr)
+    deadline = time.monotonic() + GENEROUS
+    while not any(link.status == psutil.CONN_ESTABLISHED for link in psutil.Process(first.pid).net_connections()):
+        assert load.poll() is None, load.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    time.sleep(5)  # of the fifteen that 150 requests take
+    assert load.poll() is None
+    first.kill()
+    first.wait()
+    second = serving()
+    out, err = load.communicate(timeout=GENEROUS)
+    second.kill()
+    assert load.returncode == 0, err
+    # One request an instrument; those that were in flight, eight at most, are made again and no others.
+    asked = sum(map(int, re.findall(r"IBKR: (\d+) historical requests", out + err)))
+    assert INSTRUMENTS < asked <= INSTRUMENTS + 8, err
+
+    stored = here.rows("SELECT instrument, timestamp, open, high, low, close, volume FROM tt_prices ORDER BY 1, 2")
+    wanted = pd.read_csv(bars, parse_dates=["timestamp"], float_precision="round_trip").sort_values(
+        ["instrument", "timestamp"]
+    )
+    assert stored == list(wanted[list(BAR_COLUMNS)].itertuples(index=False, name=None))
