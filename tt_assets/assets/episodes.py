@@ -18,6 +18,7 @@ from tt_assets.in_force import watchlist_in_force
 from tt_assets.lineage import windows_behind
 from tt_assets.partitions import Window, windows_of
 from tt_assets.settings import Settings
+from tt_assets.storage.attempts import take_over
 from tt_assets.storage.episode_store import EpisodeHeader
 from tt_assets.storage.io_managers import EpisodeIOManager, EpisodeRows, landed, refuse, selection_of
 from tt_assets.storage.market_reader import MarketReader
@@ -95,6 +96,7 @@ def episodes(
             yield dg.Output(rows, table, metadata=said)
             continue
         metadata = {**episode_tables.write(table, rows), **said}
+        take_over(step, dg.AssetKey(table), rows.counts)
         yield from landed(step, dg.AssetKey(table), episode_tables.cells(table, rows, list(rows.counts)[-1]), metadata)
     if rolled.failed:
         raise refuse("episodes", rolled.failed, len(windows))

@@ -1,29 +1,22 @@
 """Says of every cell that a failed step was to make that it failed, and why.
 
 One decision: a hook on the step, so that a failure of some cells and of all of them, of a fetch, a computation or a
-write, are told the same way. Dagster counts a partition as failed that was planned by name in a failed run; a range
-run plans all its partitions in one event, which it does not look into, so each failed one is planned by name here. The
-reason is an observation of the partition: the page of the cell and the list of events show it beside its run.
+write, are told the same way. Dagster counts them as failed (see `storage.attempts`), and the reason is an observation
+of the partition: the page of the cell and the list of events show it beside its run.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.partitions.utils import get_tags_from_multi_partition_key
-from dagster._core.events import (
-    AssetMaterializationPlannedData,
-    AssetObservationData,
-    DagsterEvent,
-    DagsterEventBatchMetadata,
-    generate_event_batch_id,
-)
+from dagster._core.events import AssetObservationData, DagsterEvent
 
 from tt_assets.assets.check_events import partitions_of
 from tt_assets.failures import failure_reasons
+from tt_assets.storage.attempts import planned, store
 from tt_assets.storage.io_managers import PartitionsFailed
 
 NAME = "name_failed_cells"
@@ -41,7 +34,7 @@ def name_failed_cells(grid: dg.PartitionsDefinition, *tables: str) -> dg.HookDef
             run = context.instance.get_run_by_id(context.run_id)
             failed = _reasons(context, failure, run, grid)
             for table in tables:
-                _store(context, list(_events(context, dg.AssetKey(table), failed)))
+                store(context.instance, context.run_id, list(_events(context, dg.AssetKey(table), failed)))
         return dg.HookExecutionResult(NAME, is_skipped=failure is None)
 
     return dg.HookDefinition(name=NAME, hook_fn=name_them)
@@ -60,9 +53,7 @@ def _reasons(
 
 def _events(context: dg.HookContext, asset_key: dg.AssetKey, failed: Mapping[str, str]) -> Iterator[DagsterEvent]:
     for key in failed:
-        yield DagsterEvent.build_asset_materialization_planned_event(
-            context.job_name, context.step_key, AssetMaterializationPlannedData(asset_key, partition=key)
-        )
+        yield planned(context.job_name, context.step_key, asset_key, key)
     for key, reason in list(failed.items())[:REASONS_KEPT]:
         day, instrument = key.split("|", 1)
         observation = dg.AssetObservation(
@@ -77,10 +68,3 @@ def _events(context: dg.HookContext, asset_key: dg.AssetKey, failed: Mapping[str
             step_key=context.step_key,
             event_specific_data=AssetObservationData(observation),
         )
-
-
-def _store(context: dg.HookContext, events: Sequence[DagsterEvent]) -> None:
-    batch, last = generate_event_batch_id(), len(events) - 1
-    for position, event in enumerate(events):
-        metadata = DagsterEventBatchMetadata(batch, is_end=position == last)
-        context.instance.report_dagster_event(event, context.run_id, logging.DEBUG, batch_metadata=metadata)

@@ -23,6 +23,7 @@ from pydantic import Field
 
 from tt_assets import progress
 from tt_assets.settings import Settings
+from tt_assets.storage.attempts import take_over
 from tt_assets.storage.database import Database
 from tt_assets.storage.episode_store import EpisodeStore, EpisodeSummary
 from tt_assets.storage.partition_cells import Beyond, cells_around, selection_of
@@ -159,6 +160,7 @@ class SliceIOManager(dg.ConfigurableIOManager):
         others = {key: per_cell.pop(key) for key in beyond.cells.keys}
         changed = {key: own for key, own in others.items() if key in restated and key in beyond.partitions}
         yield from landed(context.step_context, context.asset_key, changed, metadata)
+        take_over(context.step_context, context.asset_key, per_cell)
         last = next(reversed(per_cell), "") if slices.failed else keys[-1]
         # A table of rows says less than a picture, so it stands behind them.
         shown = preview(store.table.name, slices.frame) if len(selection) <= self.preview_up_to else {}
@@ -228,6 +230,7 @@ class EpisodeIOManager(dg.ConfigurableIOManager):
         """Write one table of the opened episodes."""
         table = context.asset_key.path[-1]
         metadata = self.write(table, obj)
+        take_over(context.step_context, context.asset_key, obj.counts)
         attach(context.step_context, context.asset_key, self.cells(table, obj, context.asset_partition_keys[-1]))
         context.add_output_metadata(metadata)
 

@@ -37,6 +37,12 @@ def observed(instance: dg.DagsterInstance, table: str) -> dict[str, tuple[str, s
     return found
 
 
+def run_named_by_the_page(instance: dg.DagsterInstance, table: str, key: str) -> str | None:
+    """The run that the page of a partition goes by: where it failed, the page says so."""
+    found = instance.get_latest_planned_materialization_info(dg.AssetKey(table), partition=key)
+    return found.run_id if found else None
+
+
 def test_a_cell_that_failed_in_the_fetch_says_why_and_in_which_run(postgres_instance, bars_file):
     spoiled = f"{DAYS[2]}|GOOG"
     lines = [text for text in good_lines() if not text.startswith(f"GOOG,{DAYS[2]}")]
@@ -81,8 +87,13 @@ def test_every_cell_of_a_step_that_failed_as_a_whole_says_so_and_what_was_stored
     assert set(matrix.keys(CellState.FAILED)) == EVERYTHING
     assert {matrix.reasons[key] for key in EVERYTHING} == {"OSError: the disk is full"}
 
-    assert run_job(postgres_instance, [table], *SPAN).success
+    mended = run_job(postgres_instance, [table], *SPAN)
+    assert mended.success
     assert partition_counts(postgres_instance, table, MARKET)[::2] == (10, 0)
+    assert {run_named_by_the_page(postgres_instance, table, key) for key in EVERYTHING} == {mended.run_id}
+    assert run_job(postgres_instance, [table], *SPAN).success
+    # What landed since needs no such event; it would be one a cell and run.
+    assert {run_named_by_the_page(postgres_instance, table, key) for key in EVERYTHING} == {mended.run_id}
 
 
 def test_a_step_that_succeeds_says_nothing(postgres_instance, bars_file):
