@@ -98,12 +98,12 @@ def test_one_date_and_instrument_is_materialized_from_the_asset_page(ui: Ui, fil
     assert count == neighbour > 0
 
 
-def test_a_month_of_all_instruments_is_backfilled_by_the_daemon(ui: Ui, filled: Machine) -> None:
+def test_a_month_of_two_instruments_is_backfilled_through_three_tables_by_the_daemon(ui: Ui, filled: Machine) -> None:
     tables = ["tt_prices", "tt_features", "tt_signal_scores"]
     dates = [f"2013-01-{day:02d}" for day in range(2, 32) if day not in (5, 6, 12, 13, 19, 20, 21, 26, 27)]
     assert len(dates) == 21
     before = _materialized(ui, "tt_prices")
-    cells = [f"{day}|{name}" for day in dates for name in ("AAPL", "FB", "GOOG", "IBM", "MSFT")]
+    cells = [f"{day}|{name}" for day in dates for name in ("AAPL", "IBM")]
     answer = ui.ask(
         """mutation($params: LaunchBackfillParams!) {
              launchPartitionBackfill(backfillParams: $params) {
@@ -138,9 +138,9 @@ def test_a_month_of_all_instruments_is_backfilled_by_the_daemon(ui: Ui, filled: 
         "dagster",
     )
     assert done == [(f'["{table}"]', len(cells)) for table in sorted(tables)]
-    assert _materialized(ui, "tt_prices") - before == 21 * 5
+    assert _materialized(ui, "tt_prices") - before == 21 * 2
     assert filled.rows("SELECT count(*), count(DISTINCT timestamp) FROM tt_prices WHERE timestamp >= '2013-01-01'") == [
-        (105, 21)
+        (42, 21)
     ]
     for table in tables[1:]:
         # The look-back across the first of the month was read: the first session of January has all its values.
