@@ -15,15 +15,18 @@ import pandas as pd
 
 from tt_assets.assets.features import FEATURES
 from tt_assets.assets.signals import SIGNALS
+from tt_assets.errors import UserError
 from tt_assets.market.calendar import shift_session
 from tt_assets.research.compute import compute_features, compute_signals
 from tt_assets.research.registry import longest_lookback
 from tt_assets.storage.market_reader import MarketReader
+from tt_assets.trading import checks
+from tt_assets.trading.checks import CheckResult
+from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.panel import MarketPanel
 from tt_assets.trading.record import EpisodeRecord
 
 if TYPE_CHECKING:
-    from tt_assets.trading.checks import CheckResult
     from tt_assets.trading.policy import TrainedPolicy
 
 CHECKS: Mapping[str, str] = {
@@ -86,8 +89,6 @@ def checked(
 
     A check that raises fails with what it raised: what is stored may be anything, and one bad row hides no other.
     """
-    from tt_assets.trading import checks
-    from tt_assets.trading.config import TradingConfig
 
     def looks_ahead() -> CheckResult:
         if policy is not None:
@@ -120,9 +121,6 @@ def given(policy: TrainedPolicy) -> Callable[[], TrainedPolicy]:
 
 
 def _made(name: str, judge: Callable[[], CheckResult]) -> CheckResult:
-    from tt_assets.errors import UserError
-    from tt_assets.trading.checks import CheckResult
-
     try:
         return judge()
     except UserError as error:

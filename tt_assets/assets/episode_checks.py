@@ -6,7 +6,7 @@ run without partitions judges every episode there is. They say which window, who
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 
@@ -19,9 +19,7 @@ from tt_assets.settings import Settings
 from tt_assets.storage.database import Database
 from tt_assets.storage.episode_reader import windows_with_episodes
 from tt_assets.storage.market_reader import MarketReader
-
-if TYPE_CHECKING:
-    from tt_assets.trading.checks import CheckResult
+from tt_assets.trading.checks import CheckResult
 
 CHECKED = "tt_episode"
 
@@ -34,7 +32,7 @@ STORED: dict[str, str] = {
 SHOWN = 20
 """Failing episodes that the evaluation of a run shows."""
 
-Verdict = tuple[Window, str, "CheckResult"]
+Verdict = tuple[Window, str, CheckResult]
 """The window, who acted, and what a check says of it."""
 
 

@@ -220,6 +220,7 @@ def check_op(table: str) -> dg.AssetChecksDefinition:
 
 
 def partitions_judged(run: dg.DagsterRun, instance: dg.DagsterInstance) -> Sequence[str]:
+    """Market partitions of `run`; all there are where it names none."""
     named = partitions_of(run, instance, MARKET)
     if named is not None:
         return named

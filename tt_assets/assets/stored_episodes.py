@@ -25,13 +25,13 @@ from tt_assets.storage.database import Database
 from tt_assets.storage.episode_reader import StoredEpisode, stored_episodes
 from tt_assets.storage.market_reader import MarketReader
 from tt_assets.storage.partition_cells import selection_of
+from tt_assets.trading.checks import CheckResult, stored_config
+from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.judge import AGENT
 from tt_assets.trading.panel import MarketPanel
 from tt_assets.trading.record import CASH, EpisodeRecord
 
 if TYPE_CHECKING:
-    from tt_assets.trading.checks import CheckResult
-    from tt_assets.trading.config import TradingConfig
     from tt_assets.trading.policy import TrainedPolicy
 
 FINISHED = "finished"
@@ -50,8 +50,6 @@ def judged(
 
     An episode that was not closed has no figures to recompute; everything else of it is judged.
     """
-    from tt_assets.trading.checks import CheckResult
-
     grounds = _Grounds(window, market)
     for episode in stored_episodes(database, window.start, window.traded):
         verdicts = _verdicts(episode, grounds)
@@ -126,8 +124,6 @@ class _Grounds:
 
 
 def _verdicts(episode: StoredEpisode, grounds: _Grounds) -> tuple[CheckResult, ...]:
-    from tt_assets.trading.checks import CheckResult
-
     header = episode.header
     acted = header["strategy"] == AGENT
     try:
@@ -147,13 +143,9 @@ def _verdicts(episode: StoredEpisode, grounds: _Grounds) -> tuple[CheckResult, .
 
 def _config(record: EpisodeRecord) -> TradingConfig:
     """The settings an episode was rolled with; a stored row never decides which modules are imported."""
-    from tt_assets.trading.checks import stored_config
-    from tt_assets.trading.config import TradingConfig
-
     config = TradingConfig.from_mapping(stored_config(record)["trading"])
-    if config.trading_modules != Settings().trading_modules:
-        theirs, ours = (
-            ", ".join(modules) or "none" for modules in (config.trading_modules, Settings().trading_modules)
-        )
-        raise UserError(f"it was rolled with TT_TRADING_MODULES {theirs}, which is {ours} now; roll its window again.")
+    ours = Settings().trading_modules
+    if config.trading_modules != ours:
+        theirs, now = (", ".join(modules) or "none" for modules in (config.trading_modules, ours))
+        raise UserError(f"it was rolled with TT_TRADING_MODULES {theirs}, which is {now} now; roll its window again.")
     return config
