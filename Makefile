@@ -48,11 +48,7 @@ format: install
 	$(VENV)/bin/ruff format .
 
 bench: install
-	$(TT) bench io
-	$(TT) bench backfill
-	$(TT) bench memory
-	$(TT) bench simulator
-	$(TT) bench scale
+	$(VENV)/bin/python -m tt_assets_tests.benchmarks $(NAME)
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis artefacts build *.egg-info

@@ -71,7 +71,7 @@ setup(
     long_description_content_type="text/markdown",
     python_requires=">=3.12",
     packages=find_packages(include=["tt_assets", "tt_assets.*"]),
-    package_data={"tt_assets": ["sample/*", "market/*.txt", "storage/migrations/*.mako", "DECISIONS.md", "py.typed"]},
+    package_data={"tt_assets": ["sample/*", "market/*.txt", "postgres/migrations/*.mako", "DECISIONS.md", "py.typed"]},
     # An installed package finds the instance and workspace files here; a checkout finds them at its top.
     data_files=[("share/tt_assets", ["dagster.yaml", "workspace.yaml"])],
     install_requires=RUNTIME,

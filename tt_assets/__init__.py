@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tt_assets import population
-    from tt_assets.reading import read
+    from tt_assets.notebook.reading import read
 
 __all__ = ["population", "read"]
 
@@ -19,7 +19,7 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     if name == "read":
-        return import_module("tt_assets.reading").read
+        return import_module("tt_assets.notebook.reading").read
     if name == "population":
         return import_module("tt_assets.population")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

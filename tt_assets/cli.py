@@ -20,10 +20,10 @@ from pydantic import ValidationError
 
 from tt_assets.commands.db_group import db
 from tt_assets.commands.mistakes import describe_setting, describe_usage
-from tt_assets.commands.own_modules import find_own_modules
 from tt_assets.commands.printing import as_json, err, out, print_json, say, show
 from tt_assets.commands.watchlist_group import watchlist
 from tt_assets.errors import UserError
+from tt_assets.runtime.own_modules import find_own_modules
 from tt_assets.settings import Settings
 
 INTERRUPTED = 130
@@ -75,7 +75,7 @@ def demo(json_: bool) -> None:
     """Fill all thirteen tables from the bars at hand, then show what is in them."""
     from tt_assets.commands.backfill import check_bars
     from tt_assets.commands.demo import demo as run_demo
-    from tt_assets.commands.platform import open_instance, prepare
+    from tt_assets.runtime.platform import open_instance, prepare
 
     settings = Settings()
     check_bars(settings)
@@ -98,11 +98,11 @@ def up(port: int, host: str) -> None:
     Runs that the UI or the daemon started are interrupted at the end. The embedded server is stopped too, unless
     another command (a `tt backfill`, say) works on it.
     """
-    from tt_assets.commands.in_use import stop_if_unused
-    from tt_assets.commands.platform import open_instance, prepare
-    from tt_assets.commands.pools import free_slots_of_ended_runs
-    from tt_assets.commands.up import Stopping, bury_abandoned_runs, ownership, serve
-    from tt_assets.owners import bury_dead_runs
+    from tt_assets.runs.owners import bury_dead_runs
+    from tt_assets.runtime.in_use import stop_if_unused
+    from tt_assets.runtime.platform import open_instance, prepare
+    from tt_assets.runtime.pools import free_slots_of_ended_runs
+    from tt_assets.runtime.up import Stopping, bury_abandoned_runs, ownership, serve
 
     settings = Settings()
     stopping = Stopping()
@@ -124,8 +124,8 @@ def up(port: int, host: str) -> None:
 @commands.command(short_help="Stop `tt up` and the embedded server.")
 def down() -> None:
     """Stop `tt up`, and the embedded server unless another command works on it."""
-    from tt_assets.commands.in_use import stop_if_unused
-    from tt_assets.commands.up import down as stop
+    from tt_assets.runtime.in_use import stop_if_unused
+    from tt_assets.runtime.up import down as stop
 
     settings = Settings()
     served = stop(settings)
@@ -148,9 +148,9 @@ def backfill(tables: tuple[str, ...], first: str | None, last: str | None, instr
     """
     from tt_assets.commands.backfill import check_bars, check_trading, request_tables, symbols_of
     from tt_assets.commands.load_plan import load_plan
-    from tt_assets.commands.platform import open_instance, prepare
-    from tt_assets.commands.selection import known_instruments, known_tables
     from tt_assets.market.watchlist import read_watchlist
+    from tt_assets.runtime.platform import open_instance, prepare
+    from tt_assets.runtime.selection import known_instruments, known_tables
     from tt_assets.tables import MARKET_TABLES, TABLES
 
     sets = {"market": MARKET_TABLES, "agents": [n for n in TABLES if n not in MARKET_TABLES], "all": list(TABLES)}
@@ -183,9 +183,9 @@ def train(first: str | None, last: str | None, instruments: str | None) -> None:
     """Train agents for the walk-forward windows that touch a span, and roll their episodes."""
     from tt_assets.commands.backfill import check_bars, check_trading
     from tt_assets.commands.backfill import train as run_training
-    from tt_assets.commands.platform import open_instance, prepare
-    from tt_assets.commands.selection import known_instruments
     from tt_assets.market.watchlist import read_watchlist
+    from tt_assets.runtime.platform import open_instance, prepare
+    from tt_assets.runtime.selection import known_instruments
 
     settings = Settings()
     traded = known_instruments(instruments, read_watchlist(settings.watchlist).traded, "instrument or portfolio")
@@ -203,9 +203,9 @@ def report(instruments: str | None) -> None:
     The same plots and figures are in the page of the asset `report` in the UI.
     """
     from tt_assets.commands.backfill import check_trading
-    from tt_assets.commands.platform import open_instance, prepare
     from tt_assets.commands.report import reportable, write_reports
-    from tt_assets.commands.selection import known_instruments
+    from tt_assets.runtime.platform import open_instance, prepare
+    from tt_assets.runtime.selection import known_instruments
 
     settings = Settings()
     check_trading(settings)
@@ -232,8 +232,8 @@ def signals_import(file: Path) -> None:
 
     The file lands whole or not at all. Its cells are reported to Dagster, so lineage stays true.
     """
-    from tt_assets.commands.platform import prepare
     from tt_assets.commands.signals_import import import_scores
+    from tt_assets.runtime.platform import prepare
 
     prepare()
     done = import_scores(file)
@@ -255,7 +255,7 @@ def status(cells: bool, table: str, first: str | None, last: str | None, instrum
     With --cells: what became of every partition of one table, and why. A column is a session, or as much time as it
     takes for the span to fit the terminal.
     """
-    from tt_assets.commands.platform import attach
+    from tt_assets.runtime.platform import attach
 
     if not cells:
         for option, given in (("--from", first), ("--to", last), ("--instruments", instruments)):
@@ -263,7 +263,7 @@ def status(cells: bool, table: str, first: str | None, last: str | None, instrum
                 raise UserError(f"{option} goes with --cells; did you mean `tt status --cells {option} {given}`?")
         _print_status(attach(), json_=json_)
         return
-    from tt_assets.commands.selection import known_tables, parse_date
+    from tt_assets.runtime.selection import known_tables, parse_date
 
     (name,) = known_tables([table])
     begin, end = (parse_date(d, option) if d else None for d, option in ((first, "--from"), (last, "--to")))
@@ -297,27 +297,9 @@ def settings_(json_: bool) -> None:
     show(rows, json_, title="settings (environment or .env)")
 
 
-@commands.command(short_help="Run a benchmark; prints JSON lines.")
-@click.argument("name", required=False)
-@as_json
-def bench(name: str | None, json_: bool) -> None:
-    """Run the benchmark NAME and print JSON lines. Without a name: list them."""
-    import json
-
-    from tt_assets.bench import BENCHMARKS, run
-
-    if name is None:
-        show([{"benchmark": key, "measures": meaning} for key, meaning in BENCHMARKS.items()], json_, "benchmarks")
-        return
-    if name not in BENCHMARKS:
-        raise UserError(f"Unknown benchmark {name!r}; there are: {', '.join(BENCHMARKS)}.")
-    for line in run(name):
-        say(json.dumps(line))
-
-
 def _span(settings: Settings, first: str | None, last: str | None) -> Any:
-    from tt_assets.commands.selection import parse_date, session_span
-    from tt_assets.horizon import horizon, latest_session
+    from tt_assets.grid.horizon import horizon, latest_session
+    from tt_assets.runtime.selection import parse_date, session_span
 
     return session_span(
         parse_date(first, "--from") if first else None,
@@ -328,8 +310,8 @@ def _span(settings: Settings, first: str | None, last: str | None) -> Any:
 
 
 def _print_status(platform: Any, *, json_: bool) -> None:
-    from tt_assets.commands.platform import open_instance
     from tt_assets.commands.status import status_grid, table_statuses
+    from tt_assets.runtime.platform import open_instance
 
     statuses = table_statuses(platform.database, open_instance())
     if json_:
@@ -341,14 +323,14 @@ def _print_status(platform: Any, *, json_: bool) -> None:
 def _print_cells(
     platform: Any, table: str, first: date | None, last: date | None, instruments: str | None, *, json_: bool
 ) -> None:
-    from tt_assets.commands.cells import read_matrix
-    from tt_assets.commands.platform import open_instance
+    from tt_assets.commands.partition_list import read_matrix
+    from tt_assets.runtime.platform import open_instance
 
     matrix = read_matrix(platform.database, open_instance(), table, first, last, instruments)
     if json_:
         print_json([asdict(cell) for cell in matrix.cells()])
         return
-    from tt_assets.commands.cells_grid import cells_grid
+    from tt_assets.commands.partition_map import cells_grid
 
     for line in cells_grid(matrix, shutil.get_terminal_size().columns):
         out().print(line)

@@ -14,8 +14,8 @@ from tt_assets.assets.report import report
 from tt_assets.assets.signals import tt_signal_scores
 from tt_assets.assets.sources import PriceSourceResource
 from tt_assets.automation import jobs, schedules, sensors
-from tt_assets.storage.io_managers import EpisodeIOManager, SliceIOManager
-from tt_assets.storage.market_reader import MarketReader
+from tt_assets.runs.io_managers import EpisodeIOManager, SliceIOManager
+from tt_assets.runs.market_reader import MarketReader
 
 episode_tables = EpisodeIOManager()
 

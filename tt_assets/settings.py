@@ -12,12 +12,15 @@ import sys
 from datetime import date
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from tt_assets.trading.config import Execution, TrainingSpan
+
+if TYPE_CHECKING:
+    from tt_assets.postgres.database import Database
 
 PACKAGE = Path(__file__).resolve().parent
 SAMPLE_BARS = PACKAGE / "sample" / "daily_bars_2005_2013.csv"
@@ -219,6 +222,11 @@ class Settings(BaseSettings):
         return self.price_source is PriceSourceName.FILE and self.bars_path == SAMPLE_BARS
 
     @property
+    def watchlist_copies(self) -> Path:
+        """Where the last good watchlist is kept."""
+        return self.home / "watchlist"
+
+    @property
     def alert_log(self) -> Path:
         """Where every alert is one line of JSON."""
         return self.home / "logs" / "alerts.log"
@@ -227,3 +235,10 @@ class Settings(BaseSettings):
     def up_record(self) -> Path:
         """Who serves the UI of this home, and where, while `tt up` runs."""
         return self.home / "up.json"
+
+
+def database_of(settings: Settings, *, start: bool = False) -> Database:
+    """The `tt` database of the settings; `start` has an embedded server running on return. Raises as `Database.at`."""
+    from tt_assets.postgres.database import Database
+
+    return Database.at(settings.database_url, settings.home, settings.pg_bin, start=start)

@@ -16,13 +16,13 @@ import pandas as pd
 import psycopg
 import pytest
 
+from tt_assets.postgres import schema
+from tt_assets.postgres.database import Database
+from tt_assets.postgres.server.embedded import EmbeddedServer
 from tt_assets.settings import SAMPLE_BARS, Settings
-from tt_assets.storage import schema
-from tt_assets.storage.database import Database
-from tt_assets.storage.embedded import EmbeddedServer
 from tt_assets.tables import TABLES
 
-# How long an example takes is the machine's affair; speed is measured by `tt bench`.
+# How long an example takes is the machine's affair; speed is measured by the benchmarks.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
@@ -176,7 +176,7 @@ def dagster_instance() -> Iterator[dg.DagsterInstance]:
 @pytest.fixture
 def postgres_instance(connected: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
     """The platform's own Dagster instance on the session's server, without a run; `connected` holds its tables."""
-    from tt_assets.commands.platform import environment, open_instance, prepare, sync_watchlist
+    from tt_assets.runtime.platform import environment, open_instance, prepare, sync_watchlist
 
     settings = Settings()
     for name, value in environment(settings, connected).items():

@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 from dagster._core.storage.dagster_run import RunsFilter
 
-from tt_assets.storage.database import Database
+from tt_assets.postgres.database import Database
 from tt_assets.tables import MARKET_TABLES, TABLES, content_columns, key_columns
 
 RANGE_START = "dagster/asset_partition_range_start"

@@ -12,7 +12,7 @@ import pytest
 from tt_assets.assets.episode_checks import STORED
 from tt_assets.automation import AGENTS_JOB, MARKET_JOB, REPORT_JOB
 from tt_assets.definitions import defs
-from tt_assets.partitions import traded_partitions
+from tt_assets.grid.partitions import traded_partitions
 from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES, TABLES
 
 HEAVY = (

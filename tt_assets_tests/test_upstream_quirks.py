@@ -16,10 +16,10 @@ from dagster._core.storage.db_io_manager import DbIOManager, DbTypeHandler
 from sqlalchemy import create_engine
 
 from tt_assets.commands.status import partition_counts
-from tt_assets.horizon import NEW_YORK, Horizon
-from tt_assets.partitions import session_partitions
+from tt_assets.grid.horizon import NEW_YORK, Horizon
+from tt_assets.grid.partitions import session_partitions
+from tt_assets.runs.io_managers import attach
 from tt_assets.settings import DateGrain
-from tt_assets.storage.io_managers import attach
 from tt_assets_tests.dagster_runs import failure_text, landed_cells, range_tags
 
 SESSIONS = session_partitions(Horizon(date(2012, 5, 1), date(2012, 7, 31)), DateGrain.SESSION)

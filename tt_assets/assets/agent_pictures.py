@@ -15,8 +15,8 @@ import pandas as pd
 
 from tt_assets.assets.pictures import Pictures, Shown, picture
 from tt_assets.assets.rolling import RolledEpisode
-from tt_assets.partitions import Window
-from tt_assets.trading.judge import AGENT
+from tt_assets.grid.partitions import Window
+from tt_assets.trading.judging.judge import AGENT
 
 EPISODE_PICTURES = {
     "tt_equity_curve": ("equity", "drawdown"),

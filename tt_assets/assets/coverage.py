@@ -15,12 +15,12 @@ import numpy as np
 import pandas as pd
 
 from tt_assets.assets.prices import SAID
-from tt_assets.horizon import bars_span, horizon
+from tt_assets.grid.horizon import bars_span, horizon
+from tt_assets.market.bar_checks import Finding, absent_bars
 from tt_assets.market.calendar import sessions
-from tt_assets.market.checks import Finding, absent_bars
 from tt_assets.market.sources import SessionOutcome
+from tt_assets.postgres.slices import Selection
 from tt_assets.settings import PriceSourceName, Settings
-from tt_assets.storage.slices import Selection
 
 PRICES = dg.AssetKey("tt_prices")
 

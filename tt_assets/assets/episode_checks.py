@@ -10,16 +10,16 @@ from typing import Any
 
 import dagster as dg
 
-from tt_assets.assets.check_events import PartitionEvaluation, partitions_of, report_partitions, target_latest
-from tt_assets.assets.checks import CHECKS
+from tt_assets.assets.episode_rules import CHECKS
 from tt_assets.assets.grids import WINDOWS
 from tt_assets.assets.stored_episodes import FINISHED, judged
-from tt_assets.partitions import Window, windows_of
-from tt_assets.settings import Settings
-from tt_assets.storage.database import Database
-from tt_assets.storage.episode_reader import windows_with_episodes
-from tt_assets.storage.market_reader import MarketReader
-from tt_assets.trading.checks import CheckResult
+from tt_assets.grid.partitions import Window, windows_of
+from tt_assets.postgres.database import Database
+from tt_assets.postgres.episode_reader import windows_with_episodes
+from tt_assets.runs.check_events import PartitionEvaluation, partitions_of, report_partitions, target_latest
+from tt_assets.runs.market_reader import MarketReader
+from tt_assets.settings import Settings, database_of
+from tt_assets.trading.judging.checks import CheckResult
 
 CHECKED = "tt_episode"
 
@@ -46,7 +46,7 @@ Verdict = tuple[Window, str, CheckResult]
 )
 def episode_checks(context: dg.AssetCheckExecutionContext, market: MarketReader) -> Iterator[dg.AssetCheckResult]:
     """Judge the stored episodes of the run's windows."""
-    database = Database.from_settings(Settings())
+    database = database_of(Settings())
     names = {key.name for key in context.selected_asset_check_keys}
     target_latest(context, CHECKED)
     verdicts = [

@@ -9,19 +9,19 @@ import pandas as pd
 
 from tt_assets.assets.agent_pictures import episode_pictures
 from tt_assets.assets.catalog import described
-from tt_assets.assets.failed_cells import name_failed_cells
 from tt_assets.assets.grids import WINDOWS, settings
 from tt_assets.assets.pictures import Shown
 from tt_assets.assets.rolling import Rolled, RolledEpisode, roll
 from tt_assets.assets.spans import trading_config, windows_of_lookback
-from tt_assets.in_force import watchlist_in_force
-from tt_assets.lineage import windows_behind
-from tt_assets.partitions import Window, windows_of
+from tt_assets.grid.lineage import windows_behind
+from tt_assets.grid.partitions import Window, windows_of
+from tt_assets.market.current_watchlist import current_watchlist
+from tt_assets.postgres.episode_store import EpisodeHeader
+from tt_assets.runs.attempts import take_over
+from tt_assets.runs.failed_partitions import name_failed_cells
+from tt_assets.runs.io_managers import EpisodeIOManager, EpisodeRows, landed, refuse, selection_of
+from tt_assets.runs.market_reader import MarketReader
 from tt_assets.settings import Settings
-from tt_assets.storage.attempts import take_over
-from tt_assets.storage.episode_store import EpisodeHeader
-from tt_assets.storage.io_managers import EpisodeIOManager, EpisodeRows, landed, refuse, selection_of
-from tt_assets.storage.market_reader import MarketReader
 from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES
 
 RECORDED = {
@@ -66,7 +66,8 @@ def episodes(
     current = Settings()
     windows = windows_of(context.partition_keys)
     policies = market.policies(selection_of(WINDOWS, context.partition_keys))
-    rolled = roll(windows, policies, watchlist_in_force(current).watchlist, market, current)
+    watchlist = current_watchlist(current.watchlist, current.watchlist_copies).watchlist
+    rolled = roll(windows, policies, watchlist, market, current)
     step = context.op_execution_context._step_execution_context
     whole = rolled.whole(windows)
     ids = episode_tables.episodes().open(

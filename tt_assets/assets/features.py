@@ -4,15 +4,15 @@ import dagster as dg
 import pandas as pd
 
 from tt_assets.assets.catalog import described
-from tt_assets.assets.failed_cells import name_failed_cells
 from tt_assets.assets.grids import MARKET, settings
 from tt_assets.assets.market_pictures import View, drawn, feature_pictures
-from tt_assets.lineage import lookback
+from tt_assets.grid.lineage import lookback
 from tt_assets.research.compute import compute_features
 from tt_assets.research.registry import load_features, longest_lookback
+from tt_assets.runs.failed_partitions import name_failed_cells
+from tt_assets.runs.io_managers import Slices, selection_of
+from tt_assets.runs.market_reader import MarketReader
 from tt_assets.settings import Settings
-from tt_assets.storage.io_managers import Slices, selection_of
-from tt_assets.storage.market_reader import MarketReader
 
 FEATURES = load_features(settings.feature_modules)
 

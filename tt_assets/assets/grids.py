@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tt_assets.partitions import market_grid, window_grid
+from tt_assets.grid.partitions import market_grid, window_grid
 from tt_assets.settings import Settings
 
 settings = Settings()

@@ -15,19 +15,19 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from tt_assets.assets.check_events import PartitionEvaluation, partitions_of, report_partitions, target_latest
 from tt_assets.assets.coverage import as_markdown, coverage, latest_session
 from tt_assets.assets.features import FEATURES
 from tt_assets.assets.grids import MARKET
+from tt_assets.market.bar_checks import SIGMA_SESSIONS, Finding, broken_bars, jumps
 from tt_assets.market.calendar import sessions
-from tt_assets.market.checks import SIGMA_SESSIONS, Finding, broken_bars, jumps
 from tt_assets.market.watchlist import read_watchlist
-from tt_assets.research import checks as research
+from tt_assets.postgres.slices import Selection
+from tt_assets.research import feature_checks as research
 from tt_assets.research.registry import longest_lookback
+from tt_assets.runs.check_events import PartitionEvaluation, partitions_of, report_partitions, target_latest
+from tt_assets.runs.io_managers import selection_of
+from tt_assets.runs.market_reader import MarketReader
 from tt_assets.settings import Settings
-from tt_assets.storage.io_managers import selection_of
-from tt_assets.storage.market_reader import MarketReader
-from tt_assets.storage.slices import Selection
 from tt_assets.tables import MARKET_TABLES
 
 CELLS_AT_ONCE = 20_000

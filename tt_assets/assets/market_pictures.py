@@ -16,11 +16,11 @@ import pandas as pd
 
 from tt_assets.assets.pictures import Pictures, Shown, picture
 from tt_assets.market.calendar import sessions
+from tt_assets.postgres.slices import Selection
 from tt_assets.research.panel import BAR_FIELDS
 from tt_assets.research.registry import Feature
+from tt_assets.runs.market_reader import MarketReader
 from tt_assets.settings import Settings
-from tt_assets.storage.market_reader import MarketReader
-from tt_assets.storage.slices import Selection
 from tt_assets.tables import TABLES, key_columns
 
 SHORT_RUN = 130

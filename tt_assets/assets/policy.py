@@ -3,19 +3,19 @@
 import dagster as dg
 import pandas as pd
 
-from tt_assets import progress
 from tt_assets.assets.agent_pictures import learning_pictures
 from tt_assets.assets.catalog import described
-from tt_assets.assets.failed_cells import name_failed_cells
 from tt_assets.assets.grids import WINDOWS, settings
 from tt_assets.assets.spans import trading_config, training_panel
-from tt_assets.in_force import watchlist_in_force
-from tt_assets.lineage import windows_behind
+from tt_assets.grid.lineage import windows_behind
+from tt_assets.grid.partitions import Window, windows_of
+from tt_assets.market.current_watchlist import current_watchlist
 from tt_assets.market.watchlist import Watchlist
-from tt_assets.partitions import Window, windows_of
+from tt_assets.runs import progress
+from tt_assets.runs.failed_partitions import name_failed_cells
+from tt_assets.runs.io_managers import Slices
+from tt_assets.runs.market_reader import MarketReader
 from tt_assets.settings import Settings
-from tt_assets.storage.io_managers import Slices
-from tt_assets.storage.market_reader import MarketReader
 from tt_assets.tables import MARKET_TABLES
 from tt_assets.trading.config import TrainingSpan
 
@@ -43,7 +43,7 @@ def _windows_read() -> int:
 def tt_policy(context: dg.AssetExecutionContext, market: MarketReader) -> Slices:
     """Agents trained on the quarters before their window."""
     current = Settings()
-    watchlist = watchlist_in_force(current).watchlist
+    watchlist = current_watchlist(current.watchlist, current.watchlist_copies).watchlist
     return trained(windows_of(context.partition_keys), watchlist, market, current, context.log)
 
 
@@ -54,7 +54,7 @@ def trained(
 
     Weights are reproducible bit for bit for the same bars, settings and seed, however many trainings run beside them.
     """
-    from tt_assets.trading.batch import TrainingJob, train_many
+    from tt_assets.trading.agents.batch import TrainingJob, train_many
 
     config = trading_config(settings)
     failed: dict[str, str] = {}

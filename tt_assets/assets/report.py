@@ -8,18 +8,18 @@ from typing import cast
 import dagster as dg
 import pandas as pd
 
-from tt_assets import progress
 from tt_assets.assets.catalog import OWNERS
 from tt_assets.assets.pictures import picture
 from tt_assets.assets.rolling import in_force, load_policies
 from tt_assets.assets.spans import episode_panel, trading_config
 from tt_assets.errors import UserError
-from tt_assets.in_force import watchlist_in_force
-from tt_assets.partitions import INSTRUMENT, Window, traded_partitions
+from tt_assets.grid.partitions import INSTRUMENT, Window, traded_partitions
+from tt_assets.market.current_watchlist import current_watchlist
+from tt_assets.runs import progress
+from tt_assets.runs.market_reader import MarketReader
 from tt_assets.settings import Settings
-from tt_assets.storage.market_reader import MarketReader
 from tt_assets.tables import Layer
-from tt_assets.trading.judge import JudgedWindow, Judgement, judge
+from tt_assets.trading.judging.judge import JudgedWindow, Judgement, judge
 
 EPISODES_ROLLED = (
     dg.AutomationCondition.any_deps_updated()
@@ -85,7 +85,7 @@ def seeds_of(windows: Mapping[Window, pd.DataFrame]) -> str:
 def judged(market: MarketReader, windows: Mapping[Window, pd.DataFrame], traded: str, settings: Settings) -> Judgement:
     """Agents and baselines rolled anew over `windows` in every scenario of costs and delay, and chained."""
     config = trading_config(settings)
-    symbols = watchlist_in_force(settings).watchlist.members(traded)
+    symbols = current_watchlist(settings.watchlist, settings.watchlist_copies).watchlist.members(traded)
     entries = [
         JudgedWindow(
             episode_panel(market, window, symbols, config),

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from tt_assets import progress
-from tt_assets.assets.checks import BarsBehind, checked, given
+from tt_assets.assets.episode_rules import BarsBehind, checked, given
 from tt_assets.assets.spans import episode_panel, trading_config
 from tt_assets.errors import UserError
+from tt_assets.grid.partitions import Window
 from tt_assets.market.watchlist import Watchlist
-from tt_assets.partitions import Window
+from tt_assets.runs import progress
+from tt_assets.runs.market_reader import MarketReader
 from tt_assets.settings import Settings
-from tt_assets.storage.market_reader import MarketReader
-from tt_assets.trading.checks import CheckResult
-from tt_assets.trading.judge import AGENT, DRAWN
-from tt_assets.trading.record import EpisodeRecord
+from tt_assets.trading.episodes.record import EpisodeRecord
+from tt_assets.trading.judging.checks import CheckResult
+from tt_assets.trading.judging.judge import AGENT, DRAWN
 
 if TYPE_CHECKING:
-    from tt_assets.trading.policy import TrainedPolicy
+    from tt_assets.trading.agents.policy import TrainedPolicy
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +99,7 @@ def in_force(policies: pd.DataFrame, settings: Settings) -> pd.DataFrame:
 
 def load_policies(window: Window, rows: pd.DataFrame) -> list[tuple[int, int, TrainedPolicy]]:
     """(id, seed, policy) of a window's rows of `tt_policy`, each checked against its sha256."""
-    from tt_assets.trading.policy import load_policy
+    from tt_assets.trading.agents.policy import load_policy
 
     loaded = []
     row: Any
@@ -112,9 +112,9 @@ def load_policies(window: Window, rows: pd.DataFrame) -> list[tuple[int, int, Tr
 def _roll_window(
     window: Window, rows: pd.DataFrame, symbols: Sequence[str], market: MarketReader, settings: Settings
 ) -> list[RolledEpisode]:
-    from tt_assets.trading.baselines import baseline_episode
-    from tt_assets.trading.episode import roll_episode
-    from tt_assets.trading.trader import Engine
+    from tt_assets.trading.engines.trader import Engine
+    from tt_assets.trading.episodes.baselines import baseline_episode
+    from tt_assets.trading.episodes.roll import roll_episode
 
     config = trading_config(settings)
     # Only the simulator can be short; its books are TensorTrade's.

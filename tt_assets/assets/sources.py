@@ -6,16 +6,16 @@ from datetime import date
 
 import dagster as dg
 
-from tt_assets import progress
-from tt_assets.horizon import bars_span
-from tt_assets.in_force import watchlist_in_force
+from tt_assets.grid.horizon import bars_span
 from tt_assets.market.bars import summarise
+from tt_assets.market.current_watchlist import current_watchlist
 from tt_assets.market.files import FileBars
 from tt_assets.market.ibkr import IbkrBars, IbkrConfig, IbkrLoad, ReadStored, StoredBars, now_in_new_york
 from tt_assets.market.sources import PriceSource
 from tt_assets.market.watchlist import Watchlist
+from tt_assets.runs import progress
+from tt_assets.runs.market_reader import MarketReader
 from tt_assets.settings import PriceSourceName, Settings
-from tt_assets.storage.market_reader import MarketReader
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class PriceSourceResource(dg.ConfigurableResource):
     def open(self, say: Callable[[str], None] = lambda _: None) -> OpenSource:
         """The configured source, knowing the instruments of the watchlist; `say` hears how a load went, in one line."""
         settings = Settings()
-        watchlist = watchlist_in_force(settings).watchlist
+        watchlist = current_watchlist(settings.watchlist, settings.watchlist_copies).watchlist
         if settings.price_source is PriceSourceName.IBKR:
             return OpenSource(ibkr_source(settings, watchlist, say=say), None)
         span = bars_span(settings)

@@ -12,12 +12,12 @@ import pandas as pd
 from tt_assets.assets.features import FEATURES
 from tt_assets.assets.signals import SIGNALS
 from tt_assets.errors import UserError
-from tt_assets.horizon import horizon
+from tt_assets.grid.horizon import horizon
+from tt_assets.grid.partitions import Window
 from tt_assets.market.calendar import next_session, sessions, shift_session
-from tt_assets.partitions import Window
 from tt_assets.research.registry import longest_lookback
+from tt_assets.runs.market_reader import MarketReader
 from tt_assets.settings import Settings
-from tt_assets.storage.market_reader import MarketReader
 from tt_assets.trading.config import TradingConfig, TrainingSpan
 from tt_assets.trading.panel import MarketPanel
 

@@ -14,25 +14,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from tt_assets.assets.checks import CHECKS, BarsBehind, checked
+from tt_assets.assets.episode_rules import CHECKS, BarsBehind, checked
 from tt_assets.assets.grids import WINDOWS
 from tt_assets.assets.rolling import load_policies
 from tt_assets.assets.spans import episode_panel
 from tt_assets.errors import UserError
-from tt_assets.partitions import Window
+from tt_assets.grid.partition_slices import selection_of
+from tt_assets.grid.partitions import Window
+from tt_assets.postgres.database import Database
+from tt_assets.postgres.episode_reader import StoredEpisode, stored_episodes
+from tt_assets.runs.market_reader import MarketReader
 from tt_assets.settings import Settings
-from tt_assets.storage.database import Database
-from tt_assets.storage.episode_reader import StoredEpisode, stored_episodes
-from tt_assets.storage.market_reader import MarketReader
-from tt_assets.storage.partition_cells import selection_of
-from tt_assets.trading.checks import CheckResult, stored_config
 from tt_assets.trading.config import TradingConfig
-from tt_assets.trading.judge import AGENT
+from tt_assets.trading.episodes.record import CASH, EpisodeRecord
+from tt_assets.trading.judging.checks import CheckResult, stored_config
+from tt_assets.trading.judging.judge import AGENT
 from tt_assets.trading.panel import MarketPanel
-from tt_assets.trading.record import CASH, EpisodeRecord
 
 if TYPE_CHECKING:
-    from tt_assets.trading.policy import TrainedPolicy
+    from tt_assets.trading.agents.policy import TrainedPolicy
 
 FINISHED = "finished"
 """The check that an episode was closed, which only stored ones can fail."""

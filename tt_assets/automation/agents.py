@@ -17,15 +17,15 @@ import numpy as np
 
 from tt_assets.assets.grids import WINDOWS
 from tt_assets.assets.spans import trading_config
-from tt_assets.automation.cells import Cells, Mask, read_cells
 from tt_assets.automation.jobs import AGENTS_JOB, ROLL_JOB
 from tt_assets.automation.market import MarketState
+from tt_assets.automation.partition_states import Cells, Mask, read_cells
 from tt_assets.automation.requests import range_requests
 from tt_assets.automation.tries import SOURCE_TAG, Tries, tries_of
+from tt_assets.grid.partitions import Window
 from tt_assets.market.watchlist import Watchlist
-from tt_assets.partitions import Window
-from tt_assets.settings import DateGrain
-from tt_assets.storage.database import Database
+from tt_assets.postgres.database import Database
+from tt_assets.settings import DateGrain, database_of
 from tt_assets.tables import EPISODE_TABLES, HAND, MARKET_TABLES
 from tt_assets.trading.config import TrainingSpan
 
@@ -75,7 +75,7 @@ def read_agents(instance: dg.DagsterInstance, market: MarketState) -> AgentState
     config = hashlib.blake2b(trading_config(market.settings).to_json().encode(), digest_size=4).hexdigest()
     tag = f"{market.source.fingerprint}/{market.source.latest}/{config}"
     tries = tries_of(instance, cells.axes, tuple(cells.tables), {SOURCE_TAG: tag}, counted=AGENTS)
-    database = Database.from_settings(market.settings)
+    database = database_of(market.settings)
     return AgentState(
         market, cells, tries, tag, read_covered(database), last_bars(database, market.listed.watchlist, cells)
     )

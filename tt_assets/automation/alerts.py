@@ -24,9 +24,9 @@ from dagster._core.storage.tags import (
 from tt_assets.automation.alert_desk import Alert, AlertDesk, AlertKind
 from tt_assets.automation.staleness import Stale, Watch, expected_session, look
 from tt_assets.errors import UserError
-from tt_assets.failures import failure_reasons, in_few_words, named
-from tt_assets.in_force import watchlist_in_force
-from tt_assets.settings import Settings
+from tt_assets.market.current_watchlist import current_watchlist
+from tt_assets.runs.failures import failure_reasons, in_few_words, named
+from tt_assets.settings import Settings, database_of
 
 if TYPE_CHECKING:
     from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
@@ -93,7 +93,8 @@ def alert_stale_data(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     if expected is None:
         return dg.SkipReason("No session has closed since TT_START_DATE.")
     try:
-        active, stored = watchlist_in_force(settings).watchlist.symbols, last_sessions(settings)
+        listed = current_watchlist(settings.watchlist, settings.watchlist_copies).watchlist
+        active, stored = listed.symbols, last_sessions(settings)
     except UserError as error:
         return dg.SkipReason(str(error))  # the sensor of the watchlist and the run that needs the database tell of it
     stale, watch = look(stored, active, expected, watch_of(context.cursor), time.time(), settings.stale_after * 3600)
@@ -181,9 +182,8 @@ def stale_data(stale: Stale, active: int, hours: float, address: str) -> Alert:
 
 def last_sessions(settings: Settings) -> Mapping[str, date]:
     """The last session with a bar in `tt_prices`, by instrument. Raises DatabaseUnreachable."""
-    from tt_assets.storage.database import Database
 
-    with Database.from_settings(settings).connect() as connection:
+    with database_of(settings).connect() as connection:
         rows = connection.execute("SELECT instrument, max(timestamp)::date FROM tt_prices GROUP BY 1").fetchall()
     return dict(rows)
 

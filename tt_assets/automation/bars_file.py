@@ -19,8 +19,8 @@ from tt_assets.automation.requests import range_requests
 from tt_assets.automation.tries import SOURCE_TAG
 from tt_assets.market.bars import BAR_COLUMNS, NUMBER_COLUMNS
 from tt_assets.market.files import FileBars
+from tt_assets.runs.market_reader import MarketReader
 from tt_assets.settings import DateGrain
-from tt_assets.storage.market_reader import MarketReader
 
 BARS_FILE = "bars_file"
 PRIORITY = 3

@@ -15,13 +15,13 @@ import dagster as dg
 import numpy as np
 from dagster._core.storage.dagster_run import RunsFilter
 
-from tt_assets.automation.cells import Axes, Mask
 from tt_assets.automation.market import PRICES, MarketState
-from tt_assets.failures import failure_reasons
+from tt_assets.automation.partition_states import Axes, Mask
+from tt_assets.grid.rectangles import rectangles
 from tt_assets.market.calendar import is_session
-from tt_assets.rectangles import rectangles
+from tt_assets.postgres.database import Database
+from tt_assets.runs.failures import failure_reasons
 from tt_assets.settings import DateGrain
-from tt_assets.storage.database import Database
 from tt_assets.tables import MARKET_TABLES
 
 RUNS_READ = 50

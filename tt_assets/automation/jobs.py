@@ -5,7 +5,7 @@ from __future__ import annotations
 import dagster as dg
 
 from tt_assets.assets.grids import MARKET, WINDOWS
-from tt_assets.partitions import traded_partitions
+from tt_assets.grid.partitions import traded_partitions
 from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES
 
 REFRESH_JOB = "refresh_now"

@@ -23,11 +23,11 @@ import numpy.typing as npt
 from tt_assets.assets.features import FEATURES
 from tt_assets.assets.grids import MARKET
 from tt_assets.assets.signals import SIGNALS
-from tt_assets.automation.cells import Axes, Cells, Mask, read_cells
+from tt_assets.automation.partition_states import Axes, Cells, Mask, read_cells
 from tt_assets.automation.source import SourceState, read_source
 from tt_assets.automation.tries import SOURCE_TAG, Tries, tries_of
-from tt_assets.in_force import InForce, watchlist_in_force
-from tt_assets.lineage import keys_behind
+from tt_assets.grid.lineage import keys_behind
+from tt_assets.market.current_watchlist import CurrentWatchlist, current_watchlist
 from tt_assets.research.registry import longest_lookback
 from tt_assets.settings import Settings
 from tt_assets.tables import MARKET_TABLES
@@ -41,7 +41,7 @@ class MarketState:
 
     settings: Settings
     source: SourceState
-    listed: InForce
+    listed: CurrentWatchlist
     cells: Cells
     tries: Mapping[str, Tries]
     wished: Mask
@@ -95,7 +95,7 @@ class MarketState:
 def read_market(instance: dg.DagsterInstance) -> MarketState:
     """The state now. Raises WatchlistError where there is no watchlist to follow."""
     settings = Settings()
-    listed = watchlist_in_force(settings)
+    listed = current_watchlist(settings.watchlist, settings.watchlist_copies)
     source = read_source(settings)
     cells = read_cells(instance, MARKET, MARKET_TABLES)
     tries = tries_of(instance, cells.axes, MARKET_TABLES, {SOURCE_TAG: source.fingerprint})

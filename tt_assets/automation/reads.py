@@ -14,7 +14,7 @@ import dagster as dg
 import numpy as np
 from dagster._core.storage.dagster_run import RunsFilter
 
-from tt_assets.automation.cells import Axes
+from tt_assets.automation.partition_states import Axes
 from tt_assets.automation.restated_bars import Ids
 
 STEPS_LOOKED_AT = 300

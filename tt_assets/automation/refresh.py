@@ -11,14 +11,14 @@ import dagster as dg
 import numpy as np
 
 from tt_assets.automation.agents import AgentState, read_agents, to_roll, to_train
-from tt_assets.automation.bulk import Outcome, materialize
-from tt_assets.automation.cells import Axes, Mask
 from tt_assets.automation.jobs import AGENTS_JOB, MARKET_JOB, REFRESH_JOB
 from tt_assets.automation.market import MarketState, read_market
+from tt_assets.automation.partition_states import Axes, Mask
 from tt_assets.automation.tries import Tries
 from tt_assets.automation.watchlist import add_keys
-from tt_assets.failures import in_few_words
-from tt_assets.owners import bury_dead_runs
+from tt_assets.runs.bulk import Outcome, materialize
+from tt_assets.runs.failures import in_few_words
+from tt_assets.runs.owners import bury_dead_runs
 from tt_assets.settings import DateGrain
 from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
-from tt_assets.automation.cells import Axes, Mask
+from tt_assets.automation.partition_states import Axes, Mask
 from tt_assets.automation.tries import REASON_TAG, SENSOR_TAG
-from tt_assets.rectangles import MOST_CELLS, rectangles
+from tt_assets.grid.rectangles import MOST_CELLS, rectangles
 
 PRIORITY_TAG = "dagster/priority"
 LONGEST_REASON = 250

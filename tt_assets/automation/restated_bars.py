@@ -19,9 +19,9 @@ import dagster as dg
 import numpy as np
 import numpy.typing as npt
 
-from tt_assets.automation.cells import Axes
+from tt_assets.automation.partition_states import Axes
 from tt_assets.automation.tries import FACTOR
-from tt_assets.storage.restated import RESTATED
+from tt_assets.postgres.restated import RESTATED
 
 PRICES_KEY = dg.AssetKey("tt_prices")
 MOST_LOOKED_AT = 1000

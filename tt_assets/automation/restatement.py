@@ -19,9 +19,9 @@ from tt_assets.assets.features import FEATURES
 from tt_assets.assets.signals import SIGNALS
 from tt_assets.assets.spans import trading_config
 from tt_assets.automation.agents import AgentState
-from tt_assets.automation.cells import Mask
 from tt_assets.automation.jobs import MARKET_JOB, ROLL_JOB
 from tt_assets.automation.market import FEATURES_TABLE, PRICES, SCORES, MarketState
+from tt_assets.automation.partition_states import Mask
 from tt_assets.automation.reads import Begun, begun_steps, read_at
 from tt_assets.automation.requests import range_requests
 from tt_assets.automation.restated_bars import (
@@ -34,9 +34,9 @@ from tt_assets.automation.restated_bars import (
     latest_events,
 )
 from tt_assets.automation.tries import SOURCE_TAG
-from tt_assets.lineage import keys_behind
+from tt_assets.grid.lineage import keys_behind
+from tt_assets.grid.partitions import Window
 from tt_assets.market.calendar import next_session, shift_session
-from tt_assets.partitions import Window
 from tt_assets.tables import EPISODE_TABLES
 
 RESTATEMENT = "restatement"

@@ -10,7 +10,7 @@ import dagster as dg
 
 from tt_assets.assets.grids import settings
 from tt_assets.automation.jobs import REFRESH_JOB, VERIFY_JOB
-from tt_assets.horizon import NEW_YORK
+from tt_assets.grid.horizon import NEW_YORK
 
 schedules = [
     dg.ScheduleDefinition(

@@ -20,10 +20,9 @@ from tt_assets.automation.requests import said
 from tt_assets.automation.restated_bars import Memory
 from tt_assets.automation.tries import SENSOR_TAG
 from tt_assets.errors import UserError
-from tt_assets.in_force import watchlist_in_force
-from tt_assets.owners import bury_dead_runs
-from tt_assets.settings import PriceSourceName, Settings
-from tt_assets.storage.database import Database
+from tt_assets.market.current_watchlist import current_watchlist
+from tt_assets.runs.owners import bury_dead_runs
+from tt_assets.settings import PriceSourceName, Settings, database_of
 
 Tick = Callable[[dg.SensorEvaluationContext], dg.SensorResult | dg.SkipReason]
 
@@ -59,7 +58,8 @@ def _sensor(name: str, *targets: str, description: str) -> Callable[[Tick], dg.S
 )
 def watchlist_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """Add what is new on the watchlist and ask for its history."""
-    listed = watchlist_in_force(Settings())
+    settings = Settings()
+    listed = current_watchlist(settings.watchlist, settings.watchlist_copies)
     if added := watchlist.add_keys(context.instance, listed.watchlist):
         context.log.info(f"New on the watchlist: {', '.join(added)}.")
     if listed.trouble and listed.trouble != context.cursor:
@@ -108,7 +108,7 @@ def gap_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.Skip
     """Ask again for what did not land."""
     state = read_market(context.instance)
     running = context.instance.get_runs_count(RunsFilter(tags={SENSOR_TAG: gaps.GAPS}, statuses=NOT_FINISHED_STATUSES))
-    absent = gaps.absent_bars(state, lambda: bars_held(state.axes, Database.from_settings(state.settings)))
+    absent = gaps.absent_bars(state, lambda: bars_held(state.axes, database_of(state.settings)))
     return _answer(context, gaps.gaps(state, absent, running), state, gaps.in_words(state, absent))
 
 

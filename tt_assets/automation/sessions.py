@@ -9,10 +9,10 @@ from __future__ import annotations
 import dagster as dg
 import numpy as np
 
-from tt_assets.automation.cells import Mask
 from tt_assets.automation.gaps import open_gaps
 from tt_assets.automation.jobs import MARKET_JOB
 from tt_assets.automation.market import FEATURES_TABLE, PRICES, SCORES, MarketState, plan
+from tt_assets.automation.partition_states import Mask
 from tt_assets.automation.requests import range_requests
 from tt_assets.automation.tries import SOURCE_TAG
 from tt_assets.settings import DateGrain

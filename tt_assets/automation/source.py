@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from tt_assets.errors import UserError
-from tt_assets.horizon import bars_span, horizon
+from tt_assets.grid.horizon import bars_span, horizon
 from tt_assets.settings import DateGrain, PriceSourceName, Settings
 
 

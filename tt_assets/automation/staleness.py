@@ -12,7 +12,7 @@ from datetime import date, timedelta
 
 from pydantic import BaseModel
 
-from tt_assets.horizon import bars_span, horizon
+from tt_assets.grid.horizon import bars_span, horizon
 from tt_assets.settings import PriceSourceName, Settings
 
 FEED_ENDED = timedelta(days=30)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from dagster._core.storage.dagster_run import RunsFilter
 
-from tt_assets.automation.cells import Axes, Mask, tables_of
+from tt_assets.automation.partition_states import Axes, Mask, tables_of
 
 SENSOR_TAG = "tt/sensor"
 SOURCE_TAG = "tt/source"

@@ -8,8 +8,8 @@ from tt_assets.automation.jobs import MARKET_JOB
 from tt_assets.automation.market import MarketState, plan
 from tt_assets.automation.requests import range_requests
 from tt_assets.automation.tries import SOURCE_TAG
+from tt_assets.grid.partitions import instrument_partitions, traded_partitions
 from tt_assets.market.watchlist import Watchlist
-from tt_assets.partitions import instrument_partitions, traded_partitions
 
 WATCHLIST = "watchlist"
 PRIORITY = 4

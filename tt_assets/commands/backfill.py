@@ -10,17 +10,17 @@ import dagster as dg
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from tt_assets import progress
-from tt_assets.automation.bulk import OnEvent, Outcome, materialize
-from tt_assets.commands.platform import INSTRUMENTS, TRADED, Platform
-from tt_assets.commands.pools import free_slots_of_ended_runs, refuse_held
-from tt_assets.commands.runs import job_named
-from tt_assets.commands.selection import Span, date_keys
 from tt_assets.errors import UserError
-from tt_assets.horizon import bars_span
+from tt_assets.grid.horizon import bars_span
+from tt_assets.grid.partitions import quarter_of
 from tt_assets.market.watchlist import Watchlist
-from tt_assets.owners import bury_dead_runs
-from tt_assets.partitions import quarter_of
+from tt_assets.runs import progress
+from tt_assets.runs.bulk import OnEvent, Outcome, materialize
+from tt_assets.runs.owners import bury_dead_runs
+from tt_assets.runtime.jobs_in_process import job_named
+from tt_assets.runtime.platform import INSTRUMENTS, TRADED, Platform
+from tt_assets.runtime.pools import free_slots_of_ended_runs, refuse_held
+from tt_assets.runtime.selection import Span, date_keys
 from tt_assets.settings import PriceSourceName, Settings
 from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES
 
@@ -118,12 +118,12 @@ def check_bars(settings: Settings) -> None:
 def check_trading(settings: Settings) -> None:
     """Raise a `UserError` for a scheme that is unknown or trading settings that contradict each other."""
     from tt_assets.assets.spans import trading_config
-    from tt_assets.trading.baselines import BASELINES
-    from tt_assets.trading.costs import cost_model
-    from tt_assets.trading.registry import named
-    from tt_assets.trading.rewards import reward_scheme
-    from tt_assets.trading.schemes import action_scheme
-    from tt_assets.trading.stoppers import stoppers
+    from tt_assets.trading.episodes.baselines import BASELINES
+    from tt_assets.trading.rules.costs import cost_model
+    from tt_assets.trading.rules.registry import named
+    from tt_assets.trading.rules.rewards import reward_scheme
+    from tt_assets.trading.rules.schemes import action_scheme
+    from tt_assets.trading.rules.stoppers import stoppers
 
     config = trading_config(settings)
     action_scheme(config)

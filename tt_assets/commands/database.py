@@ -8,17 +8,16 @@ import subprocess
 from collections.abc import Sequence
 from typing import Any
 
-from tt_assets.commands import in_use
 from tt_assets.errors import UserError
-from tt_assets.settings import Settings
-from tt_assets.storage.database import Database
+from tt_assets.runtime import in_use
+from tt_assets.settings import Settings, database_of
 
 
 def describe(settings: Settings) -> dict[str, Any]:
     """Where the tables are, whether the server answers, its version, the schema's revision, whether all is ready."""
-    from tt_assets.storage.schema import check, current, head
+    from tt_assets.postgres.schema import check, current, head
 
-    database = Database.from_settings(settings)
+    database = database_of(settings)
     told: dict[str, Any] = {
         "server": "external" if settings.database_url else "embedded",
         "url": database.masked(),
@@ -40,26 +39,13 @@ def describe(settings: Settings) -> dict[str, Any]:
     return told
 
 
-def stop_embedded(settings: Settings) -> bool:
-    """Stop the embedded server of this home; False where none runs or the database is external."""
-    if settings.database_url:
-        return False
-    from tt_assets.storage.embedded import EmbeddedServer
-
-    server = EmbeddedServer(settings.home, settings.pg_bin)
-    if not server.is_running():
-        return False
-    server.stop()
-    return True
-
-
 def psql(settings: Settings, arguments: Sequence[str]) -> int:
     """Run psql on the tables; the password goes through the environment, never the command line."""
     from psycopg.conninfo import conninfo_to_dict
 
     in_use.hold(settings)
     program = _program(settings)
-    database = Database.from_settings(settings, start=True)
+    database = database_of(settings, start=True)
     database.connect().close()  # our words for what is wrong, not psql's
     parts = {key: str(value) for key, value in conninfo_to_dict(database.adbc_uri()).items()}
     names = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD", "dbname": "PGDATABASE"}
@@ -68,7 +54,7 @@ def psql(settings: Settings, arguments: Sequence[str]) -> int:
 
 
 def _program(settings: Settings) -> str:
-    from tt_assets.storage.binaries import find_binaries
+    from tt_assets.postgres.server.binaries import find_binaries
 
     found = find_binaries(settings.pg_bin).folder / "psql"
     program = str(found) if found.exists() else shutil.which("psql")

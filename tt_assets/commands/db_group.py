@@ -7,7 +7,7 @@ import sys
 import click
 
 from tt_assets.commands.printing import as_json, print_json, print_one, say
-from tt_assets.settings import Settings
+from tt_assets.settings import Settings, database_of
 
 
 @click.group()
@@ -18,7 +18,7 @@ def db() -> None:
 @db.command("start")
 def db_start() -> None:
     """Start the embedded server."""
-    from tt_assets.commands.platform import prepare
+    from tt_assets.runtime.platform import prepare
 
     say(f"Running at {prepare(sync=False).database.masked()}")
 
@@ -26,7 +26,7 @@ def db_start() -> None:
 @db.command("stop")
 def db_stop() -> None:
     """Stop the embedded server, whoever uses it."""
-    from tt_assets.commands.database import stop_embedded
+    from tt_assets.runtime.in_use import stop_embedded
 
     say("Stopped the embedded server." if stop_embedded(Settings()) else "No embedded server was running.")
 
@@ -48,8 +48,8 @@ def db_status(json_: bool) -> None:
 @db.command("upgrade")
 def db_upgrade() -> None:
     """Create or upgrade the schema."""
-    from tt_assets.commands.platform import prepare
-    from tt_assets.storage.schema import current
+    from tt_assets.postgres.schema import current
+    from tt_assets.runtime.platform import prepare
 
     say(f"Schema is at revision {current(prepare(sync=False).database)}.")
 
@@ -58,9 +58,8 @@ def db_upgrade() -> None:
 @click.option("--show-password", is_flag=True, help="Print the password too.")
 def db_url(show_password: bool) -> None:
     """Print the address of the tables."""
-    from tt_assets.storage.database import Database
 
-    database = Database.from_settings(Settings())
+    database = database_of(Settings())
     say(database.adbc_uri() if show_password else database.masked())
 
 

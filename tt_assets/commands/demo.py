@@ -6,12 +6,12 @@ from pathlib import Path
 
 import dagster as dg
 
-from tt_assets.automation.bulk import Outcome
 from tt_assets.commands.backfill import backfill, train, window_starts
-from tt_assets.commands.platform import Platform
 from tt_assets.commands.report import reportable, write_reports
-from tt_assets.commands.selection import Span, session_span
-from tt_assets.horizon import bars_span, horizon, latest_session
+from tt_assets.grid.horizon import bars_span, horizon, latest_session
+from tt_assets.runs.bulk import Outcome
+from tt_assets.runtime.platform import Platform
+from tt_assets.runtime.selection import Span, session_span
 from tt_assets.settings import PriceSourceName
 from tt_assets.tables import MARKET_TABLES
 

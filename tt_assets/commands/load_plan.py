@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, timedelta
 
-from tt_assets.commands import in_use
-from tt_assets.commands.selection import Span
+from tt_assets.grid.rectangles import MOST_CELLS
 from tt_assets.market.calendar import sessions
 from tt_assets.market.sources import BarRequest
 from tt_assets.market.watchlist import Watchlist
-from tt_assets.rectangles import MOST_CELLS
-from tt_assets.settings import DateGrain, PriceSourceName, Settings
+from tt_assets.runtime import in_use
+from tt_assets.runtime.selection import Span
+from tt_assets.settings import DateGrain, PriceSourceName, Settings, database_of
 from tt_assets.tables import MARKET_TABLES
 
 
@@ -52,15 +52,15 @@ def _requests(settings: Settings, watchlist: Watchlist, span: Span, symbols: Seq
 
 def _has_tables(settings: Settings) -> bool:
     """Whether there is anything to be read; a server that is there is started, none is made."""
-    from tt_assets.storage import schema
-    from tt_assets.storage.database import Database, NoSuchDatabase
-    from tt_assets.storage.embedded import EmbeddedServer
+    from tt_assets.postgres import schema
+    from tt_assets.postgres.database import NoSuchDatabase
+    from tt_assets.postgres.server.embedded import EmbeddedServer
 
     if settings.database_url is None and not EmbeddedServer(settings.home, settings.pg_bin).data_dir.exists():
         return False
     in_use.hold(settings)
     try:
-        schema.check(Database.from_settings(settings, start=True))
+        schema.check(database_of(settings, start=True))
     except (NoSuchDatabase, schema.SchemaMissing):
         return False
     return True

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import dagster as dg
 
-from tt_assets.automation.bulk import Outcome, run_partition
 from tt_assets.commands.backfill import progress_bar
-from tt_assets.commands.platform import Platform
-from tt_assets.commands.runs import job_named
-from tt_assets.owners import bury_dead_runs
+from tt_assets.runs.bulk import Outcome, run_partition
+from tt_assets.runs.owners import bury_dead_runs
+from tt_assets.runtime.jobs_in_process import job_named
+from tt_assets.runtime.platform import Platform
 
 
 def write_reports(

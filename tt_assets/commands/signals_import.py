@@ -34,8 +34,8 @@ def import_scores(path: Path, *, report: bool = True) -> Upserted:
     session and signal are replaced, all others stay. Raises ScoresFileError, and what `upsert_signal_scores` raises,
     with nothing written.
     """
-    from tt_assets.population.engines import get_engine
-    from tt_assets.population.market import default_meta_json, write_scores
+    from tt_assets.notebook.engines import get_engine
+    from tt_assets.notebook.market_writes import default_meta_json, write_scores
 
     scores, lines = read_scores(path)
     method = f"imported from {path.name}"

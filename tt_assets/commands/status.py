@@ -13,7 +13,7 @@ from dagster._core.storage.partition_status_cache import get_and_update_asset_st
 from psycopg import sql
 from rich.table import Table as Grid
 
-from tt_assets.storage.database import Database
+from tt_assets.postgres.database import Database
 from tt_assets.tables import MARKET_TABLES, TABLES
 
 

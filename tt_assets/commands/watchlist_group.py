@@ -41,7 +41,7 @@ def watchlist_list(json_: bool) -> None:
 @watchlist.command("sync", short_help="Make partitions of what is new on the watchlist.")
 def watchlist_sync() -> None:
     """Add what is new on the watchlist to Dagster's partition keys."""
-    from tt_assets.commands.platform import prepare, sync_watchlist
+    from tt_assets.runtime.platform import prepare, sync_watchlist
 
     instruments, traded = sync_watchlist(prepare(sync=False))
     say(f"Added instruments: {', '.join(instruments) or 'none'}. Added to trade: {', '.join(traded) or 'none'}.")

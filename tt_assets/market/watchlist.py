@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tt_assets.market._watchlist_format import (
+from tt_assets.market.watchlist_format import (
     COLUMNS,
     Instrument,
     Line,

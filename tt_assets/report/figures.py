@@ -9,7 +9,7 @@ import pandas as pd
 
 from tt_assets.report.labels import COVERAGE_TEXT, percent, sharpe_text, strategy_label
 from tt_assets.report.scenarios import rows_of, scenario_label, scenarios_of
-from tt_assets.trading.judge import Judgement, Scenario
+from tt_assets.trading.judging.judge import Judgement, Scenario
 
 SCENARIO = "Scenario"
 STRATEGY = "Strategy"

@@ -18,8 +18,8 @@ from tt_assets.report.labels import COVERAGE_TEXT, strategy_label
 from tt_assets.report.plots import drawdown_plot, equity_plot, turnover_plot, weights_plot
 from tt_assets.report.style import STYLE
 from tt_assets.report.verdict import verdict
-from tt_assets.trading.bootstrap import MEAN_BLOCK
-from tt_assets.trading.judge import AGENT, Judgement
+from tt_assets.trading.judging.bootstrap import MEAN_BLOCK
+from tt_assets.trading.judging.judge import AGENT, Judgement
 
 HOW_TO_READ = f"""
 Every window is traded by agents trained on earlier sessions only. Each window starts in cash, for the agent and for \

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from tt_assets.trading.bootstrap import COVERAGE
-from tt_assets.trading.judge import AGENT
+from tt_assets.trading.judging.bootstrap import COVERAGE
+from tt_assets.trading.judging.judge import AGENT
 
 UNDEFINED = "–"
 """What stands for NaN."""

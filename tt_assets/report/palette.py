@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tt_assets.trading.judge import AGENT
-from tt_assets.trading.record import CASH
+from tt_assets.trading.episodes.record import CASH
+from tt_assets.trading.judging.judge import AGENT
 
 if TYPE_CHECKING:
     from matplotlib.colors import LinearSegmentedColormap

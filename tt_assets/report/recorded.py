@@ -12,7 +12,7 @@ import pandas as pd
 from tt_assets.report.canvas import SCREEN, png, stacked_figure
 from tt_assets.report.palette import AGENT_COLOUR, FALLING, INK
 from tt_assets.report.scenarios import CONFIGURED, NothingToReport
-from tt_assets.trading.judge import Judgement
+from tt_assets.trading.judging.judge import Judgement
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from tt_assets.errors import UserError
-from tt_assets.trading.judge import Judgement, Scenario
+from tt_assets.trading.judging.judge import Judgement, Scenario
 
 CONFIGURED = Scenario()
 """Costs as configured, no further delay: the scenario that plots show and the verdict starts from."""

@@ -15,7 +15,7 @@ import pandas as pd
 
 from tt_assets.report.labels import COVERAGE_TEXT, fixed, percent, strategy_label
 from tt_assets.report.scenarios import CONFIGURED, rows_of, scenario_label, scenarios_of
-from tt_assets.trading.judge import AGENT, Judgement, Scenario
+from tt_assets.trading.judging.judge import AGENT, Judgement, Scenario
 from tt_assets.trading.metrics import SESSIONS_PER_YEAR
 
 YARDSTICK = "equal_weight_hold"

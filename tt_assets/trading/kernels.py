@@ -16,8 +16,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from tt_assets.trading.panel import Booleans, Floats
-from tt_assets.trading.settlement import HAIR
+from tt_assets.trading.panel import HAIR, Booleans, Floats
 
 Rows = npt.NDArray[np.int64]
 Observations = npt.NDArray[np.float32]

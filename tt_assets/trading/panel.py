@@ -23,6 +23,9 @@ Booleans = npt.NDArray[np.bool_]
 
 BAR_FIELDS = ("open", "high", "low", "close", "volume")
 
+HAIR = 1e-12
+"""Buys use the cash on hand down to this relative hair, so that rounding never overdraws the account."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class MarketPanel:

@@ -16,10 +16,10 @@ from tt_assets.assets import sources
 from tt_assets.gateway import BarBook, GatewayThread, Kind, StandIn
 from tt_assets.gateway.calls import Script, no_script
 from tt_assets.market.calendar import NEW_YORK
-from tt_assets.storage.database import Database
-from tt_assets.storage.restated import RESTATED
-from tt_assets.storage.slice_store import SliceStore
-from tt_assets.storage.slices import Selection
+from tt_assets.postgres.database import Database
+from tt_assets.postgres.restated import RESTATED
+from tt_assets.postgres.slice_store import SliceStore
+from tt_assets.postgres.slices import Selection
 from tt_assets.tables import TABLES
 from tt_assets_tests.dagster_runs import landed_cells, query, run_job
 from tt_assets_tests.gateway.worlds import quick, walk

@@ -10,12 +10,12 @@ from pathlib import Path
 import dagster as dg
 import pandas as pd
 
+from tt_assets.postgres.database import Database
+from tt_assets.postgres.slice_store import SliceStore
+from tt_assets.postgres.slices import Selection
 from tt_assets.research.compute import compute_features, compute_signals
 from tt_assets.research.registry import load_features, load_signals
 from tt_assets.settings import SAMPLE_BARS
-from tt_assets.storage.database import Database
-from tt_assets.storage.slice_store import SliceStore
-from tt_assets.storage.slices import Selection
 from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES, TABLES
 from tt_assets_tests.conftest import INSTRUMENTS_OF_SAMPLE, settings_of_a_test
 from tt_assets_tests.dagster_runs import query

@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tt_assets.assets.checks import CHECKS
 from tt_assets.assets.episode_checks import STORED, episode_checks
-from tt_assets.storage.io_managers import EpisodeIOManager
-from tt_assets.storage.market_reader import MarketReader
+from tt_assets.assets.episode_rules import CHECKS
+from tt_assets.runs.io_managers import EpisodeIOManager
+from tt_assets.runs.market_reader import MarketReader
 from tt_assets.tables import EPISODE_TABLES, TABLES
-from tt_assets.trading import episode as trading_episode
-from tt_assets.trading.record import EpisodeRecord
+from tt_assets.trading.episodes import roll as trading_episode
+from tt_assets.trading.episodes.record import EpisodeRecord
 from tt_assets_tests.assets.episode_evaluations import CHECK_STEP, evaluations_of, failing_partitions, verdicts_of
 from tt_assets_tests.assets.sample_window import AGENTS, WINDOW, Rolled, sample_window
 from tt_assets_tests.dagster_runs import failure_text, query, run_job

@@ -11,9 +11,9 @@ import pytest
 
 from tt_assets.assets.grids import WINDOWS
 from tt_assets.commands.status import partition_counts
-from tt_assets.storage.database import Database
-from tt_assets.storage.episode_store import EpisodeStore
-from tt_assets.storage.io_managers import EpisodeIOManager
+from tt_assets.postgres.database import Database
+from tt_assets.postgres.episode_store import EpisodeStore
+from tt_assets.runs.io_managers import EpisodeIOManager
 from tt_assets.tables import EPISODE_TABLES, TABLES, content_columns
 from tt_assets_tests.assets.sample_window import (
     AGENTS,
@@ -273,7 +273,7 @@ def _read_curves(instance: dg.DagsterInstance) -> set[str]:
 
 
 def _resources() -> dict[str, object]:
-    from tt_assets.storage.market_reader import MarketReader
+    from tt_assets.runs.market_reader import MarketReader
 
     return {"market": MarketReader()}
 

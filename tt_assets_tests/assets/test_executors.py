@@ -13,8 +13,8 @@ from tt_assets_tests.dagster_runs import range_tags, stored
 def _job(executor: dg.ExecutorDefinition) -> dg.JobDefinition:
     from tt_assets.assets.prices import tt_prices
     from tt_assets.assets.sources import PriceSourceResource
-    from tt_assets.storage.io_managers import SliceIOManager
-    from tt_assets.storage.market_reader import MarketReader
+    from tt_assets.runs.io_managers import SliceIOManager
+    from tt_assets.runs.market_reader import MarketReader
 
     definitions = dg.Definitions(
         assets=[tt_prices],

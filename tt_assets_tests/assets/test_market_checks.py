@@ -9,9 +9,9 @@ import pytest
 
 from tt_assets.assets.coverage import as_markdown, coverage, expected_sessions
 from tt_assets.assets.market_checks import CHECKS
-from tt_assets.storage.slices import Selection
+from tt_assets.postgres.slices import Selection
 from tt_assets_tests.dagster_runs import landed_cells, run_job
-from tt_assets_tests.storage.test_slices import select
+from tt_assets_tests.postgres.test_slices import select
 
 MARKET = ["tt_prices", "tt_features", "tt_signal_scores"]
 SPAN = ("2012-05-14|AAPL", "2012-06-08|FB")

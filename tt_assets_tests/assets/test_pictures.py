@@ -11,7 +11,7 @@ import pytest
 from tt_assets.assets import market_pictures, pictures
 from tt_assets.assets.agent_pictures import learning_pictures
 from tt_assets.assets.pictures import picture
-from tt_assets.storage.io_managers import with_pictures
+from tt_assets.runs.io_managers import with_pictures
 from tt_assets_tests.assets.sample_window import AGENTS, WINDOW, sample_window
 from tt_assets_tests.dagster_runs import landed_cells, run_job
 

@@ -7,7 +7,7 @@ import pytest
 
 from tt_assets.assets.grids import MARKET
 from tt_assets.commands.status import partition_counts
-from tt_assets.storage.restated import RESTATED
+from tt_assets.postgres.restated import RESTATED
 from tt_assets_tests.dagster_runs import cells, failure_text, landed_cells, query, run_job
 
 DAYS = ["2012-05-14", "2012-05-15", "2012-05-16", "2012-05-17", "2012-05-18"]

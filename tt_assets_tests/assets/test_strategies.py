@@ -16,10 +16,10 @@ from tt_assets.assets.episode_checks import STORED
 from tt_assets.assets.report import finished_windows, seeds_of
 from tt_assets.assets.rolling import roll
 from tt_assets.errors import UserError
+from tt_assets.grid.partitions import Window
 from tt_assets.market.watchlist import read_watchlist
-from tt_assets.partitions import Window
+from tt_assets.runs.market_reader import MarketReader
 from tt_assets.settings import Settings
-from tt_assets.storage.market_reader import MarketReader
 from tt_assets_tests.assets.episode_evaluations import verdicts_of
 from tt_assets_tests.assets.sample_window import (
     AGENTS,

@@ -10,12 +10,12 @@ from pathlib import Path
 import dagster as dg
 import numpy as np
 
-from tt_assets.automation.cells import Axes, Cells, TableCells
 from tt_assets.automation.market import MarketState
+from tt_assets.automation.partition_states import Axes, Cells, TableCells
 from tt_assets.automation.source import SourceState
 from tt_assets.automation.tries import Tries
-from tt_assets.in_force import InForce
 from tt_assets.market.calendar import sessions
+from tt_assets.market.current_watchlist import CurrentWatchlist
 from tt_assets.market.watchlist import read_watchlist
 from tt_assets.settings import Settings
 from tt_assets.tables import MARKET_TABLES
@@ -58,7 +58,7 @@ def state_of(
     return MarketState(
         Settings(**settings),
         SourceState("this file", date.fromisoformat(axes.dates[-1])),
-        InForce(read_watchlist(watchlist)),
+        CurrentWatchlist(read_watchlist(watchlist)),
         Cells(axes, cells),
         tries,
         wished,

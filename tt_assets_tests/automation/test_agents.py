@@ -14,15 +14,15 @@ from dagster._core.definitions.partitions.utils import get_tags_from_multi_parti
 from tt_assets.assets.report import report
 from tt_assets.automation import agents
 from tt_assets.automation.agents import AgentState, Covered, followed, to_roll, to_train
-from tt_assets.automation.cells import Axes, Cells, TableCells
+from tt_assets.automation.partition_states import Axes, Cells, TableCells
 from tt_assets.automation.tries import Tries
 from tt_assets.definitions import defs
+from tt_assets.grid.partitions import Window
 from tt_assets.market.calendar import sessions
 from tt_assets.market.watchlist import read_watchlist
-from tt_assets.partitions import Window
-from tt_assets.storage.episode_store import EpisodeHeader, EpisodeStore, EpisodeSummary
-from tt_assets.storage.slice_store import SliceStore
-from tt_assets.storage.slices import Selection
+from tt_assets.postgres.episode_store import EpisodeHeader, EpisodeStore, EpisodeSummary
+from tt_assets.postgres.slice_store import SliceStore
+from tt_assets.postgres.slices import Selection
 from tt_assets.tables import MARKET_TABLES, TABLES
 from tt_assets_tests.automation.states import state_of
 

@@ -13,7 +13,7 @@ import pytest
 from tt_assets.automation import alerts
 from tt_assets.automation.alerts import alert_failing_check, alert_run_failure, alert_stale_data
 from tt_assets.definitions import defs
-from tt_assets.market.checks import Finding
+from tt_assets.market.bar_checks import Finding
 from tt_assets.settings import Settings
 from tt_assets_tests.automation.receivers import receiver
 from tt_assets_tests.dagster_runs import run_job

@@ -11,9 +11,9 @@ import pytest
 
 from tt_assets.automation import MARKET_JOB
 from tt_assets.automation.causes import Cause, Gap, cause_of, causes_of_prices, gaps_of
-from tt_assets.automation.cells import TableCells
 from tt_assets.automation.gaps import absent_bars, gaps
 from tt_assets.automation.market import read_market
+from tt_assets.automation.partition_states import TableCells
 from tt_assets.automation.tries import GAPS
 from tt_assets.tables import MARKET_TABLES
 from tt_assets_tests.assets.test_prices import HEADER, line

@@ -11,7 +11,7 @@ import pytest
 from tt_assets.assets.grids import MARKET, WINDOWS
 from tt_assets.automation import schedules
 from tt_assets.definitions import defs
-from tt_assets.partitions import traded_partitions
+from tt_assets.grid.partitions import traded_partitions
 from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES
 
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tt_assets.automation.cells import TableCells
 from tt_assets.automation.gaps import gaps, open_gaps
 from tt_assets.automation.market import over_lookback
+from tt_assets.automation.partition_states import TableCells
 from tt_assets.automation.sessions import new_sessions
 from tt_assets.automation.watchlist import histories
 from tt_assets.tables import MARKET_TABLES

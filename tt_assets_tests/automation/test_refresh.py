@@ -10,7 +10,7 @@ import pytest
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 
 from tt_assets.automation.refresh import refresh_agents
-from tt_assets.commands.runs import job_named
+from tt_assets.runtime.jobs_in_process import job_named
 from tt_assets.tables import MARKET_TABLES
 from tt_assets_tests.assets.sample_window import WINDOW, Rolled, sample_window
 from tt_assets_tests.assets.test_prices import HEADER, line

@@ -17,8 +17,8 @@ from tt_assets.automation.market import read_market
 from tt_assets.automation.restated_bars import Memory, Restated
 from tt_assets.automation.restatement import Lineage
 from tt_assets.market.calendar import sessions, shift_session
+from tt_assets.postgres.episode_store import EpisodeHeader, EpisodeStore, EpisodeSummary
 from tt_assets.research.compute import compute_features, compute_signals
-from tt_assets.storage.episode_store import EpisodeHeader, EpisodeStore, EpisodeSummary
 from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES
 from tt_assets_tests.automation.states import cells_of
 from tt_assets_tests.automation.ticks import Ticking, carry_out

@@ -10,7 +10,7 @@ import pytest
 
 from tt_assets.assets.grids import MARKET
 from tt_assets.automation import MARKET_JOB, sensors
-from tt_assets.automation.cells import Axes, cells_in_flight
+from tt_assets.automation.partition_states import Axes, cells_in_flight
 from tt_assets.automation.tries import tries_of
 from tt_assets.definitions import defs
 from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES, TABLES
@@ -58,7 +58,7 @@ def test_a_run_that_was_never_handed_over_is_forgotten_after_an_hour(dagster_ins
     run_of(dagster_instance, {"dagster/partition": "2012-05-21|FB"}, dg.DagsterRunStatus.NOT_STARTED)
     axes = Axes.of(dagster_instance, MARKET)
     assert cells_in_flight(dagster_instance, axes, MARKET, ["tt_prices"])["tt_prices"].any()
-    monkeypatch.setattr("tt_assets.automation.cells.FORGOTTEN_AFTER", -1.0)
+    monkeypatch.setattr("tt_assets.automation.partition_states.FORGOTTEN_AFTER", -1.0)
     assert not cells_in_flight(dagster_instance, axes, MARKET, ["tt_prices"])["tt_prices"].any()
 
 

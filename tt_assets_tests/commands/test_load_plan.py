@@ -9,9 +9,9 @@ from tt_assets.market.calendar import sessions
 from tt_assets.market.ibkr.empties import EmptySessions, Known
 from tt_assets.market.ibkr.memory import identity
 from tt_assets.market.watchlist import read_watchlist
+from tt_assets.postgres.slice_store import SliceStore
+from tt_assets.postgres.slices import Selection
 from tt_assets.settings import Settings
-from tt_assets.storage.slice_store import SliceStore
-from tt_assets.storage.slices import Selection
 from tt_assets.tables import TABLES
 from tt_assets_tests.commands.conftest import Tt
 from tt_assets_tests.dagster_runs import stored

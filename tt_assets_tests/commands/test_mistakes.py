@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tt_assets.storage import schema
-from tt_assets.storage.database import Database
-from tt_assets.storage.embedded import EmbeddedServer
+from tt_assets.postgres import schema
+from tt_assets.postgres.database import Database
+from tt_assets.postgres.server.embedded import EmbeddedServer
 from tt_assets_tests.commands.conftest import Tt
 
 SECRET = "s3cr3t-w0rd"
@@ -38,7 +38,6 @@ NOBODY = f"postgresql://u:{SECRET}@127.0.0.1:1/tt"
         (["backfill"], ["TABLES", "`tt backfill --help`"]),
         (["backfil", "prices"], ["'backfil'", "`tt --help`", "backfill"]),
         (["status", "--jsn"], ["'--jsn'", "`tt status --help`"]),
-        (["bench", "nosuch"], ["'nosuch'", "io"]),
         (["up", "--port", "99999"], ["--port", "99999", "`tt up --help`"]),
         (["up", "--host", "203.0.113.7"], ["203.0.113.7:3000", "--host or --port"]),
         (["watchlist", "add", "NEW"], ["bundled sample", "TT_WATCHLIST"]),

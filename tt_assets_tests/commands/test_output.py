@@ -37,7 +37,6 @@ def test_the_list_of_commands_is_whole(tt: Tt) -> None:
     assert names == sorted(
         [
             "backfill",
-            "bench",
             "db",
             "demo",
             "down",
@@ -92,13 +91,9 @@ def test_down_and_stop_where_nothing_runs_say_so(tt: Tt) -> None:
     assert (told.code, told.out) == (0, "No embedded server was running.\n")
 
 
-def test_benchmarks_are_listed_as_json(tt: Tt) -> None:
-    assert {row["benchmark"] for row in json.loads(tt("bench", "--json").out)} >= {"io", "backfill"}
-
-
 LOOKING = """
 import sys
-import tt_assets.cli, tt_assets.commands.platform, tt_assets.commands.status, tt_assets.assets.grids
+import tt_assets.cli, tt_assets.runtime.platform, tt_assets.commands.status, tt_assets.assets.grids
 print(sorted({"pandas", "torch", "matplotlib", "tensortrade", "ib_insync"} & set(sys.modules)))
 """
 

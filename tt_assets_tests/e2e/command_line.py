@@ -22,9 +22,9 @@ from typing import Any
 import psutil
 import pytest
 
-from tt_assets.commands import served
+from tt_assets.postgres.server.embedded import EmbeddedServer
+from tt_assets.runtime import served
 from tt_assets.settings import checkout
-from tt_assets.storage.embedded import EmbeddedServer
 
 GENEROUS = 300.0
 TT = Path(sys.executable).with_name("tt")
@@ -63,7 +63,7 @@ class Machine:
         """The answer of the embedded server to `statement`, empty for one that answers nothing."""
         import psycopg
 
-        from tt_assets.storage.database import Database
+        from tt_assets.postgres.database import Database
 
         with psycopg.connect(Database.on(EmbeddedServer(self.home), database).adbc_uri()) as connection:
             cursor = connection.execute(statement)  # type: ignore[arg-type]

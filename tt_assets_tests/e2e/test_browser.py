@@ -15,10 +15,10 @@ from urllib.parse import quote
 import pandas as pd
 import pytest
 
-from tt_assets.bench.browser import WINDOW as SCREEN
-from tt_assets.bench.browser import NoBrowser, chromium, find
 from tt_assets.market.calendar import sessions
 from tt_assets.settings import SAMPLE_BARS
+from tt_assets_tests.benchmarks.browser import WINDOW as SCREEN
+from tt_assets_tests.benchmarks.browser import NoBrowser, chromium, find
 from tt_assets_tests.e2e.command_line import Machine, Ui
 from tt_assets_tests.e2e.conftest import WINDOW
 

@@ -12,9 +12,9 @@ import pandas as pd
 import psutil
 import pytest
 
-from tt_assets.bench.home import write_market
 from tt_assets.market.bars import BAR_COLUMNS
 from tt_assets.tables import MARKET_TABLES, TABLES, content_columns, key_columns
+from tt_assets_tests.benchmarks.home import write_market
 from tt_assets_tests.e2e.command_line import GENEROUS, Machine, free_port, machine
 
 pytestmark = pytest.mark.slow

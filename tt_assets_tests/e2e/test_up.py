@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tt_assets.commands import served
-from tt_assets.storage.embedded import EmbeddedServer
+from tt_assets.postgres.server.embedded import EmbeddedServer
+from tt_assets.runtime import served
 from tt_assets_tests.e2e.command_line import Machine, free_port, machine, serve, wait_until
 
 pytestmark = pytest.mark.slow

@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 
 from tt_assets.settings import SAMPLE_BARS
+from tt_assets.trading.agents.training import train_policy
 from tt_assets.trading.config import TradingConfig
-from tt_assets.trading.episode import roll_episode
-from tt_assets.trading.judge import JudgedWindow, Judgement, judge
-from tt_assets.trading.trader import Engine
-from tt_assets.trading.training import train_policy
+from tt_assets.trading.engines.trader import Engine
+from tt_assets.trading.episodes.roll import roll_episode
+from tt_assets.trading.judging.judge import JudgedWindow, Judgement, judge
 from tt_assets_tests.trading.conftest import build_panel
 
 QUARTERS = (("2012-04-02", "2012-06-29"), ("2012-10-01", "2012-12-31"))

@@ -7,7 +7,7 @@ import pytest
 from tt_assets.report import NothingToReport, figures_table, markdown_table
 from tt_assets.report.labels import fixed, sharpe_text, strategy_label
 from tt_assets.report.scenarios import scenario_label
-from tt_assets.trading.judge import SCENARIOS, Scenario, judge
+from tt_assets.trading.judging.judge import SCENARIOS, Scenario, judge
 
 SHARPE = "Sharpe ratio (a year) [95 % interval]"
 

@@ -108,6 +108,6 @@ def test_importing_the_report_imports_neither_matplotlib_nor_a_database():
     code = (
         "import sys, tt_assets.report; "
         "heavy = {'matplotlib', 'PIL', 'torch', 'stable_baselines3', 'tensortrade', 'dagster', 'sqlalchemy', "
-        "'tt_assets.storage', 'tt_assets.settings'} & set(sys.modules); assert not heavy, heavy"
+        "'tt_assets.postgres', 'tt_assets.settings'} & set(sys.modules); assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -13,7 +13,7 @@ from matplotlib.text import Text
 from tt_assets.report import drawdown_plot, equity_plot, turnover_plot, verdict, weights_plot
 from tt_assets.report.canvas import _STYLE, spread
 from tt_assets.report.plots import drawdown_figure, equity_figure, turnover_figure, weights_figure
-from tt_assets.trading.judge import Scenario, judge
+from tt_assets.trading.judging.judge import Scenario, judge
 
 WHITE, DARK = "#ffffff", "#0d1117"
 

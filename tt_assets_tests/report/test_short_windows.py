@@ -10,8 +10,8 @@ from tt_assets.report.html import report_html
 from tt_assets.report.plots import drawdown_plot, equity_plot, turnover_plot, weights_plot
 from tt_assets.report.verdict import verdict
 from tt_assets.settings import SAMPLE_BARS
-from tt_assets.trading.episode import roll_episode
-from tt_assets.trading.judge import JudgedWindow, judge
+from tt_assets.trading.episodes.roll import roll_episode
+from tt_assets.trading.judging.judge import JudgedWindow, judge
 from tt_assets_tests.trading.conftest import build_panel
 
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -4,7 +4,7 @@ import re
 
 from tt_assets.report import verdict
 from tt_assets.report.scenarios import scenario_label
-from tt_assets.trading.judge import SCENARIOS, Scenario, judge
+from tt_assets.trading.judging.judge import SCENARIOS, Scenario, judge
 from tt_assets_tests.report.conftest import renamed
 
 

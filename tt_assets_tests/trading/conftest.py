@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 from tt_assets.settings import SAMPLE_BARS
+from tt_assets.trading.agents.policy import TrainedPolicy
+from tt_assets.trading.agents.training import train_policy
 from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.panel import MarketPanel
-from tt_assets.trading.policy import TrainedPolicy
-from tt_assets.trading.training import train_policy
 
 PORTFOLIO = ("AAPL", "GOOG", "IBM", "MSFT", "FB")
 

@@ -8,8 +8,8 @@ from tt_assets.errors import UserError
 from tt_assets.settings import Settings
 from tt_assets.trading.config import Execution, TradingConfig, TrainingSpan
 from tt_assets.trading.errors import ConfigError
-from tt_assets.trading.rewards import reward_scheme
-from tt_assets.trading.schemes import action_scheme
+from tt_assets.trading.rules.rewards import reward_scheme
+from tt_assets.trading.rules.schemes import action_scheme
 
 
 def test_a_config_reads_back_exactly_from_its_json():
@@ -63,7 +63,7 @@ OTHER_THAN_DEFAULT = {
     "training_span": TrainingSpan.ANCHORED,
     "validation_sessions": 21,
     "embargo_sessions": 40,
-    "trading_modules": ("tt_assets_tests.trading.own_schemes",),
+    "trading_modules": ("tt_assets_tests.trading.rules.own_schemes",),
 }
 
 

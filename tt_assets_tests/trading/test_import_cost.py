@@ -4,9 +4,9 @@ import sys
 
 def test_importing_training_and_episodes_imports_nothing_heavy():
     code = (
-        "import sys, tt_assets.trading.batch, tt_assets.trading.episode; "
+        "import sys, tt_assets.trading.agents.batch, tt_assets.trading.episodes.roll; "
         "heavy = {'torch', 'stable_baselines3', 'tensortrade', 'gymnasium', 'matplotlib', 'numba', 'dagster', "
-        "'sqlalchemy', 'tt_assets.storage', 'tt_assets.settings'} & set(sys.modules); assert not heavy, heavy"
+        "'sqlalchemy', 'tt_assets.postgres', 'tt_assets.settings'} & set(sys.modules); assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -28,7 +28,7 @@ def _learn_a_step(before: str) -> str:
 
 
 def test_a_training_process_learns_the_same_without_loading_the_compiler_that_torch_loads_for_every_optimizer():
-    lean = _learn_a_step("from tt_assets.trading.batch import leave_out_the_compiler as lean; lean()").split("]")
+    lean = _learn_a_step("from tt_assets.trading.agents.batch import leave_out_the_compiler as lean; lean()").split("]")
     # The day torch does without it by itself, this has no purpose any more.
     assert _learn_a_step("").split("]") == [lean[0], f" torch._inductor triton{lean[1]}"]
     assert lean[1].strip() == ""

@@ -6,8 +6,8 @@ import pytest
 
 from tt_assets.trading import kernels
 from tt_assets.trading.config import TradingConfig
-from tt_assets.trading.observation import Scaler
-from tt_assets.trading.simulator import Simulator
+from tt_assets.trading.engines.observation import Scaler
+from tt_assets.trading.engines.simulator import Simulator
 
 
 def test_weights_are_convictions_times_scale_shrunk_to_the_limit():

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tt_assets.market._watchlist_format import Instrument
 from tt_assets.market.ibkr.faults import RequestFailed
 from tt_assets.market.ibkr.link import Link
 from tt_assets.market.ibkr.memory import identity, read_rows, save_rows
 from tt_assets.market.sources import Outcome
+from tt_assets.market.watchlist_format import Instrument
 
 
 class ContractBook:

@@ -13,10 +13,10 @@ from typing import Any
 
 import pandas as pd
 
-from tt_assets.market._watchlist_format import Instrument
 from tt_assets.market.calendar import sessions
 from tt_assets.market.ibkr.loader import Answer
 from tt_assets.market.ibkr.memory import Identity, identity, read_rows, save_rows
+from tt_assets.market.watchlist_format import Instrument
 
 
 @dataclass(frozen=True)

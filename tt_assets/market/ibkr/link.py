@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
-from tt_assets.market._watchlist_format import Instrument
 from tt_assets.market.ibkr.config import IbkrConfig
 from tt_assets.market.ibkr.faults import (
     LINK_LOST,
@@ -26,6 +25,7 @@ from tt_assets.market.ibkr.faults import (
     classify,
 )
 from tt_assets.market.sources import Outcome
+from tt_assets.market.watchlist_format import Instrument
 
 if TYPE_CHECKING:
     from ib_insync import IB, Contract

@@ -15,7 +15,6 @@ from datetime import date
 
 import pandas as pd
 
-from tt_assets.market._watchlist_format import Instrument
 from tt_assets.market.ibkr.answer import Settled, Withheld, early_end, late_start, listing_agrees, settle
 from tt_assets.market.ibkr.config import IbkrConfig
 from tt_assets.market.ibkr.contracts import ContractBook
@@ -26,6 +25,7 @@ from tt_assets.market.ibkr.pacing import NotReady, Pacer, clock, seconds_needed
 from tt_assets.market.ibkr.spans import HistoryAsk
 from tt_assets.market.ibkr.wire import read_history
 from tt_assets.market.sources import Outcome
+from tt_assets.market.watchlist_format import Instrument
 
 ATTEMPTS_WHEN_PACED = 8
 """Being told to slow down says nothing against the request itself."""

@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tt_assets.market._watchlist_format import Instrument
+from tt_assets.market.watchlist_format import Instrument
 
 FORMAT = 1
 

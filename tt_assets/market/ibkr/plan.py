@@ -9,7 +9,6 @@ from typing import Any
 
 import pandas as pd
 
-from tt_assets.market._watchlist_format import Instrument
 from tt_assets.market.bars import BAR_COLUMNS
 from tt_assets.market.calendar import NEW_YORK, latest_closed_session
 from tt_assets.market.ibkr.config import STRICT_REQUESTS, STRICT_WINDOW, IbkrConfig
@@ -17,6 +16,7 @@ from tt_assets.market.ibkr.empties import NOTHING_KNOWN, Known
 from tt_assets.market.ibkr.pacing import clock, seconds_needed
 from tt_assets.market.ibkr.spans import HistoryAsk, before
 from tt_assets.market.sources import BarRequest
+from tt_assets.market.watchlist_format import Instrument
 
 TYPICAL_LATENCY = 0.5
 """Seconds a gateway takes for some years of daily bars; for estimates only."""

@@ -13,7 +13,6 @@ from datetime import date, datetime
 
 import pandas as pd
 
-from tt_assets.market._watchlist_format import Instrument
 from tt_assets.market.calendar import FIRST_DAY, NEW_YORK
 from tt_assets.market.ibkr.config import IbkrConfig
 from tt_assets.market.ibkr.contracts import ContractBook
@@ -27,6 +26,7 @@ from tt_assets.market.ibkr.results import result_of
 from tt_assets.market.ibkr.spans import HistoryAsk
 from tt_assets.market.ibkr.threads import run_on_thread
 from tt_assets.market.sources import BarRequest, FetchResult
+from tt_assets.market.watchlist_format import Instrument
 
 
 def now_in_new_york() -> datetime:

@@ -13,8 +13,8 @@ from math import ceil
 
 import pandas as pd
 
-from tt_assets.market._watchlist_format import Instrument
 from tt_assets.market.calendar import FIRST_DAY, sessions
+from tt_assets.market.watchlist_format import Instrument
 
 LONGEST_IN_DAYS = 365
 FEWEST_SESSIONS = 5

@@ -275,7 +275,7 @@ def test_an_interrupted_load_ends_its_session_and_its_thread(gateway: Start):
 def test_importing_the_adapter_imports_neither_ib_insync_nor_anything_of_the_platform():
     code = (
         "import sys, tt_assets.market.ibkr, tt_assets.gateway; "
-        "heavy = {'ib_insync', 'eventkit', 'dagster', 'sqlalchemy', 'tt_assets.storage', 'tt_assets.settings'}; "
+        "heavy = {'ib_insync', 'eventkit', 'dagster', 'sqlalchemy', 'tt_assets.postgres', 'tt_assets.settings'}; "
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,76 @@
+"""The engine a notebook holds, and the database behind an engine.
+
+One decision: any engine on psycopg will do, not only `get_engine`'s. What the bulk paths need to know of its database
+is asked of one of its connections, so an engine made with a `creator` or with connection arguments works too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import Engine
+
+from tt_assets.errors import UserError
+from tt_assets.postgres.database import Database, DatabaseUnreachable
+
+_databases: WeakKeyDictionary[Engine, Database] = WeakKeyDictionary()
+
+
+def get_engine() -> Engine:
+    """A SQLAlchemy engine on the `tt` database of the settings, the embedded server started where it is that one.
+
+    It keeps no connection open between uses. Makes Dagster's environment that of the platform, so that what is written
+    can be reported. Raises the one-line errors of every `tt` command: DatabaseUnreachable, SchemaError, WatchlistError.
+    """
+    from tt_assets.runtime.platform import attach
+
+    database = attach().database
+    engine = database.engine()
+    _databases[engine] = database
+    return engine
+
+
+def database_of(engine: Engine) -> Database:
+    """The database that `engine` connects to. Raises UserError for an engine that is not on PostgreSQL."""
+    if not isinstance(engine, Engine) or engine.dialect.name != "postgresql":
+        what = engine.dialect.name if isinstance(engine, Engine) else type(engine).__name__
+        raise UserError(f"The engine is {what}, not a SQLAlchemy engine on PostgreSQL; make one with get_engine().")
+    if engine not in _databases:
+        _databases[engine] = _asked(engine)
+    return _databases[engine]
+
+
+def same_database(one: Database, other: Database) -> bool:
+    """Whether both name one database of one running server, however they reach it; False where one does not answer."""
+    if one == other:
+        return True
+    try:
+        return _identity(one) == _identity(other)
+    except DatabaseUnreachable:
+        return False
+
+
+def _asked(engine: Engine) -> Database:
+    failure: str
+    try:
+        connection = engine.raw_connection()
+    except engine.dialect.loaded_dbapi.Error as error:  # the driver's own: a pool connects below SQLAlchemy's wrapping
+        failure = str(error).splitlines()[0]
+    else:
+        try:
+            # psycopg 3 and psycopg2 tell the same under different names; neither lists the password with the rest.
+            told: Any = connection.dbapi_connection.info  # type: ignore[union-attr]
+            parameters = told.get_parameters() if hasattr(told, "get_parameters") else dict(told.dsn_parameters)
+            parameters |= {"host": told.host, "port": str(told.port), "user": told.user, "dbname": told.dbname}
+            return Database.of(parameters | ({"password": told.password} if told.password else {}))
+        finally:
+            connection.close()
+    raise DatabaseUnreachable(f"No connection to {engine.url!r} ({failure}); correct its URL, or use get_engine().")
+
+
+def _identity(database: Database) -> tuple[Any, ...]:
+    # Two servers started in the same microsecond would have to be told apart otherwise.
+    question = "SELECT pg_postmaster_start_time(), oid FROM pg_database WHERE datname = current_database()"
+    with database.connect() as connection:
+        return tuple(connection.execute(question).fetchone() or ())

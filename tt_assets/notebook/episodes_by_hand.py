@@ -1,0 +1,285 @@
+"""Episodes by hand: opened, filled row by row or in bulk, closed.
+
+One decision: the same life as that of an episode an agent played. It is plainly unfinished, and no reader sees it,
+until `finalize_episode` closes it; only then is its partition reported to Dagster, and it takes no more rows.
+Its `strategy` is "hand", so it stands beside the agents and baselines of its window and replaces none of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from psycopg.errors import ForeignKeyViolation, UniqueViolation
+from sqlalchemy import Engine
+
+from tt_assets.errors import UserError
+from tt_assets.grid.horizon import horizon
+from tt_assets.grid.partitions import Window, quarter_of, quarter_partitions
+from tt_assets.market.calendar import is_session, nearest_session
+from tt_assets.market.watchlist import read_watchlist
+from tt_assets.notebook import arguments as checks
+from tt_assets.notebook.arguments import Rows, RowsRefused, Rule
+from tt_assets.notebook.engines import database_of
+from tt_assets.notebook.reading import Day, as_day
+from tt_assets.notebook.reports_to_dagster import reporting
+from tt_assets.postgres.database import Database
+from tt_assets.postgres.episode_store import EpisodeStore, EpisodeSummary
+from tt_assets.postgres.slice_store import lock_instruments
+from tt_assets.settings import Settings
+from tt_assets.tables import HAND, TABLES, content_columns, key_columns
+from tt_assets.trading import metrics
+from tt_assets.trading.episodes.record import CASH, StopReason
+
+WEIGHTS_OFF_BY = 1e-9
+"""Largest deviation from 1 of the weights of a session, as in the check of every recorded episode."""
+
+
+@dataclass(frozen=True)
+class OpenEpisode:
+    """An episode that takes rows: its window, its first session and the instruments it may name."""
+
+    window: Window
+    start: date
+    members: tuple[str, ...]
+
+
+def create_episode(
+    engine: Engine,
+    instrument: str,
+    start_time: Day,
+    config: Mapping[str, Any] | str | None = None,
+    *,
+    policy_id: int | None = None,
+    seed: int = 0,
+) -> int:
+    """Open an episode of what is traded (a symbol or a portfolio) from session `start_time` on; returns its id.
+
+    It belongs to the walk-forward quarter that contains `start_time` and replaces the episode by hand of the same
+    window, instrument and seed with all its rows; episodes of agents and baselines stay. `config` is what there is to
+    say of it, a mapping or a JSON object as text.
+
+    Raises UserError for an unknown instrument, a date that is no session, a window that is no partition, text that is
+    no JSON object and a `policy_id` that is not in `tt_policy`.
+    """
+    settings = Settings()
+    database = database_of(engine)
+    read_watchlist(settings.watchlist).members(instrument)
+    start = as_day(start_time, "start_time")
+    if not is_session(start):
+        raise UserError(f"start_time {start} is no trading session; the nearest is {nearest_session(start)}.")
+    window = Window(quarter_of(start), instrument)
+    _require_partition(window, settings)
+    config_json = config if isinstance(config, str) else json.dumps(dict(config or {}), sort_keys=True)
+    if checks.not_json_objects(pd.Series([config_json]))[0]:
+        raise UserError(f"config {config_json[:80]!r} is no JSON object; give a mapping, such as {{'note': 'manual'}}.")
+    row = (window.start, instrument, HAND, seed)
+    try:
+        with database.connect() as connection, connection.transaction():
+            lock_instruments(connection, "tt_episode", [instrument])
+            connection.execute(
+                "DELETE FROM tt_episode WHERE window_start = %s AND instrument = %s AND strategy = %s AND seed = %s",
+                row,
+            )
+            opened = connection.execute(
+                "INSERT INTO tt_episode (window_start, instrument, strategy, seed, policy_id, start_time, config_json) "
+                "VALUES (%s, %s, %s, %s, %s, %s, %s) RETURNING id",
+                [*row, policy_id, datetime.combine(start, time.min), config_json],
+            ).fetchone()
+    except ForeignKeyViolation:
+        raise UserError(f"tt_policy has no row {policy_id}; give the policy_id of a stored agent, or none.") from None
+    assert opened is not None  # noqa: S101 - INSERT … RETURNING gives its row
+    return int(opened[0])
+
+
+def insert_action(engine: Engine, rows: Rows | None = None, **row: Any) -> int:
+    """Append to `tt_action`; returns the number of rows.
+
+    Columns episode_id, timestamp (session of the decision), instrument, action_value (the raw output). Rows come as a
+    frame or a list of mappings, in bulk, or one by keywords. Raises RowsRefused, with nothing written, for an unknown
+    or finished episode, a timestamp that is no session of its window, an instrument it does not trade, or a key that
+    is there already; FrameMismatch for a missing column, an undefined or infinite value.
+    """
+    return _insert(engine, "tt_action", checks.frame_of("tt_action", rows, row))
+
+
+def insert_reward(engine: Engine, rows: Rows | None = None, **row: Any) -> int:
+    """Append to `tt_reward`: episode_id, timestamp (session the reward is known), reward_value; as `insert_action`."""
+    return _insert(engine, "tt_reward", checks.frame_of("tt_reward", rows, row))
+
+
+def insert_target_weights(engine: Engine, rows: Rows | None = None, **row: Any) -> int:
+    """Append to `tt_target_weights`: episode_id, timestamp, instrument (or CASH), target_weight; as `insert_action`.
+
+    `target_weight` is a fraction of net worth; `finalize_episode` asks that those of a session sum to 1. `strategy`
+    (the scheme) and `rationale` (why, in words) are "hand" and "by hand" where they are not given.
+    """
+    frame = checks.frame_of("tt_target_weights", rows, row)
+    defaults = {"strategy": HAND, "rationale": "by hand"}
+    frame = frame.assign(**{name: words for name, words in defaults.items() if name not in frame.columns})
+    return _insert(engine, "tt_target_weights", frame)
+
+
+def insert_equity_point(engine: Engine, rows: Rows | None = None, **row: Any) -> int:
+    """Append to `tt_equity_curve`: episode_id, timestamp, net_worth (USD at the close); as `insert_action`."""
+    return _insert(engine, "tt_equity_curve", checks.frame_of("tt_equity_curve", rows, row))
+
+
+def finalize_episode(
+    engine: Engine,
+    episode_id: int,
+    *,
+    stop_reason: str = StopReason.EVALUATION_COMPLETE,
+    end_time: Day | None = None,
+    max_drawdown: float | None = None,
+    sharpe_ratio: float | None = None,
+    turnover: float | None = None,
+    report: bool = True,
+) -> EpisodeSummary:
+    """Close an episode and report its partition; what is not given is worked out from its rows. Returns what is stored.
+
+    `end_time` is the last session of the equity curve; `max_drawdown` (fraction of the peak) and `sharpe_ratio`
+    (mean / std × √252 of close-to-close returns, None where undefined) follow from the curve, `turnover` (mean |Δ
+    weight| over decisions and instruments) from the target weights. See `trading.metrics`.
+
+    Raises UserError for an unknown or finished episode, one without an equity curve, an unknown stop reason or a figure
+    out of its range; RowsRefused where the target weights of a session do not sum to 1. Nothing is changed
+    then, and the episode stays open. NotReported where it is closed but Dagster could not be told.
+    """
+    database = database_of(engine)
+    opened = _open_episodes(database, [episode_id]).get(episode_id)
+    if opened is None:
+        raise UserError(_not_open(database, episode_id))
+    reasons = tuple(_stop_reasons())
+    if stop_reason not in reasons:
+        raise UserError(f"stop_reason {stop_reason!r} is none of {', '.join(reasons)}.")
+    curve = _rows(database, "tt_equity_curve", episode_id)
+    if curve.empty:
+        raise UserError(f"tt_episode {episode_id} has no equity curve; insert_equity_point gives it one.")
+    worth = curve["net_worth"].to_numpy(np.float64)
+    weights = _weights(database, episode_id, opened.members)
+    end = as_day(curve["timestamp"].iloc[-1] if end_time is None else end_time, "end_time")
+    summary = EpisodeSummary(
+        episode_id=episode_id,
+        end_time=datetime.combine(end, time.min),
+        stop_reason=str(stop_reason),
+        max_drawdown=metrics.max_drawdown(worth) if max_drawdown is None else float(max_drawdown),
+        sharpe_ratio=metrics.sharpe_ratio(worth) if sharpe_ratio is None else float(sharpe_ratio),
+        turnover=metrics.turnover(weights) if turnover is None else float(turnover),
+    )
+    _check_figures(summary, opened)
+    with reporting(database, wanted=report) as reporter:
+        EpisodeStore(database).finalize([summary])
+        if reporter:
+            reporter.window(opened.window.start, opened.window.traded)
+    return summary
+
+
+def _insert(engine: Engine, table: str, frame: pd.DataFrame) -> int:
+    if frame.empty:
+        return 0
+    database = database_of(engine)
+    columns = content_columns(TABLES[table])
+    checks.require(table, frame, columns)
+    stamps, rules = checks.timestamps(frame["timestamp"])
+    known = pd.to_numeric(frame["episode_id"], errors="coerce")
+    whole = known.where(known.mod(1) == 0, -1).astype("int64")
+    episodes = _open_episodes(database, sorted(set(whole.tolist())))
+    rules.append(Rule("no such episode, or a finished one", ~whole.isin(list(episodes)).to_numpy()))
+    for number, episode in episodes.items():
+        own = (whole == number).to_numpy()
+        inside = (stamps >= pd.Timestamp(episode.start)) & (stamps < pd.Timestamp(episode.window.end))
+        span = f"outside the episode, {episode.start} to the day before {episode.window.end}"
+        rules.append(Rule(span, own & stamps.notna().to_numpy() & ~inside.to_numpy()))
+        if "instrument" in columns:
+            allowed = [*episode.members, *([CASH] if table == "tt_target_weights" else [])]
+            words = f"instrument is none of {', '.join(allowed)}"
+            rules.append(Rule(words, own & ~frame["instrument"].isin(allowed).to_numpy()))
+    rows = frame.assign(episode_id=whole, timestamp=stamps)
+    rules.append(checks.repeated(rows, key_columns(TABLES[table])))
+    checks.refuse(table, frame, rules)
+    try:
+        return EpisodeStore(database).add(table, rows)
+    except UniqueViolation as error:
+        detail = (error.diag.message_detail or "").rstrip(".")
+    raise RowsRefused(f"{table}: nothing was written. {detail}; leave the row out, or create the episode again.")
+
+
+def _open_episodes(database: Database, numbers: Sequence[int]) -> dict[int, OpenEpisode]:
+    """The unfinished episodes among `numbers`."""
+    watchlist = read_watchlist(Settings().watchlist)
+    with database.connect() as connection:
+        found = connection.execute(
+            "SELECT id, window_start, instrument, start_time FROM tt_episode "
+            "WHERE id = ANY(%s::bigint[]) AND end_time IS NULL ORDER BY id",
+            [list(numbers)],
+        ).fetchall()
+    return {
+        number: OpenEpisode(Window(window, traded), start.date(), watchlist.members(traded))
+        for number, window, traded, start in found
+    }
+
+
+def _not_open(database: Database, number: int) -> str:
+    with database.connect() as connection:
+        found = connection.execute("SELECT end_time FROM tt_episode WHERE id = %s", [number]).fetchone()
+    if found is None:
+        return f"tt_episode has no row {number}; create_episode makes one and returns its id."
+    return f"tt_episode {number} is finished since its session {found[0]:%Y-%m-%d}; create_episode begins it anew."
+
+
+def _rows(database: Database, table: str, episode: int) -> pd.DataFrame:
+    """Rows of one open episode in the order of its sessions; `read` shows finished ones only."""
+    columns = [name for name in content_columns(TABLES[table]) if name != "episode_id"]
+    with database.connect() as connection:
+        rows = connection.execute(
+            f"SELECT {', '.join(columns)} FROM {table} WHERE episode_id = %s ORDER BY timestamp", [episode]
+        ).fetchall()
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _weights(database: Database, episode: int, members: Sequence[str]) -> np.ndarray:
+    """Target weights (decisions × instruments, without cash); RowsRefused where a session's do not sum to 1."""
+    rows = _rows(database, "tt_target_weights", episode)
+    sums = rows.groupby("timestamp")["target_weight"].sum()
+    off = sums[(sums - 1.0).abs() > WEIGHTS_OFF_BY]
+    if len(off):
+        raise RowsRefused(
+            f"tt_episode {episode} stays open: the target weights of {len(off)} sessions do not sum to 1, those of "
+            f"{off.index[0]:%Y-%m-%d} sum to {off.iloc[0]:g}; insert the missing rows, {CASH} among them."
+        )
+    wide = rows.pivot(index="timestamp", columns="instrument", values="target_weight")  # noqa: PD010 - never averaged
+    return wide.reindex(columns=list(members)).astype(np.float64).fillna(0.0).to_numpy()
+
+
+def _stop_reasons() -> list[str]:
+    """The reasons the table admits, read off its constraint."""
+    (rule,) = (str(c.sqltext) for c in TABLES["tt_episode"].constraints if str(c.name).endswith("stop_reason_check"))  # type: ignore[attr-defined]
+    return rule.split("'")[1::2]
+
+
+def _check_figures(summary: EpisodeSummary, episode: OpenEpisode) -> None:
+    end = summary.end_time.date()
+    if not (is_session(end) and episode.start <= end < episode.window.end):
+        raise UserError(f"end_time {end} is no session from {episode.start} to the day before {episode.window.end}.")
+    if not 0 <= summary.max_drawdown <= 1:
+        raise UserError(f"max_drawdown {summary.max_drawdown} is no fraction of the peak; give a number in [0, 1].")
+    if not 0 <= summary.turnover < np.inf:
+        raise UserError(f"turnover {summary.turnover} is no mean of absolute changes; give a number of at least 0.")
+    if summary.sharpe_ratio is not None and not np.isfinite(summary.sharpe_ratio):
+        raise UserError(f"sharpe_ratio {summary.sharpe_ratio} is not finite; leave it out to have it worked out.")
+
+
+def _require_partition(window: Window, settings: Settings) -> None:
+    keys = quarter_partitions(horizon(settings), settings.train_windows).get_partition_keys()
+    if f"{window.start:%Y-%m-%d}" not in keys:
+        raise UserError(
+            f"The quarter from {window.start} is no walk-forward window; the windows begin {keys[0]} to {keys[-1]}."
+            if keys
+            else f"The quarter from {window.start} is no walk-forward window; TT_START_DATE and TT_END_DATE leave none."
+        )

@@ -1,0 +1,203 @@
+"""Any of the thirteen tables as a typed frame, for a notebook.
+
+One decision: a frame stands on its own. Rows of an episode carry the window, what was traded, the strategy and the
+seed, surrogate keys bear the names their children use (`policy_id`, `episode_id`, `portfolio_id`), and an unfinished
+episode is not shown: nobody knows yet how it ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from functools import cache
+
+import pandas as pd
+from psycopg import sql
+from sqlalchemy import BigInteger, Integer, Table, Text
+
+from tt_assets.errors import UserError
+from tt_assets.postgres import schema
+from tt_assets.postgres.database import Database
+from tt_assets.postgres.slice_store import read_frame
+from tt_assets.runtime import in_use
+from tt_assets.runtime.selection import known_instruments, known_tables
+from tt_assets.settings import Settings, database_of
+from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES, TABLES, content_columns, key_columns
+
+Day = date | datetime | str
+"""A session: a date, a datetime at midnight or ISO text."""
+
+ID_NAMES = {"tt_policy": "policy_id", "tt_episode": "episode_id", "tt_portfolio": "portfolio_id"}
+"""Tables that others point at, and the name of their `id` in those others."""
+
+ACTION_SCHEME = "action_scheme"
+"""The `strategy` of `tt_target_weights` in a frame, where `strategy` is the episode's."""
+
+EPISODE_COLUMNS = ("window_start", "traded", "strategy", "seed")
+
+
+def read(
+    table: str,
+    instruments: Sequence[str] | str | None = None,
+    start: Day | None = None,
+    end: Day | None = None,
+) -> pd.DataFrame:
+    """Rows of `table` (the `tt_` may be left out) from the database of the settings, sorted by the table's key.
+
+    `instruments` are symbols for the market tables, and what is traded (a symbol or a portfolio) for `tt_policy` and
+    the episode tables; None means all. `start` and `end`, both included, bound `timestamp`; of `tt_policy` and
+    `tt_episode` they choose the windows (quarters) that touch the span.
+
+    The columns are the table's own without `id`, units as there. Of the episode tables, finished episodes only, with
+    `window_start`, `traded`, `strategy` and `seed` in front; `tt_holdings` also has the `episode_id` and `timestamp` of
+    its portfolio row, and the `strategy` of `tt_target_weights` itself is called `action_scheme`. `tt_policy`,
+    `tt_episode` and `tt_portfolio` have their `id` under the name their children use. Timestamps are datetime64[ns]
+    market time (New York session at 00:00), numbers float64 (NULL is NaN), keys and seeds int64 (Int64 where the column
+    may be NULL), text str (NULL is None). No rows give an empty frame of the same columns.
+
+    Raises UserError for an unknown table, an instrument that is neither in the table nor on the watchlist, a date that
+    cannot be read and a reversed span; DatabaseUnreachable and SchemaError as every command does.
+    """
+    settings = Settings()
+    in_use.hold(settings)
+    database = database_of(settings, start=True)
+    _check_schema(database)
+    return read_from(database, table, instruments, start, end)
+
+
+def read_from(
+    database: Database,
+    table: str,
+    instruments: Sequence[str] | str | None = None,
+    start: Day | None = None,
+    end: Day | None = None,
+) -> pd.DataFrame:
+    """As `read`, from a given database whose schema is known to be right."""
+    (name,) = known_tables([table])
+    wanted = [instruments] if isinstance(instruments, str) else None if instruments is None else list(instruments)
+    rows = _typed(read_frame(database, _query(TABLES[name], wanted, *_span(start, end))), TABLES[name])
+    _refuse_unknown(name, wanted, rows)
+    return rows
+
+
+def as_day(value: Day, name: str) -> date:
+    """The calendar day of a date, a datetime at midnight, or ISO text; UserError names the argument `name`."""
+    try:
+        moment = pd.Timestamp(datetime.fromisoformat(value) if isinstance(value, str) else value)
+        if moment.tzinfo is None and moment == moment.normalize():
+            return moment.date()
+    except (TypeError, ValueError):
+        pass
+    raise UserError(f"{name} {value!r} is no session date; give a date without time or zone, such as 2012-05-18.")
+
+
+@cache
+def _check_schema(database: Database) -> None:
+    schema.check(database)
+
+
+def _span(start: Day | None, end: Day | None) -> tuple[date | None, date | None]:
+    first = None if start is None else as_day(start, "start")
+    last = None if end is None else as_day(end, "end")
+    if first and last and last < first:
+        raise UserError(f"start {first} lies after end {last}; did you mean {last} to {first}?")
+    return first, last
+
+
+def _query(table: Table, instruments: Sequence[str] | None, first: date | None, last: date | None) -> sql.Composed:
+    in_episode = table.name in EPISODE_TABLES
+    owner = "e" if in_episode else "t"
+    by_window = "timestamp" not in table.columns and table.name != "tt_holdings"
+    moment = sql.Identifier("p" if table.name == "tt_holdings" else owner if by_window else "t", _date_column(table))
+    conditions: list[sql.Composable] = [sql.SQL("e.end_time IS NOT NULL")] if in_episode else []
+    if instruments is not None:
+        conditions.append(
+            sql.SQL("{} = ANY({}::text[])").format(sql.Identifier(owner, "instrument"), sql.Literal(instruments))
+        )
+    if first is not None:
+        whole = sql.SQL("{} + interval '3 months' > {}::date") if by_window else sql.SQL("{} >= {}::date")
+        conditions.append(whole.format(moment, sql.Literal(first)))
+    if last is not None:
+        conditions.append(sql.SQL("{} < {}::date").format(moment, sql.Literal(last + timedelta(days=1))))
+    return sql.SQL("SELECT {columns} FROM {source} WHERE {conditions} ORDER BY {order}").format(
+        columns=sql.SQL(", ").join(_columns(table)),
+        source=sql.SQL(_source(table.name)),  # type: ignore[arg-type]
+        conditions=sql.SQL(" AND ").join(conditions) if conditions else sql.SQL("true"),
+        order=sql.SQL(", ").join(_order(table)),
+    )
+
+
+def _date_column(table: Table) -> str:
+    return "timestamp" if "timestamp" in table.columns or table.name == "tt_holdings" else "window_start"
+
+
+def _source(table: str) -> str:
+    if table == "tt_holdings":
+        return (
+            "tt_holdings AS t JOIN tt_portfolio AS p ON p.id = t.portfolio_id "
+            "JOIN tt_episode AS e ON e.id = p.episode_id"
+        )
+    if table == "tt_episode":
+        return "tt_episode AS e"
+    return f"{table} AS t" + (" JOIN tt_episode AS e ON e.id = t.episode_id" if table in EPISODE_TABLES else "")
+
+
+def _columns(table: Table) -> list[sql.Composable]:
+    own = "e" if table.name == "tt_episode" else "t"
+    columns: list[sql.Composable] = []
+    if table.name in EPISODE_TABLES:
+        columns += [
+            sql.SQL("e.instrument AS traded") if name == "traded" else sql.Identifier("e", name)
+            for name in EPISODE_COLUMNS
+        ]
+    if table.name in ID_NAMES:
+        columns.append(sql.SQL("{} AS {}").format(sql.Identifier(own, "id"), sql.Identifier(ID_NAMES[table.name])))
+    if table.name == "tt_holdings":
+        columns += [sql.Identifier("p", "episode_id"), sql.Identifier("p", "timestamp")]
+    said = {*EPISODE_COLUMNS, "instrument"} if table.name == "tt_episode" else set()
+    columns += [_renamed(table, own, name) for name in content_columns(table) if name not in said]
+    return columns
+
+
+def _renamed(table: Table, own: str, name: str) -> sql.Composable:
+    if table.name == "tt_target_weights" and name == "strategy":
+        return sql.SQL("t.strategy AS {}").format(sql.Identifier(ACTION_SCHEME))
+    return sql.Identifier(own, name)
+
+
+def _order(table: Table) -> list[sql.Composable]:
+    if table.name not in EPISODE_TABLES:
+        return [_by("t", table, name) for name in key_columns(table)]
+    order = [_by("e", TABLES["tt_episode"], name) for name in key_columns(TABLES["tt_episode"])]
+    if table.name == "tt_holdings":
+        order.append(sql.Identifier("p", "timestamp"))
+    own = () if table.name == "tt_episode" else key_columns(table)
+    return [*order, *(_by("t", table, name) for name in own if name not in ("episode_id", "portfolio_id"))]
+
+
+def _by(alias: str, table: Table, name: str) -> sql.Composable:
+    # By code point, as everything here sorts text, whatever the collation of the database is.
+    collated = isinstance(table.columns[name].type, Text)
+    return sql.SQL('{} COLLATE "C"' if collated else "{}").format(sql.Identifier(alias, name))
+
+
+def _typed(rows: pd.DataFrame, table: Table) -> pd.DataFrame:
+    owned = {column.name: column for source in (TABLES["tt_episode"], table) for column in source.columns}
+    kinds: dict[str, str] = dict.fromkeys(ID_NAMES.values(), "int64")
+    for name, column in owned.items():
+        if isinstance(column.type, Integer | BigInteger):
+            kinds[name] = "Int64" if column.nullable else "int64"
+    return rows.astype({name: kind for name, kind in kinds.items() if name in rows.columns})
+
+
+def _refuse_unknown(table: str, wanted: Sequence[str] | None, rows: pd.DataFrame) -> None:
+    """A typing error must not look like an instrument without rows."""
+    column = "traded" if table in EPISODE_TABLES else "instrument"
+    absent = [name for name in wanted or () if name not in set(rows[column].unique())]
+    if absent:
+        from tt_assets.market.watchlist import read_watchlist
+
+        watchlist = read_watchlist(Settings().watchlist)
+        symbols = watchlist.symbols if table in MARKET_TABLES else watchlist.traded
+        for name in absent:
+            known_instruments(name, symbols, "instrument" if table in MARKET_TABLES else "instrument or portfolio")

@@ -1,0 +1,87 @@
+"""Replacing single rows of a market table: those the given rows name, and no other of the same cell.
+
+One decision: an upsert takes the locks and the path of any other write of a slice, DELETE and COPY in one transaction,
+only that what is deleted are rows by key. A run of Dagster that writes the same instruments waits, and is waited for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from psycopg import Connection, sql
+from sqlalchemy.dialects import postgresql
+
+from tt_assets.notebook.reports_to_dagster import reporting
+from tt_assets.postgres.database import Database
+from tt_assets.postgres.slice_store import SliceStore, copy_into
+from tt_assets.postgres.slices import Selection
+from tt_assets.tables import TABLES, key_columns
+
+if TYPE_CHECKING:
+    from tt_assets.postgres.slice_store import _Encoder
+
+SESSION = np.timedelta64(1, "D")
+
+
+@dataclass(frozen=True)
+class Upserted:
+    """What an upsert left: rows written, cells (instrument × session) touched, partitions reported to Dagster."""
+
+    table: str
+    rows: int
+    cells: int
+    reported: int
+
+
+@dataclass(frozen=True, eq=False)
+class KeyedStore(SliceStore):
+    """Replaces the rows whose keys are in `replaced` (the table's key columns) instead of whole cells."""
+
+    replaced: pd.DataFrame = field(kw_only=True)
+
+    def _replace(self, connection: Connection, selection: Selection, rows: pd.DataFrame, encoder: _Encoder) -> None:
+        names = key_columns(self.table)
+        types = [self.table.columns[name].type.compile(dialect=postgresql.dialect()) for name in names]
+        connection.execute(
+            sql.SQL("DELETE FROM {table} AS t USING unnest({arrays}) AS k({names}) WHERE {equal}").format(
+                table=sql.Identifier(self.table.name),
+                arrays=sql.SQL(", ").join(sql.SQL(f"%s::{kind}[]") for kind in types),  # type: ignore[arg-type]
+                names=sql.SQL(", ").join(map(sql.Identifier, names)),
+                equal=sql.SQL(" AND ").join(
+                    sql.SQL("{} = {}").format(sql.Identifier("t", name), sql.Identifier("k", name)) for name in names
+                ),
+            ),
+            [_plain(self.replaced[name]) for name in names],
+        )
+        copy_into(connection, self.table, rows.columns, encoder)
+
+
+def upsert(database: Database, table: str, rows: pd.DataFrame, replaced: pd.DataFrame, *, report: bool) -> Upserted:
+    """Replace the rows of `table` whose keys are in `replaced` by `rows`, and report the cells of `replaced`.
+
+    Both are checked already; `replaced` holds the key columns, timestamps as datetime64[ns] sessions. A key of
+    `replaced` without a row in `rows` becomes no row.
+    """
+    if replaced.empty:
+        return Upserted(table, 0, 0, 0)
+    cells = session_cells(replaced)
+    with reporting(database, wanted=report) as reporter:
+        written = KeyedStore(database, TABLES[table], replaced=replaced).write(cells, rows)
+        reported = reporter.market(table, replaced) if reporter else []
+    return Upserted(table, written.total, len(cells), len(reported))
+
+
+def session_cells(rows: pd.DataFrame) -> Selection:
+    """The cells (instrument × session) of `rows`, sorted."""
+    cells = rows[["instrument", "timestamp"]].drop_duplicates().sort_values(["instrument", "timestamp"])
+    starts = cells["timestamp"].to_numpy(dtype="datetime64[ns]")
+    instruments = cells["instrument"].to_numpy(dtype=object)
+    keys = np.datetime_as_string(starts, unit="D").astype(object) + "|" + instruments
+    return Selection(tuple(keys), instruments, starts, (starts + SESSION).astype("datetime64[ns]"))
+
+
+def _plain(column: pd.Series) -> list[object]:
+    return column.to_numpy(dtype="datetime64[us]").tolist() if column.dtype.kind == "M" else column.tolist()

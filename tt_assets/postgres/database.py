@@ -1,0 +1,228 @@
+"""Where the tables and Dagster's own storage are, and the only place that opens connections to them.
+
+One decision: a connection that fails is a person's problem, so it always becomes one line that names the server, the
+reason and the remedy. No password can be in it: errors are raised afresh, never chained to the driver's.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import pq, sql
+from psycopg.conninfo import make_conninfo
+from pydantic import SecretStr
+from sqlalchemy import Engine, NullPool, create_engine
+
+from tt_assets.errors import UserError
+from tt_assets.postgres.database_url import (
+    DAGSTER_DATABASE,
+    TABLES_DATABASE,
+    describe,
+    libpq_uri,
+    parse_url,
+    split_secrets,
+    sqlalchemy_url,
+)
+from tt_assets.postgres.server.embedded import EmbeddedServer
+
+OLDEST_SERVER = 150_000
+"""PostgreSQL 15, as the server counts its versions."""
+
+_DEFAULTS = {"application_name": "tt_assets", "connect_timeout": "10"}
+_PLACE_IN_MESSAGE = re.compile(r'^.*?(?:port \d+|socket "[^"]*") failed: ', re.DOTALL)
+
+
+class DatabaseUnreachable(UserError):
+    """No usable connection to the database."""
+
+
+class AccessRefused(DatabaseUnreachable):
+    """The server answers but does not let this user in."""
+
+
+class NoSuchDatabase(DatabaseUnreachable):
+    """The server answers but has no database of that name."""
+
+
+class ServerTooOld(DatabaseUnreachable):
+    """The server is older than PostgreSQL 15."""
+
+
+class MayNotCreate(UserError):
+    """The user may not create a missing database."""
+
+
+@dataclass(frozen=True)
+class Database:
+    """One database of one server: libpq's parameters without secrets, the secrets apart, and whose server it is.
+
+    `embedded` only changes the remedies in errors. Equal parts make equal databases; `repr` and `str` show no secret.
+    """
+
+    parameters: tuple[tuple[str, str], ...]
+    secrets: tuple[tuple[str, SecretStr], ...] = ()
+    embedded: bool = False
+
+    @classmethod
+    def at(cls, url: SecretStr | None, home: Path, pg_bin: Path | None, *, start: bool = False) -> Database:
+        """The database that `url` names, else `tt` of the embedded server in `home`; `start` has that one running.
+
+        `pg_bin` is the folder of that server's programs, None for those that are found. Raises DatabaseUrlError for a
+        URL that cannot be read, and the embedded server's errors if it is to be started.
+        """
+        if url is not None:
+            return cls.of(parse_url(url.get_secret_value()))
+        server = EmbeddedServer(home, pg_bin)
+        if start:
+            server.ensure()
+        return cls.on(server)
+
+    @classmethod
+    def on(cls, server: EmbeddedServer, name: str = TABLES_DATABASE) -> Database:
+        """The database `name` of an embedded server, running or not."""
+        url = server.url(name)
+        address = server.address
+        parameters = {"host": address.host, "port": str(address.port), "user": str(url.username), "dbname": name}
+        if address.password is not None:
+            parameters["password"] = address.password
+        return replace(cls.of(parameters), embedded=True)
+
+    @classmethod
+    def of(cls, parameters: dict[str, str]) -> Database:
+        """The database that libpq's `parameters` (`dbname` among them) name."""
+        shown, secrets = split_secrets(_DEFAULTS | parameters)
+        return cls(tuple(shown.items()), tuple((name, SecretStr(value)) for name, value in secrets.items()))
+
+    @property
+    def name(self) -> str:
+        return dict(self.parameters)["dbname"]
+
+    def named(self, name: str) -> Database:
+        """Another database of the same server, for the same user."""
+        return replace(self, parameters=tuple((dict(self.parameters) | {"dbname": name}).items()))
+
+    def connect(self, **options: Any) -> psycopg.Connection[Any]:
+        """A psycopg 3 connection; `options` go to `psycopg.connect` (autocommit, row_factory, ...).
+
+        Raises DatabaseUnreachable or one of its kinds.
+        """
+        failure: DatabaseUnreachable
+        try:
+            connection = psycopg.connect(make_conninfo(**(self._all() | {"client_encoding": "UTF8"})), **options)
+        except psycopg.Error as error:
+            failure = self._explain(str(error))
+        else:
+            if (version := connection.info.server_version) >= OLDEST_SERVER:
+                return connection
+            connection.close()
+            failure = ServerTooOld(
+                f"The server at {self._place} is PostgreSQL {version // 10_000}, {OLDEST_SERVER // 10_000} or newer is "
+                "needed: upgrade it, or name another in TT_DATABASE_URL."
+            )
+        raise failure  # outside the handler, so that the driver's error is not even its context
+
+    def engine(self) -> Engine:
+        """A SQLAlchemy engine (psycopg 3) that keeps no connection open between uses."""
+        url = sqlalchemy_url("postgresql+psycopg", dict(self.parameters))
+        return create_engine(url, creator=self.connect, poolclass=NullPool)
+
+    def adbc_uri(self) -> str:
+        """libpq URI for ADBC and psql. Holds the password: not to be shown."""
+        return libpq_uri(self._all())
+
+    def dagster_url(self) -> str:
+        """SQLAlchemy URL of Dagster's own database, for `dagster.yaml`. Holds the password: not to be shown.
+
+        The driver is named because SQLAlchemy 2.1 takes psycopg 3 for a plain URL, which breaks Dagster's event log.
+        """
+        url = sqlalchemy_url("postgresql+psycopg2", self.named(DAGSTER_DATABASE)._all())
+        return url.render_as_string(hide_password=False)
+
+    def masked(self) -> str:
+        """The URL for people: no secret, none of the technical parameters."""
+        shown = {name: value for name, value in self.parameters if name in ("host", "port", "user", "dbname")}
+        if any(name == "password" for name, _ in self.secrets):
+            shown["password"] = "***"  # noqa: S105
+        return libpq_uri(shown)
+
+    def create_databases(self) -> None:
+        """Create this database and Dagster's where they are absent; any number of processes may do it at once.
+
+        Raises MayNotCreate with the statement an administrator has to run, or DatabaseUnreachable.
+        """
+        with self._maintenance() as connection:
+            present = {name for (name,) in connection.execute("SELECT datname FROM pg_database").fetchall()}
+            for name in (self.name, DAGSTER_DATABASE):
+                if name not in present:
+                    self._create(connection, name)
+
+    def _create(self, connection: psycopg.Connection[Any], name: str) -> None:
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'").format(sql.Identifier(name))
+        try:
+            connection.execute(statement)
+        except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
+            return  # another process was faster
+        except psycopg.errors.InsufficientPrivilege:
+            user = connection.info.user
+        else:
+            return
+        raise MayNotCreate(
+            f'The user "{user}" may not create the database "{name}" at {self._place}: '
+            f'have an administrator run CREATE DATABASE "{name}" OWNER "{user}" ENCODING \'UTF8\' TEMPLATE template0.'
+        )
+
+    def _maintenance(self) -> psycopg.Connection[Any]:
+        """A connection to any database of the server, this one first: a plain user may be let into no other."""
+        refusal: DatabaseUnreachable | None = None
+        for name in (self.name, "postgres", "template1"):
+            try:
+                return self.named(name).connect(autocommit=True)
+            except (NoSuchDatabase, AccessRefused) as error:
+                refusal = refusal if isinstance(refusal, AccessRefused) else error
+        assert refusal is not None  # noqa: S101 - the loop has run
+        raise refusal
+
+    @property
+    def _place(self) -> str:
+        return describe(dict(self.parameters))
+
+    def _all(self) -> dict[str, str]:
+        return dict(self.parameters) | {name: secret.get_secret_value() for name, secret in self.secrets}
+
+    def _explain(self, said: str) -> DatabaseUnreachable:
+        """The error for what libpq said about a failed connection: server messages have no code at this stage."""
+        lines = [line.strip() for line in said.splitlines() if line.strip()]
+        reason = _PLACE_IN_MESSAGE.sub("", lines[0]) if lines else "no reason given"
+        reason = re.sub(r"^FATAL:\s*", "", reason)
+        for secret in (secret.get_secret_value() for _, secret in self.secrets):
+            reason = reason.replace(secret, "***")
+        user = dict(self.parameters).get("user", "")
+        if "password" in reason:
+            return AccessRefused(
+                f'The server at {self._place} refused the password of user "{user}" ({reason}): correct it in '
+                "TT_DATABASE_URL, special characters percent-encoded."
+            )
+        if re.search(r'database "[^"]*" does not exist', reason):
+            return NoSuchDatabase(f'The server at {self._place} has no database "{self.name}": run `tt db upgrade`.')
+        if "FATAL:" in said or self._answers():
+            return AccessRefused(
+                f'The server at {self._place} refused user "{user}" the database "{self.name}" ({reason}): '
+                "correct user and database in TT_DATABASE_URL, or the server's pg_hba.conf."
+            )
+        if self.embedded:
+            return DatabaseUnreachable(
+                f"The embedded server at {self._place} does not run: start it with `tt db start`."
+            )
+        return DatabaseUnreachable(
+            f"No PostgreSQL answers at {self._place} ({reason}): start the server, or correct host and port in "
+            "TT_DATABASE_URL."
+        )
+
+    def _answers(self) -> bool:
+        """Whether a server is there at all, asked in a way that needs no login and no English."""
+        question = make_conninfo(**(self._all() | {"connect_timeout": "2"}))
+        return pq.Ping(pq.PGconn.ping(question.encode())) is not pq.Ping.NO_RESPONSE

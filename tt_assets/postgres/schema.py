@@ -1,0 +1,129 @@
+"""Bringing the tables of a database to the revision of this package, and telling whether they are there.
+
+One decision: the whole upgrade is one transaction under one advisory lock. Any number of processes may upgrade at once,
+and a killed one leaves the schema as it was.
+"""
+
+from __future__ import annotations
+
+import threading
+from functools import cache
+from typing import TYPE_CHECKING
+
+import psycopg
+from sqlalchemy import text
+
+from tt_assets.errors import UserError
+from tt_assets.postgres.database import Database
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+UPGRADE_LOCK = 0x74745F736368656D
+"""Key of the advisory lock: the bytes of `tt_schem`."""
+
+_alembic = threading.Lock()  # alembic's environment is a global of the process
+
+
+class SchemaError(UserError):
+    """The tables of the database are not those of this package."""
+
+
+class SchemaMissing(SchemaError):
+    """The database has no tables of tt_assets."""
+
+
+class SchemaOlder(SchemaError):
+    """The tables were made by an older tt_assets."""
+
+
+class SchemaNewer(SchemaError):
+    """The tables were made by a tt_assets that this one does not know."""
+
+
+class SchemaNotAllowed(SchemaError):
+    """The user may not change the schema."""
+
+
+@cache
+def revisions() -> tuple[str, ...]:
+    """The revisions of this package, oldest first."""
+    from alembic.script import ScriptDirectory
+
+    script = ScriptDirectory.from_config(_config())
+    return tuple(reversed([step.revision for step in script.walk_revisions()]))
+
+
+def head() -> str:
+    """The newest revision of this package."""
+    return revisions()[-1]
+
+
+def current(database: Database) -> str | None:
+    """The revision of the database, or None where it has no tables of ours. Raises DatabaseUnreachable."""
+    with database.connect() as connection:
+        try:
+            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        except psycopg.errors.UndefinedTable:
+            return None
+    return row[0] if row else None
+
+
+def upgrade(database: Database) -> None:
+    """Create the databases where they are absent and bring the tables to `head()`; nothing to do is fine.
+
+    Raises SchemaNewer rather than touch a schema it does not know, SchemaNotAllowed where the user lacks a right.
+    """
+    from alembic import command
+
+    database.create_databases()
+    if current(database) == head():
+        return
+    failure: str | None = None
+    with _alembic, database.engine().connect() as connection, connection.begin():
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": UPGRADE_LOCK})
+        _refuse_unknown(database, current(database))
+        try:
+            command.upgrade(_config(connection), "head")
+        except Exception as error:
+            if not isinstance(getattr(error, "orig", None), psycopg.errors.InsufficientPrivilege):
+                raise
+            connection.rollback()
+            failure = str(error.orig).splitlines()[0]  # type: ignore[attr-defined]
+    if failure:
+        raise SchemaNotAllowed(
+            f'The user of "{database.masked()}" may not change the schema ({failure}): run `tt db upgrade` as the '
+            f'owner of the database, or have an administrator run ALTER DATABASE "{database.name}" OWNER TO that user.'
+        )
+
+
+def check(database: Database) -> None:
+    """Raise SchemaMissing, SchemaOlder or SchemaNewer unless the tables are at `head()`."""
+    found = current(database)
+    if found is None:
+        raise SchemaMissing(f'The database "{database.masked()}" has no tables of tt_assets: run `tt db upgrade`.')
+    _refuse_unknown(database, found)
+    if found != head():
+        raise SchemaOlder(
+            f'The tables in "{database.masked()}" are at revision {found}, this tt_assets needs {head()}: '
+            "run `tt db upgrade`."
+        )
+
+
+def _refuse_unknown(database: Database, found: str | None) -> None:
+    if found is not None and found not in revisions():
+        raise SchemaNewer(
+            f'The tables in "{database.masked()}" are at revision {found}, this tt_assets knows none beyond {head()}: '
+            "upgrade tt_assets (pip install --upgrade tt_assets), or name its own database in TT_DATABASE_URL."
+        )
+
+
+def _config(connection: object = None) -> Config:
+    """Alembic's configuration; the scripts are named by package, so that any path of an installation will do."""
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", "tt_assets.postgres:migrations")
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    return config

@@ -1,0 +1,288 @@
+"""Slices of a table: replaced whole in one transaction, read in bulk.
+
+One decision: a write is DELETE and COPY under advisory locks in one READ COMMITTED transaction. A reader sees the old
+version or the new one, never a mix; a killed writer leaves the old one; writers of the same instrument wait for each
+other. The locks are taken in sorted order, so two writers never wait for each other in a circle.
+Rows are checked before the transaction begins and encoded while the server stores the ones before them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from psycopg import Connection, sql
+from psycopg.copy import QueuedLibpqWriter
+from sqlalchemy import Table
+
+from tt_assets.errors import UserError
+from tt_assets.postgres.copy_format import HEADER, TRAILER, conform, copy_rows
+from tt_assets.postgres.database import Database
+from tt_assets.postgres.slices import Selection
+from tt_assets.tables import content_columns, key_columns
+
+LOCKS_PER_TABLE = 256
+"""Instruments share this many locks a table: a stock server has room for about 6,400 locks in all."""
+
+COPY_CHUNK = 1 << 20
+ROWS_ENCODED_AT_ONCE = 20_000
+NOTHING = hashlib.blake2b(b"", digest_size=16).hexdigest()
+"""Digest of a cell without rows."""
+
+IntArray = npt.NDArray[np.int64]
+
+
+class DuplicateRows(UserError):
+    """A frame holds two rows with one key."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a write left in the table. `rows[i]` and `digests[i]` belong to cell i of the selection.
+
+    `replaced` are the rows that stood there before, in no order; None where they were not asked for.
+    """
+
+    rows: tuple[int, ...]
+    digests: tuple[str, ...]
+    seconds: float
+    replaced: pd.DataFrame | None = field(default=None, compare=False)
+
+    @property
+    def total(self) -> int:
+        """Rows of all cells."""
+        return sum(self.rows)
+
+
+@dataclass(frozen=True)
+class SliceStore:
+    """Reads and replaces slices of one table. `date_column` is what the cells' time ranges bound."""
+
+    database: Database
+    table: Table
+    date_column: str = "timestamp"
+
+    def write(self, selection: Selection, frame: pd.DataFrame, *, tell_replaced: bool = False) -> Written:
+        """Replace the rows of every selected cell by those of `frame`; cells without rows become empty.
+
+        `frame` needs the table's content columns in any order; further columns are left out. Rows are stored sorted by
+        the table's key. With `tell_replaced` the rows that stood there are handed back, as the transaction saw them.
+        Raises `FrameMismatch`, `RowsOutsideSlice` or `DuplicateRows` and changes nothing.
+        """
+        started = time.perf_counter()
+        columns = content_columns(self.table)
+        rows = conform(frame, self.table, columns)
+        cells = selection.refuse_outsiders(rows, self.table.name, self.date_column)
+        rows, cells = self._sorted(rows, cells)
+        encoder = _Encoder(rows, self.table, np.searchsorted(cells, np.arange(len(selection) + 1)))
+        with self.database.connect() as connection, connection.transaction():
+            lock_instruments(connection, self.table.name, selection.instruments)
+            replaced = self._take(connection, selection) if tell_replaced else None
+            self._replace(connection, selection, rows, encoder)
+        return Written(encoder.counts(), tuple(encoder.digests), time.perf_counter() - started, replaced)
+
+    def read(self, selection: Selection, columns: Iterable[str] | None = None) -> pd.DataFrame:
+        """The rows of the selected cells, sorted by the table's key; `columns` defaults to the content columns."""
+        names = tuple(columns or content_columns(self.table))
+        keys = key_columns(self.table)
+        query = sql.SQL("SELECT {columns} FROM {table} AS t JOIN {slice} ON {inside}").format(
+            columns=sql.SQL(", ").join(sql.Identifier("t", name) for name in dict.fromkeys((*names, *keys))),
+            table=sql.Identifier(self.table.name),
+            slice=self._slice(selection),
+            inside=self._inside(),
+        )
+        rows = read_frame(self.database, query)
+        # The ranges are sorted and the server walks them through the key's index, so rows mostly come in order. Asking
+        # it for the order would have it sort them all, on disk, before it sends the first one.
+        ranks = [_rank(rows[name]) for name in keys]
+        if not _strictly_increasing(ranks):
+            rows = rows.take(np.lexsort(ranks[::-1])).reset_index(drop=True)
+        return rows if len(names) == rows.shape[1] else rows[list(names)]
+
+    def _sorted(self, rows: pd.DataFrame, cells: IntArray) -> tuple[pd.DataFrame, IntArray]:
+        """Rows and their cells sorted by cell, then key; rows that come in index order cost the server far less."""
+        keys = key_columns(self.table)
+        ranks = [cells, *(_rank(rows[name]) for name in keys)]
+        if not _strictly_increasing(ranks):
+            order = np.lexsort(ranks[::-1])
+            rows, ranks = rows.take(order), [rank[order] for rank in ranks]
+            repeated = np.logical_and.reduce([rank[1:] == rank[:-1] for rank in ranks])
+            if repeated.any():
+                first = rows.iloc[1:][repeated].iloc[0]
+                raise DuplicateRows(
+                    f"{self.table.name}: {int(repeated.sum())} rows repeat a key, the first is "
+                    f"{', '.join(str(first[name]) for name in keys)}; keep one row a key."
+                )
+        return rows, ranks[0]
+
+    def _replace(self, connection: Connection, selection: Selection, rows: pd.DataFrame, encoder: _Encoder) -> None:
+        if "kept_if_equal" in self.table.info:
+            for _ in encoder:
+                pass  # for the digests, which are of all rows
+            new = self._spare_equal(connection, selection, rows)
+            copy_into(connection, self.table, new.columns, copy_rows(new, self.table).pieces())
+            return
+        connection.execute(self._delete(selection))
+        copy_into(connection, self.table, rows.columns, encoder)
+
+    def _take(self, connection: Connection, selection: Selection) -> pd.DataFrame:
+        """Delete the rows of the selection and return them: content columns, in no order."""
+        columns = content_columns(self.table)
+        returned = sql.SQL(", ").join(sql.Identifier("t", name) for name in columns)
+        cursor = connection.execute(sql.SQL("{} RETURNING {}").format(self._delete(selection), returned), binary=True)
+        return pd.DataFrame(cursor.fetchall(), columns=list(columns))
+
+    def _delete(self, selection: Selection) -> sql.Composed:
+        return sql.SQL("DELETE FROM {table} AS t USING {slice} WHERE {inside}").format(
+            table=sql.Identifier(self.table.name), slice=self._slice(selection), inside=self._inside()
+        )
+
+    def _spare_equal(self, connection: Connection, selection: Selection, rows: pd.DataFrame) -> pd.DataFrame:
+        """Delete only rows whose content differs, and return those of `rows` that are still to be copied.
+
+        Rows that other tables point at keep their id while their content is the same; deleting them would take the
+        dependants with them.
+        """
+        same = self.table.info["kept_if_equal"]
+        identity = [*key_columns(self.table), same]
+        stored = connection.execute(
+            sql.SQL("SELECT t.id, {columns} FROM {table} AS t JOIN {slice} ON {inside}").format(
+                columns=sql.SQL(", ").join(sql.Identifier("t", name) for name in identity),
+                table=sql.Identifier(self.table.name),
+                slice=self._slice(selection),
+                inside=self._inside(),
+            )
+        ).fetchall()
+        wanted = {tuple(map(_plain, row)) for row in rows[identity].itertuples(index=False)}
+        present = {tuple(row[1:]): row[0] for row in stored}
+        doomed = [row_id for content, row_id in present.items() if content not in wanted]
+        connection.execute(
+            sql.SQL("DELETE FROM {table} WHERE id = ANY(%s)").format(table=sql.Identifier(self.table.name)), [doomed]
+        )
+        missing = [tuple(map(_plain, row)) not in present for row in rows[identity].itertuples(index=False)]
+        return rows[np.array(missing, dtype=bool)]
+
+    def _slice(self, selection: Selection) -> sql.Composed:
+        ranges = selection.ranges()
+        return sql.SQL("unnest({}::text[], {}::timestamp[], {}::timestamp[]) AS s(i, f, u)").format(
+            sql.Literal(ranges.instruments), _array(ranges.starts), _array(ranges.ends)
+        )
+
+    def _inside(self) -> sql.Composed:
+        return sql.SQL("t.instrument = s.i AND t.{date} >= s.f AND t.{date} < s.u").format(
+            date=sql.Identifier(self.date_column)
+        )
+
+
+def read_frame(database: Database, query: sql.Composable) -> pd.DataFrame:
+    """The result of `query` through ADBC and Arrow; timestamps as datetime64[ns], text as str, NULL as None or NaN."""
+    return read_frames(database, [query])[0]
+
+
+def read_frames(database: Database, queries: Sequence[sql.Composable]) -> list[pd.DataFrame]:
+    """The results of `queries` as `read_frame` gives them, all of one moment."""
+    from adbc_driver_postgresql import dbapi
+
+    with dbapi.connect(database.adbc_uri()) as connection, connection.cursor() as cursor:
+        if len(queries) > 1:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        frames = []
+        for query in queries:
+            cursor.execute(query.as_string())
+            arrow = cursor.fetch_arrow_table()
+            frames.append(arrow.to_pandas(date_as_object=False, coerce_temporal_nanoseconds=True, split_blocks=True))
+        return frames
+
+
+def copy_into(connection: Connection, table: Table, columns: Iterable[str], pieces: Iterable[memoryview]) -> None:
+    """Append encoded rows to `table` through binary COPY; `pieces` are made while the server stores earlier ones."""
+    statement = sql.SQL("COPY {table} ({columns}) FROM STDIN (FORMAT BINARY)").format(
+        table=sql.Identifier(table.name), columns=sql.SQL(", ").join(map(sql.Identifier, columns))
+    )
+    with connection.cursor() as cursor, cursor.copy(statement, writer=QueuedLibpqWriter(cursor)) as copy:
+        copy.write(HEADER)
+        for piece in pieces:
+            for start in range(0, len(piece), COPY_CHUNK):
+                copy.write(piece[start : start + COPY_CHUNK])
+        copy.write(TRAILER)
+
+
+def lock_instruments(connection: Connection, table: str, instruments: Iterable[str]) -> None:
+    """Hold the advisory locks of `instruments` in `table` until the transaction ends; taken in sorted order."""
+    numbers = sorted({_lock_number(table, name) for name in set(instruments)})
+    connection.execute("SELECT pg_advisory_xact_lock(n) FROM unnest(%s::bigint[]) AS n", [numbers])
+
+
+def _lock_number(table: str, instrument: str) -> int:
+    # Python's hash is salted per process; this one is the same everywhere.
+    space = int.from_bytes(hashlib.blake2b(table.encode(), digest_size=6).digest(), "big")
+    bucket = int.from_bytes(hashlib.blake2b(instrument.encode(), digest_size=4).digest(), "big") % LOCKS_PER_TABLE
+    return space * LOCKS_PER_TABLE + bucket
+
+
+class _Encoder:
+    """Rows in COPY form, some whole cells at a time, with the digest of every cell noted on the way.
+
+    Rows `bounds[i]` to `bounds[i + 1]` are cell i's. Iterate once; `digests` is complete afterwards.
+    """
+
+    def __init__(self, rows: pd.DataFrame, table: Table, bounds: IntArray) -> None:
+        self._rows = rows
+        self._table = table
+        self._bounds = bounds
+        self.digests = [NOTHING] * (len(bounds) - 1)
+
+    def counts(self) -> tuple[int, ...]:
+        """Rows of every cell."""
+        return tuple(np.diff(self._bounds).tolist())
+
+    def __iter__(self) -> Iterator[memoryview]:
+        cells = len(self.digests)
+        begun = np.searchsorted(self._bounds, np.arange(0, len(self._rows), ROWS_ENCODED_AT_ONCE))
+        for first, last in pairwise(np.unique(np.append(begun, cells)).tolist()):
+            begin, end = self._bounds[first], self._bounds[last]
+            if begin == end:
+                continue
+            encoded = copy_rows(self._rows.iloc[begin:end], self._table)
+            yield from encoded.pieces()
+            payload, at = encoded.payload, encoded.offsets[self._bounds[first : last + 1] - begin].tolist()
+            self.digests[first:last] = [
+                hashlib.blake2b(payload[start:stop], digest_size=16).hexdigest() for start, stop in pairwise(at)
+            ]
+
+
+def _array(moments: Iterable[datetime]) -> sql.Literal:
+    """A timestamp array in the server's own notation; psycopg writes and names the type of every element."""
+    return sql.Literal(f"{{{','.join(map(str, moments))}}}")
+
+
+def _rank(column: pd.Series) -> IntArray:
+    """Integers in the order of the values; text by code point, as the C collation sorts it."""
+    if column.dtype.kind == "M":
+        return column.to_numpy().view(np.int64)
+    return pd.factorize(column, sort=True)[0].astype(np.int64)
+
+
+def _strictly_increasing(ranks: Sequence[IntArray]) -> bool:
+    """Whether the rows ascend lexicographically by `ranks` without a repetition."""
+    undecided = np.ones(max(len(ranks[0]) - 1, 0), dtype=bool)
+    for rank in ranks:
+        step = np.diff(rank)
+        if (step[undecided] < 0).any():
+            return False
+        undecided &= step == 0
+    return not undecided.any()
+
+
+def _plain(value: object) -> object:
+    """A pandas scalar as psycopg returns the same value from the server."""
+    if isinstance(value, pd.Timestamp):
+        return value.date()
+    return int(value) if isinstance(value, np.integer) else value

@@ -1,0 +1,161 @@
+"""Range-tagged runs in this process, recorded on the platform's Dagster instance.
+
+One decision: bulk work is one run for a rectangle of partitions through all its tables. A table that fails for some
+partitions fails its step; what lies downstream of the partitions that did land is then run on its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import dagster as dg
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.execution.api import execute_run_iterator
+
+from tt_assets.grid.rectangles import MOST_CELLS, Rectangle, rectangles
+from tt_assets.runs.failures import failure_reasons
+from tt_assets.runs.owners import OWNER_TAG, this_process
+
+PARTITION = "dagster/partition"
+
+OnEvent = Callable[[dg.DagsterEvent], None]
+
+
+@dataclass
+class Outcome:
+    """What became of a request: the runs, and per table the partitions that failed with the reason."""
+
+    runs: list[str] = field(default_factory=list)
+    failed: dict[str, dict[str, str]] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether every partition of every table landed."""
+        return not self.failed and not self.errors
+
+    def add(self, other: Outcome) -> None:
+        """Take in what another run had to say."""
+        self.runs += other.runs
+        self.errors += other.errors
+        for table, reasons in other.failed.items():
+            self.failed.setdefault(table, {}).update(reasons)
+
+
+def materialize(
+    instance: dg.DagsterInstance,
+    job: dg.JobDefinition,
+    tables: Sequence[str],
+    cells: set[tuple[str, str]],
+    dates: Sequence[str],
+    instruments: Sequence[str],
+    *,
+    whole_instruments: bool,
+    on_event: OnEvent = lambda event: None,
+    most_cells: int = MOST_CELLS,
+) -> Outcome:
+    """Materialize `tables` (flow order) of `job` for `cells` = (date key, instrument), chunk by chunk.
+
+    After a step that failed for some cells the tables behind it run for the others; with `whole_instruments` an
+    instrument with one bad cell is left out entirely, because what looks back over that cell would be wrong.
+    """
+    outcome = Outcome()
+    for rectangle in rectangles(cells, dates, instruments, most_cells):
+        part = run_rectangle(instance, job, tables, rectangle, on_event)
+        outcome.add(part)
+        rest = _behind_failure(tables, part)
+        if not rest:
+            continue
+        bad = {tuple(key.split("|", 1)) for reasons in part.failed.values() for key in reasons}
+        spoiled = {instrument for _, instrument in bad}
+        first, last = dates.index(rectangle.first_date), dates.index(rectangle.last_date)
+        left = {
+            (day, instrument)
+            for day in dates[first : last + 1]
+            for instrument in rectangle.instruments
+            if (instrument not in spoiled if whole_instruments else (day, instrument) not in bad)
+        }
+        if left:
+            outcome.add(
+                materialize(
+                    instance,
+                    job,
+                    rest,
+                    left,
+                    dates,
+                    instruments,
+                    whole_instruments=whole_instruments,
+                    on_event=on_event,
+                    most_cells=most_cells,
+                )
+            )
+    return outcome
+
+
+def run_rectangle(
+    instance: dg.DagsterInstance, job: dg.JobDefinition, tables: Sequence[str], rectangle: Rectangle, on_event: OnEvent
+) -> Outcome:
+    """One run over `rectangle` through `tables`."""
+    return _run(instance, job, tables, rectangle.tags(), f"{rectangle.start_key} to {rectangle.end_key}", on_event)
+
+
+def run_partition(
+    instance: dg.DagsterInstance, job: dg.JobDefinition, assets: Sequence[str], partition: str, on_event: OnEvent
+) -> Outcome:
+    """One run of one partition through `assets`."""
+    return _run(instance, job, assets, {PARTITION: partition}, partition, on_event)
+
+
+def _run(
+    instance: dg.DagsterInstance,
+    job: dg.JobDefinition,
+    assets: Sequence[str],
+    tags: Mapping[str, str],
+    where: str,
+    on_event: OnEvent,
+) -> Outcome:
+    chosen = {dg.AssetKey(asset) for asset in assets}
+    definition = job.get_subset(asset_selection=chosen)
+    run = instance.create_run_for_job(
+        definition,
+        asset_selection=chosen,
+        # The events are in the UI and in the progress bar; the terminal shows what failed, once.
+        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        tags={**tags, OWNER_TAG: this_process()},
+    )
+    outcome = Outcome(runs=[run.run_id])
+    blocked: dict[str | None, list[str]] = {}
+    for event in execute_run_iterator(InMemoryJob(definition), run, instance):
+        on_event(event)
+        if said := _blocks(event):
+            blocked.setdefault(event.step_key, []).append(said)
+        if event.is_step_failure:
+            reasons, message = failure_reasons(event)
+            message = "; ".join(blocked.get(event.step_key, [message]))
+            step = event.step_key or "run"
+            if reasons:
+                outcome.failed.setdefault(step, {}).update(reasons)
+            else:
+                outcome.errors.append(f"{step} ({where}): {message}")
+        elif event.is_failure and not outcome.failed and not outcome.errors:
+            outcome.errors.append(f"run {run.run_id}: {event.message}")
+    return outcome
+
+
+def _behind_failure(tables: Sequence[str], part: Outcome) -> list[str]:
+    """The tables after the first one that failed for single partitions; none after an error of the whole step."""
+    if part.errors or not part.failed:
+        return []
+    first = min((tables.index(table) for table in part.failed if table in tables), default=len(tables))
+    return list(tables[first + 1 :])
+
+
+def _blocks(event: dg.DagsterEvent) -> str:
+    """What a check that stops its run says, else nothing; Dagster's own error names the check and no reason."""
+    if event.event_type is not dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+        return ""
+    said = event.asset_check_evaluation_data
+    if said.passed or not said.blocking or said.severity is not dg.AssetCheckSeverity.ERROR:
+        return ""
+    return f"check {said.check_name}: {said.description}"

@@ -1,0 +1,338 @@
+"""What Dagster calls to persist and load the tables.
+
+One decision: an IO manager only translates. Partition keys become a `Selection`, the stores write or read it, and what
+they report becomes metadata of each cell. Every set of keys is taken: `asset_partition_keys` is unordered and may be
+any subset of the grid, so nothing here assumes a rectangle.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+from dagster._core.definitions.partitions.utils import get_tags_from_multi_partition_key
+from dagster._core.events import (
+    DagsterEvent,
+    DagsterEventBatchMetadata,
+    generate_event_batch_id,
+)
+from dagster._core.execution.context.metadata_logging import AssetMetadataHandle, OutputMetadataAccumulator
+from pydantic import Field
+
+from tt_assets.grid.partition_slices import Beyond, cells_around, selection_of
+from tt_assets.postgres.episode_store import EpisodeStore, EpisodeSummary
+from tt_assets.postgres.restated import RESTATED, RESTATEMENTS, Cause, describe, remedy, restated_cells
+from tt_assets.postgres.slice_store import SliceStore
+from tt_assets.postgres.slices import Selection
+from tt_assets.runs import progress
+from tt_assets.runs.attempts import take_over
+from tt_assets.settings import Settings, database_of
+from tt_assets.tables import TABLES, content_columns
+
+DATE_COLUMN = {"tt_policy": "window_start"}
+REASONS_SHOWN = 10
+NAMED = 1_000
+"""Failed partitions that the failure of a step names in its metadata."""
+
+
+@dataclass(frozen=True)
+class Slices:
+    """Rows for the partitions of a run, with what is to be said of single partitions.
+
+    `failed` maps a partition key to the reason it must not be written: its stored rows stay as they are, the other
+    partitions land, and the step fails with the reasons. `outcomes` maps a key to words for its metadata, `metadata` to
+    further entries; `of_the_run` are entries that the asset's page is to show. `warnings` are said in the run's log.
+
+    `elsewhere` are rows outside the run's partitions that replace stored ones of the same key, in the same transaction.
+    With `causes` (instrument → cause, else SOURCE_CHANGED) every partition whose stored rows changed says so (see
+    `restated`), and those of `elsewhere` are materialized as well; None compares nothing.
+    """
+
+    frame: pd.DataFrame
+    failed: Mapping[str, str] = field(default_factory=dict)
+    outcomes: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    elsewhere: pd.DataFrame | None = None
+    causes: Mapping[str, Cause] | None = None
+    metadata: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    of_the_run: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EpisodeRows:
+    """Rows of one episode table for all episodes of a run; `counts` says how many each partition key has.
+
+    `metadata` maps a partition key to further entries of its metadata, `of_the_run` are entries that the asset's page
+    is to show.
+    """
+
+    frame: pd.DataFrame
+    counts: Mapping[str, int]
+    metadata: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    of_the_run: Mapping[str, Any] = field(default_factory=dict)
+
+
+def with_pictures(
+    per_cell: Mapping[str, Mapping[str, Any]],
+    metadata: Mapping[str, Mapping[str, Any]],
+    of_the_run: Mapping[str, Any],
+    last: str,
+) -> dict[str, dict[str, Any]]:
+    """`per_cell` with the entries of `metadata` in front, and with those `of_the_run` on the partition `last`.
+
+    An asset's page shows the event that came last, of whatever partition; copying what is said of a run into all its
+    partitions would swell the event log.
+    """
+    first = {**metadata, last: {**of_the_run, **metadata.get(last, {})}}
+    return {key: {**first.get(key, {}), **own} for key, own in per_cell.items()}
+
+
+class PartitionsFailed(dg.Failure):
+    """The failure of a step some of whose partitions, `failed`, could not be made; it names them and why."""
+
+    def __init__(self, failed: Mapping[str, str], description: str) -> None:
+        named = dg.MetadataValue.json(dict(sorted(failed.items())[:NAMED]))
+        super().__init__(description, metadata={"failed_partitions": named}, allow_retries=False)
+        self.failed = failed
+
+
+def refuse(table: str, failed: Mapping[str, str], total: int) -> PartitionsFailed:
+    """What to raise where `failed` of `total` partitions of `table` could not be made."""
+    reasons: dict[str, list[str]] = {}
+    for key, reason in sorted(failed.items()):
+        reasons.setdefault(reason, []).append(key)
+    shown = "; ".join(
+        f"{keys[0]}{f' and {len(keys) - 1} more' if len(keys) > 1 else ''}: {reason}"
+        for reason, keys in list(reasons.items())[:REASONS_SHOWN]
+    )
+    more = f"; and {len(reasons) - REASONS_SHOWN} further reasons" if len(reasons) > REASONS_SHOWN else ""
+    return PartitionsFailed(
+        failed, f"{table}: {len(failed)} of {total} partitions failed, the others landed. {shown}{more}"
+    )
+
+
+class SliceIOManager(dg.ConfigurableIOManager):
+    """Persists `tt_prices`, `tt_features`, `tt_signal_scores` and `tt_policy`, slice by slice."""
+
+    preview_up_to: int = Field(
+        default=20, description="Runs of at most this many partitions show a table of their first rows."
+    )
+
+    def _store(self, context: dg.OutputContext | dg.InputContext) -> SliceStore:
+        table = TABLES[context.asset_key.path[-1]]
+        return SliceStore(database_of(Settings()), table, DATE_COLUMN.get(table.name, "timestamp"))
+
+    def handle_output(  # type: ignore[override]  # Dagster runs a generator too
+        self, context: dg.OutputContext, obj: pd.DataFrame | Slices
+    ) -> Iterator[Any]:
+        """Replace the run's slice; the partitions in `Slices.failed` keep their rows and fail the step afterwards."""
+        # Dagster's storage brings alembic with it, which loading the definitions must not.
+        from tt_assets.runs.event_log import store_batches_in_bulk
+
+        slices = obj if isinstance(obj, Slices) else Slices(obj)
+        store_batches_in_bulk(context.step_context.instance)
+        store = self._store(context)
+        keys = context.asset_partition_keys
+        selection = selection_of(context.asset_partitions_def, keys).without(slices.failed)
+        beyond, frame = _with_elsewhere(store, context.asset_partitions_def, slices)
+        everything = selection.joined(beyond.cells)
+        written = store.write(everything, frame, tell_replaced=slices.causes is not None)
+        per_cell = {
+            key: {"dagster/row_count": rows, "digest": digest, **_outcome(slices.outcomes.get(key), rows)}
+            for key, rows, digest in zip(everything.keys, written.rows, written.digests, strict=True)
+        }
+        metadata = self._describe(store.table.name, selection, written.total, written.seconds)
+        context.log.info(
+            f"{store.table.name}: {written.total:,} rows in {len(everything):,} partitions, {written.seconds:.2f} s"
+        )
+        restated: dict[str, dict[str, Any]] = {}
+        if slices.causes is not None and written.replaced is not None:
+            restated = restated_cells(store.table, everything, written.replaced, frame, slices.causes)
+        for key, said in restated.items():
+            per_cell[key][RESTATED] = dg.MetadataValue.json(said)
+        if restated:
+            metadata[RESTATEMENTS] = words = describe(restated)
+            context.log.warning(f"{store.table.name}: {words}")
+            progress.report(f"{words}. {remedy(restated)}")
+        others = {key: per_cell.pop(key) for key in beyond.cells.keys}
+        changed = {key: own for key, own in others.items() if key in restated and key in beyond.partitions}
+        yield from landed(context.step_context, context.asset_key, changed, metadata)
+        take_over(context.step_context, context.asset_key, per_cell)
+        last = next(reversed(per_cell), "") if slices.failed else keys[-1]
+        # A table of rows says less than a picture, so it stands behind them.
+        shown = preview(store.table.name, slices.frame) if len(selection) <= self.preview_up_to else {}
+        per_cell = with_pictures(per_cell, slices.metadata, {**slices.of_the_run, **shown}, last)
+        if slices.failed:
+            yield from landed(context.step_context, context.asset_key, per_cell, metadata)
+            raise refuse(store.table.name, slices.failed, len(keys))
+        attach(context.step_context, context.asset_key, per_cell)
+        if len(selection) == 1:
+            digest = written.digests[everything.keys.index(selection.keys[0])]
+            context.step_context.set_data_version(context.asset_key, dg.DataVersion(digest))
+        context.add_output_metadata(metadata)
+
+    def load_input(self, context: dg.InputContext) -> pd.DataFrame:
+        """The rows of the upstream partitions, sorted by the table's key; no partitions give an empty frame."""
+        keys = context.asset_partition_keys
+        return self._store(context).read(selection_of(context.asset_partitions_def, keys))
+
+    def _describe(self, table: str, selection: Selection, rows: int, seconds: float) -> dict[str, Any]:
+        metadata: dict[str, Any] = {
+            "dagster/table_name": table,
+            "seconds": round(seconds, 3),
+            "rows_per_second": round(rows / seconds) if seconds else rows,
+        }
+        if len(selection):
+            instruments = sorted(set(selection.instruments))
+            metadata["slice"] = (
+                f"{str(selection.starts.min())[:10]} to {str(selection.ends.max())[:10]} (excluded), "
+                f"{instruments[0] if len(instruments) == 1 else f'{len(instruments)} instruments'}"
+            )
+        return metadata
+
+
+class EpisodeIOManager(dg.ConfigurableIOManager):
+    """Persists the nine episode tables. The asset opens the episodes before its first output; `tt_episode` is last."""
+
+    preview_up_to: int = Field(
+        default=20, description="Runs of at most this many partitions show a table of their first rows."
+    )
+
+    def episodes(self) -> EpisodeStore:
+        """The store behind this manager, for the asset that opens the episodes."""
+        return EpisodeStore(database_of(Settings()))
+
+    def write(self, table: str, rows: EpisodeRows) -> dict[str, Any]:
+        """Write one table of the opened episodes and describe what was written; `tt_episode` closes them."""
+        started = time.perf_counter()
+        store = self.episodes()
+        if table == "tt_episode":
+            store.finalize([_summary(row) for row in rows.frame.to_dict("records")])
+        else:
+            store.add(table, rows.frame)
+        seconds = time.perf_counter() - started
+        return {
+            "dagster/table_name": table,
+            "seconds": round(seconds, 3),
+            "rows_per_second": round(len(rows.frame) / seconds) if seconds else len(rows.frame),
+        }
+
+    def cells(self, table: str, rows: EpisodeRows, last: str) -> dict[str, dict[str, Any]]:
+        """The metadata of each partition of `rows`; `last` is the one whose event comes last."""
+        counts = {key: {"dagster/row_count": count} for key, count in rows.counts.items()}
+        shown = preview(table, rows.frame) if len(counts) <= self.preview_up_to else {}
+        return with_pictures(counts, rows.metadata, {**rows.of_the_run, **shown}, last)
+
+    def handle_output(self, context: dg.OutputContext, obj: EpisodeRows) -> None:
+        """Write one table of the opened episodes."""
+        table = context.asset_key.path[-1]
+        metadata = self.write(table, obj)
+        take_over(context.step_context, context.asset_key, obj.counts)
+        attach(context.step_context, context.asset_key, self.cells(table, obj, context.asset_partition_keys[-1]))
+        context.add_output_metadata(metadata)
+
+    def load_input(self, context: dg.InputContext) -> pd.DataFrame:
+        """Rows of the finished episodes of the upstream partitions, with `window_start` and `traded` in front."""
+        from psycopg import sql
+
+        from tt_assets.postgres.slice_store import read_frame
+
+        table = TABLES[context.asset_key.path[-1]]
+        selection = selection_of(context.asset_partitions_def, context.asset_partition_keys)
+        joins = {
+            "tt_episode": "tt_episode AS e",
+            "tt_holdings": "tt_holdings AS t JOIN tt_portfolio AS p ON p.id = t.portfolio_id "
+            "JOIN tt_episode AS e ON e.id = p.episode_id",
+        }
+        source = joins.get(table.name, f"{table.name} AS t JOIN tt_episode AS e ON e.id = t.episode_id")
+        alias = "e" if table.name == "tt_episode" else "t"
+        query = sql.SQL(
+            "SELECT e.window_start, e.instrument AS traded, {columns} FROM {source} "
+            "JOIN unnest({starts}::date[], {traded}::text[]) AS s(w, i) ON e.window_start = s.w AND e.instrument = s.i "
+            "WHERE e.end_time IS NOT NULL ORDER BY e.window_start, e.instrument, {alias}.id"
+        ).format(
+            columns=sql.SQL(", ").join(
+                sql.Identifier(alias, name)
+                for name in ("id", *content_columns(table))
+                if name not in ("window_start",) and not (alias == "e" and name == "instrument")
+            ),
+            source=sql.SQL(source),  # type: ignore[arg-type]
+            starts=sql.Literal([str(start)[:10] for start in selection.starts]),
+            traded=sql.Literal(list(selection.instruments)),
+            alias=sql.Identifier(alias),
+        )
+        return read_frame(database_of(Settings()), query)
+
+
+def _with_elsewhere(store: SliceStore, grid: dg.PartitionsDefinition, slices: Slices) -> tuple[Beyond, pd.DataFrame]:
+    """The cells that `slices.elsewhere` falls in, and all rows to write: those of the run, and of these cells.
+
+    A cell wider than a session keeps its other stored rows.
+    """
+    rows = slices.elsewhere
+    if rows is None or rows.empty:
+        return Beyond.nothing(), slices.frame
+    beyond = cells_around(grid, rows)
+    stored = store.read(beyond.cells)
+    named = pd.MultiIndex.from_frame(rows[["instrument", "timestamp"]])
+    kept = stored[~pd.MultiIndex.from_frame(stored[["instrument", "timestamp"]]).isin(named)]
+    columns = list(content_columns(store.table))
+    frames = [part[columns] for part in (slices.frame, rows, kept) if len(part)]
+    return beyond, pd.concat(frames, ignore_index=True)
+
+
+def attach(step_context: Any, asset_key: dg.AssetKey, per_cell: Mapping[str, Mapping[str, Any]]) -> None:
+    """Give each partition its own metadata, all at once.
+
+    `add_asset_metadata(partition_key=…)` lists the run's partitions and copies the accumulator on every call, which is
+    quadratic in the cells of a run; this fills the same accumulator in one step.
+    """
+    accumulated = step_context._metadata_accumulator
+    cells: dict[Any, Mapping[str, Any]] = {
+        AssetMetadataHandle(asset_key=asset_key, partition_key=key): metadata for key, metadata in per_cell.items()
+    }
+    step_context._metadata_accumulator = OutputMetadataAccumulator(
+        per_output_metadata={**accumulated.per_output_metadata, **cells}
+    )
+
+
+def landed(
+    step_context: Any, asset_key: dg.AssetKey, per_cell: Mapping[str, Mapping[str, Any]], metadata: Mapping[str, Any]
+) -> Iterator[DagsterEvent]:
+    """Materialization events of cells that Dagster reports none of by itself, stored in batches.
+
+    Those are what a step that is about to fail has written, and cells outside the run's partitions.
+    """
+    batch, last = generate_event_batch_id(), len(per_cell) - 1
+    for position, (key, own) in enumerate(per_cell.items()):
+        day, instrument = key.split("|", 1)
+        tags = get_tags_from_multi_partition_key(dg.MultiPartitionKey({"date": day, "instrument": instrument}))
+        event = dg.AssetMaterialization(asset_key, partition=key, metadata={**metadata, **own}, tags=tags)
+        yield DagsterEvent.asset_materialization(
+            step_context, event, DagsterEventBatchMetadata(batch, is_end=position == last)
+        )
+
+
+def preview(table: str, frame: pd.DataFrame, rows: int = 10) -> dict[str, Any]:
+    """The first rows as a table a person can read in the UI; binary columns are left out."""
+    columns: Sequence[str] = [name for name in frame.columns if name in TABLES[table].columns and name != "weights"]
+    head = frame.loc[:, columns].head(rows)
+    return {"preview": dg.MetadataValue.md(head.to_markdown(index=False) if len(head) else "no rows")}
+
+
+def _outcome(said: str | None, rows: int) -> dict[str, str]:
+    return {"outcome": said or ("loaded" if rows else "no rows")}
+
+
+def _summary(row: Mapping[Any, Any]) -> EpisodeSummary:
+    sharpe = row["sharpe_ratio"]
+    return EpisodeSummary(
+        episode_id=int(row["id"]),
+        end_time=row["end_time"],
+        stop_reason=str(row["stop_reason"]),
+        max_drawdown=float(row["max_drawdown"]),
+        sharpe_ratio=None if sharpe is None or pd.isna(sharpe) else float(sharpe),
+        turnover=float(row["turnover"]),
+    )

@@ -1,0 +1,51 @@
+"""Bulk reads for assets whose partitions are not cells of the tables they read."""
+
+from collections.abc import Sequence
+from datetime import date, datetime, time, timedelta
+from typing import LiteralString
+
+import dagster as dg
+import pandas as pd
+from psycopg import sql
+
+from tt_assets.postgres.slice_store import SliceStore, read_frame
+from tt_assets.postgres.slices import Selection
+from tt_assets.settings import Settings, database_of
+from tt_assets.tables import TABLES
+
+
+class MarketReader(dg.ConfigurableResource):
+    """Reads slices, agents and their weights; assets that use it name what they read as dependencies."""
+
+    def read(self, table: str, instruments: Sequence[str], first: date, last: date) -> pd.DataFrame:
+        """Rows of `instruments` from session `first` to `last`, both included, sorted by the table's key."""
+        start, end = datetime.combine(first, time.min), datetime.combine(last + timedelta(days=1), time.min)
+        cells = {name: (name, start, end) for name in instruments}
+        return SliceStore(database_of(Settings()), TABLES[table]).read(Selection.of(cells))
+
+    def policies(self, selection: Selection) -> pd.DataFrame:
+        """Rows of `tt_policy` of the selected windows, with `id`, sorted by window, traded and seed."""
+        store = SliceStore(database_of(Settings()), TABLES["tt_policy"], "window_start")
+        return store.read(selection, columns=[column.name for column in TABLES["tt_policy"].columns])
+
+    def rolled_policies(self, traded: str) -> pd.DataFrame:
+        """Rows of `tt_policy` of `traded` whose agents have a finished episode, with `id`, by window and seed."""
+        columns = sql.SQL(", ").join(sql.Identifier("p", column.name) for column in TABLES["tt_policy"].columns)
+        return self._query(
+            "SELECT {columns} FROM tt_policy AS p JOIN tt_episode AS e ON e.policy_id = p.id "
+            "WHERE p.instrument = {traded} AND e.end_time IS NOT NULL ORDER BY p.window_start, p.seed",
+            columns=columns,
+            traded=sql.Literal(traded),
+        )
+
+    def agent_weights(self, traded: str) -> pd.DataFrame:
+        """Recorded target weights of the first seed's agent: timestamp, instrument (CASH too), target_weight."""
+        return self._query(
+            "SELECT w.timestamp, w.instrument, w.target_weight FROM tt_target_weights AS w "
+            "JOIN tt_episode AS e ON e.id = w.episode_id WHERE e.instrument = {traded} AND e.strategy = 'agent' "
+            "AND e.seed = 0 AND e.end_time IS NOT NULL ORDER BY w.timestamp, w.instrument",
+            traded=sql.Literal(traded),
+        )
+
+    def _query(self, text: LiteralString, **parts: sql.Composable) -> pd.DataFrame:
+        return read_frame(database_of(Settings()), sql.SQL(text).format(**parts))

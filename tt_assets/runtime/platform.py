@@ -1,0 +1,134 @@
+"""One place that makes the platform ready for a command: server, schema, Dagster instance, partition keys.
+
+One decision: every process that touches Dagster gets its whole environment from here, so the webserver, the daemon and
+the runs they start agree on the storage and on how events are batched.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tt_assets.errors import UserError
+from tt_assets.market.watchlist import Watchlist, read_watchlist
+from tt_assets.postgres.database import Database
+from tt_assets.runtime import in_use
+from tt_assets.runtime.own_modules import find_own_modules, python_path
+from tt_assets.settings import Settings, database_of, shared_file
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+INSTRUMENTS = "instrument"
+TRADED = "traded"
+
+
+@dataclass(frozen=True)
+class Platform:
+    """What a command works with once everything below it is ready."""
+
+    settings: Settings
+    database: Database
+    watchlist: Watchlist
+
+
+def environment(settings: Settings, database: Database) -> Mapping[str, str]:
+    """The variables Dagster's processes need. Contains the database password: for child processes, never for print."""
+    home = settings.home / "dagster"
+    return {
+        "DAGSTER_HOME": str(home),
+        "TT_DAGSTER_URL": database.dagster_url(),
+        "TT_DAGSTER_FILES": str(home),
+        "TT_DAGSTER_LOGS": str(home / "logs"),
+        # Bookkeeping of a thousand partitions falls from a minute to a second.
+        "DAGSTER_EVENT_BATCH_SIZE": "1000",
+        "DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS": "1",
+        "TT_HOME": str(settings.home),
+        "PYTHONPATH": os.pathsep.join(python_path(settings)),
+    }
+
+
+def prepare(settings: Settings | None = None, *, sync: bool = True) -> Platform:
+    """Start the embedded server if there is one, create the databases, upgrade the schema, sync the watchlist.
+
+    Raises a `UserError` naming what is wrong with the server, the schema or the watchlist; nothing is changed then
+    beyond what was already done in that order.
+    """
+    from tt_assets.postgres.schema import upgrade
+
+    settings = settings or Settings()
+    watchlist = read_watchlist(settings.watchlist)
+    in_use.hold(settings)
+    database = database_of(settings, start=True)
+    database.create_databases()
+    upgrade(database)
+    platform = Platform(settings, database, watchlist)
+    adopt(platform)
+    if sync:
+        sync_watchlist(platform)
+    return platform
+
+
+def attach(settings: Settings | None = None) -> Platform:
+    """As `prepare`, for commands that only look: the schema is checked, not changed, and no partition key is added."""
+    from tt_assets.postgres.schema import check
+
+    settings = settings or Settings()
+    watchlist = read_watchlist(settings.watchlist)
+    in_use.hold(settings)
+    database = database_of(settings, start=True)
+    check(database)
+    platform = Platform(settings, database, watchlist)
+    adopt(platform)
+    return platform
+
+
+def adopt(platform: Platform) -> None:
+    """Make this process's environment that of the platform, with the instance file in its place."""
+    home = platform.settings.home / "dagster"
+    home.mkdir(parents=True, exist_ok=True)
+    source = shared_file("dagster.yaml")
+    if not source.exists():
+        raise UserError(f"{source} is missing; install tt_assets again or run it from a checkout.")
+    target = home / "dagster.yaml"
+    if not target.exists() or target.read_bytes() != source.read_bytes():
+        staged = target.with_suffix(f".{os.getpid()}.new")
+        shutil.copyfile(source, staged)
+        staged.replace(target)
+    os.environ.update(environment(platform.settings, platform.database))
+    find_own_modules(platform.settings)
+
+
+def sync_watchlist(platform: Platform) -> tuple[list[str], list[str]]:
+    """Add the watchlist's instruments and portfolios as partition keys; returns the new ones. Nothing is removed."""
+    instance = open_instance()
+    added = (
+        [name for name in platform.watchlist.symbols if not instance.has_dynamic_partition(INSTRUMENTS, name)],
+        [name for name in platform.watchlist.traded if not instance.has_dynamic_partition(TRADED, name)],
+    )
+    for dimension, names in zip((INSTRUMENTS, TRADED), added, strict=True):
+        if names:
+            instance.add_dynamic_partitions(dimension, names)
+    return added
+
+
+def open_instance() -> dg.DagsterInstance:
+    """The Dagster instance of the platform for this process; pools have their limits. After `prepare` or `attach`.
+
+    What a step prints stays on the terminal: Dagster would start two processes a step to copy it into files, which
+    Ctrl-C then reaches too.
+    """
+    import dagster as dg
+    from dagster._core.instance.ref import InstanceRef
+
+    terminal = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
+    home = os.environ["DAGSTER_HOME"]
+    instance = dg.DagsterInstance.from_ref(InstanceRef.from_dir(home, overrides={"compute_logs": terminal}))
+    limits = {info.name: info.limit for info in instance.event_log_storage.get_pool_limits()}
+    for pool, limit in (("ibkr", 1), ("training", 1)):
+        if limits.get(pool) != limit:
+            instance.event_log_storage.set_concurrency_slots(pool, limit)
+    return instance

@@ -1,1 +1,0 @@
-"""Alembic migrations of the tables: run by `tt_assets.storage.schema`, written out and never edited once released."""

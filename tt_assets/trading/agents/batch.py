@@ -1,0 +1,144 @@
+"""Many independent trainings side by side, in processes of their own.
+
+Processes, not threads: a training keeps one core busy in Python and in torch. Each is started afresh (spawn), so its
+bits do not depend on what its neighbours or the caller have done before.
+"""
+
+from __future__ import annotations
+
+import atexit
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import traceback
+import types
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from tt_assets.errors import UserError
+from tt_assets.trading.agents.policy import TrainedPolicy
+from tt_assets.trading.agents.training import Report, train_policy
+from tt_assets.trading.config import TradingConfig
+from tt_assets.trading.panel import MarketPanel
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingJob:
+    """One training; `name` is what progress and errors call it."""
+
+    name: str
+    panel: MarketPanel
+    config: TradingConfig
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingResult:
+    """A policy, or the error that prevented it with its traceback (empty for a UserError)."""
+
+    name: str
+    policy: TrainedPolicy | None
+    error: Exception | None = None
+    traceback: str = ""
+
+
+def train_many(
+    jobs: Sequence[TrainingJob], workers: int, report: Report | None = None, *, apart: bool = False
+) -> list[TrainingResult]:
+    """Train every job; results in the order of `jobs`, errors in the results.
+
+    With one worker or one job the training runs in this process, unless it is to stay `apart`: torch takes 600 MB that
+    a process keeps to its end. `report` is called with (jobs done, jobs, name) as
+    each ends, in whatever order they end.
+    """
+    results: list[TrainingResult | None] = [None] * len(jobs)
+    workers = min(workers, len(jobs))
+    if not jobs or (workers <= 1 and not apart):
+        for place, job in enumerate(jobs):
+            results[place] = _train(job)
+            _tell(report, place + 1, len(jobs), job)
+        return [result for result in results if result is not None]
+
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker) as pool:
+        with _interrupts_not_inherited():
+            waiting = {pool.submit(_train, job): place for place, job in enumerate(jobs)}
+        try:
+            for done, future in enumerate(as_completed(waiting), start=1):
+                place = waiting[future]
+                try:
+                    results[place] = future.result()
+                except Exception as error:  # noqa: BLE001 - a killed worker must not take the other trainings with it
+                    results[place] = _failed(jobs[place], error)
+                _tell(report, done, len(jobs), jobs[place])
+        except BaseException:
+            # Ctrl-C or a cancelled run: leaving the block would wait for every training that has not begun.
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in multiprocessing.active_children():
+                worker.terminate()
+            raise
+    return [result for result in results if result is not None]
+
+
+def _train(job: TrainingJob) -> TrainingResult:
+    try:
+        return TrainingResult(job.name, train_policy(job.panel, job.config, job.seed))
+    except Exception as error:  # noqa: BLE001 - one failed training is a result, not the end of the batch
+        return _failed(job, error)
+
+
+def _failed(job: TrainingJob, error: Exception) -> TrainingResult:
+    lines = "" if isinstance(error, UserError) else "".join(traceback.format_exception(error))
+    return TrainingResult(job.name, None, error, lines)
+
+
+@contextmanager
+def _interrupts_not_inherited() -> Iterator[None]:
+    """Processes started in this block leave Ctrl-C, which a terminal sends to all of them, to their parent."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may change a handler
+        return
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def _begin_worker() -> None:
+    # Read by OpenMP and OpenBLAS when torch is imported, which is after this.
+    os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
+    leave_out_the_compiler()
+    atexit.register(_end_worker)
+
+
+def _end_worker() -> None:
+    """End at once: by the time this is called the results are sent and queues are closed.
+
+    Otherwise the libraries that torch has linked take themselves apart, which loads another 130 MB of them first.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def leave_out_the_compiler() -> None:
+    """Let this process import torch without its compiler, for which nothing here has a use; call it before torch.
+
+    Every optimizer of torch asks the compiler not to compile it, and loads it for that, and triton with it: 150 MB and
+    a second. In its place stands a module that answers as the compiler does when it compiles nothing.
+    """
+    compiler = types.ModuleType("torch._dynamo", "Nothing is compiled here.")
+    compiler.graph_break = lambda: None  # type: ignore[attr-defined]
+    compiler.disable = lambda function, recursive=True, wrapping=True: function  # type: ignore[attr-defined]
+    sys.modules["torch._dynamo"] = compiler
+    sys.modules["triton"] = None  # type: ignore[assignment] # to Python: cannot be imported
+
+
+def _tell(report: Report | None, done: int, total: int, job: TrainingJob) -> None:
+    if report is not None:
+        report(done, total, job.name)

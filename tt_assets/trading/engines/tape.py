@@ -1,0 +1,96 @@
+"""What an engine reads per decision, laid out one row per session so that one gather serves many accounts.
+
+One decision: the number of shares is fixed at the decision, from the close of t, because that is what a trader can send
+before the next session. The fill price of t+1 decides only what those shares cost, never how many are wanted. Buying
+more because the fill price came out low would earn money from noise in a single price.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tt_assets.trading.config import TradingConfig
+from tt_assets.trading.panel import Booleans, Floats, MarketPanel
+from tt_assets.trading.rules.schemes import ActionScheme
+
+
+class Decision(NamedTuple):
+    """Accounts × instruments (B × N) at the closes of their sessions t.
+
+    Known at t: `scale` (weight of a full position) and `per_usd` (shares per USD at the mark, 0 while not listed).
+    Of t+1, for the engine only: `smallest` (fewest shares that are filled; infinite where nothing is), `fill_price`
+    (USD before slippage, 0 where nothing is filled), `next_mark` (USD, 0 while not listed) and `volume` (shares, 0
+    where nothing is filled).
+    """
+
+    scale: Floats
+    per_usd: Floats
+    smallest: Floats
+    fill_price: Floats
+    next_mark: Floats
+    volume: Floats
+
+
+class DecisionTape:
+    """The decisions of one panel. The last session has none: nothing is filled after it."""
+
+    def __init__(self, panel: MarketPanel, config: TradingConfig, scheme: ActionScheme) -> None:
+        sessions, instruments = panel.close.shape
+        per_usd = np.zeros((sessions, instruments))
+        np.divide(1.0, panel.marks, out=per_usd, where=panel.marks > 0.0)
+        fill_price = _next(panel.fill_prices(config.execution), np.nan)
+        self.fillable: Booleans = np.isfinite(fill_price)
+        smallest = np.where(self.fillable & (per_usd > 0.0), config.minimum_trade * per_usd, np.inf)
+        self.scale = scheme.scale(panel)
+        volume = np.where(self.fillable, _next(panel.volume, np.nan), 0.0)
+        quote = np.where(self.fillable, fill_price, 0.0)
+        parts = (self.scale, per_usd, smallest, quote, _next(panel.marks, 0.0), volume)
+        self._blocks = np.stack(parts)
+
+    def at(self, sessions: npt.NDArray[np.int64]) -> Decision:
+        """The decisions at the closes of `sessions` (B rows of the panel)."""
+        # As one block per column of a Decision, so that each is contiguous.
+        return Decision(*self._blocks.take(sessions, axis=1))
+
+    def reader(self, accounts: int) -> DecisionReader:
+        """What `at` gives, for as many accounts and without a new array each time."""
+        return DecisionReader(self._blocks, accounts)
+
+
+class DecisionReader:
+    """Decisions of the same number of accounts over and over: each call overwrites what the one before gave."""
+
+    def __init__(self, blocks: Floats, accounts: int) -> None:
+        self._blocks = blocks
+        self._room = np.empty((len(blocks), accounts, blocks.shape[2]))
+        self._decision = Decision(*self._room)
+
+    def at(self, sessions: npt.NDArray[np.int64]) -> Decision:
+        """As `DecisionTape.at`."""
+        # With a mode other than raise, NumPy writes to `out` without a copy in between.
+        self._blocks.take(sessions, axis=1, out=self._room, mode="clip")
+        return self._decision
+
+
+def wanted_shares(weights: Floats, net_worth: Floats, quantity: Floats, per_usd: Floats) -> Floats:
+    """Signed shares to trade (B × N) until positions hold `weights` (B × N) of `net_worth` (B); known at the close."""
+    wanted = weights * net_worth[:, None]
+    wanted *= per_usd
+    wanted -= quantity
+    return wanted
+
+
+def unfilled(wanted: Floats, decision: Decision, config: TradingConfig) -> tuple[int, int]:
+    """Of the orders in `wanted` (B × N, shares): how many met no trading at all, how many were cut to the volume."""
+    size = np.abs(wanted)
+    sent = (size > 0.0) & (size >= config.minimum_trade * decision.per_usd)
+    nobody_traded = np.isinf(decision.smallest)
+    limit = config.volume_limit * decision.volume if config.volume_limit else np.inf
+    return int((sent & nobody_traded).sum()), int((sent & ~nobody_traded & (size > limit)).sum())
+
+
+def _next(rows: Floats, after_the_last: float) -> Floats:
+    return np.concatenate([rows[1:], np.full((1, rows.shape[1]), after_the_last)])

@@ -1,0 +1,255 @@
+"""The evaluation environment: a TensorTrade `TradingEnv` whose episodes are recorded.
+
+TensorTrade has one price per row of its feed, so a session has two rows: the price orders fill at, then the close the
+account is marked at. The action scheme moves the feed to the first, the observer to the second. TensorTrade's own
+streams work out the net worth. Imports TensorTrade: import this module where it is needed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+
+from tt_assets.trading.config import TradingConfig
+from tt_assets.trading.engines.observation import ObservationBuilder, Scaler
+from tt_assets.trading.engines.settlement import AccountFills, settlement
+from tt_assets.trading.engines.simulator import refuse_not_finite
+from tt_assets.trading.engines.tape import DecisionTape, unfilled, wanted_shares
+from tt_assets.trading.engines.tensortrade_account import PLACEHOLDER_PRICE, Account
+from tt_assets.trading.engines.tensortrade_parts import (
+    DataFeed,
+    EmptyRenderer,
+    Informer,
+    Stopper,
+    Stream,
+    TensorTradeActionScheme,
+    TensorTradeObserver,
+    TensorTradeRewardScheme,
+    TradingEnv,
+)
+from tt_assets.trading.errors import UnsupportedOnTensorTrade
+from tt_assets.trading.panel import Floats, MarketPanel
+from tt_assets.trading.rules.rewards import reward_scheme
+from tt_assets.trading.rules.schemes import action_scheme
+from tt_assets.trading.rules.stoppers import stoppers
+
+
+class _Rebalance(TensorTradeActionScheme):
+    """Target weights from the action at the close of t; orders filled at the first feed row of t+1."""
+
+    registered_name = "actions"
+
+    def __init__(self, panel: MarketPanel, config: TradingConfig, account: Account) -> None:
+        super().__init__()
+        self.account = account
+        self.portfolio = account.portfolio
+        self._panel = panel
+        self._scheme = action_scheme(config)
+        self._tape = DecisionTape(panel, config, self._scheme)
+        self._config = config
+        self._settlement = settlement(config)
+        self._forget()
+
+    def _forget(self) -> None:
+        self.action = np.zeros((1, len(self._panel.instruments)))
+        self.target = np.zeros((1, len(self._panel.instruments)))
+        self.turnover = np.zeros(1)
+        self.not_filled = 0
+        self.cut_by_volume = 0
+        nothing = np.zeros(len(self._panel.instruments))
+        self.fills = AccountFills(nothing, nothing, nothing)
+
+    @property
+    def action_space(self) -> spaces.Space:
+        return self._scheme.space(len(self._panel.instruments))
+
+    def get_orders(self, action: Any, portfolio: Any) -> list[Any]:
+        raise NotImplementedError("orders are built one after the other in `perform`: an order locks its funds")
+
+    def perform(self, env: TradingEnv, action: npt.NDArray[np.floating]) -> None:
+        if not env.observer.has_next():
+            raise IndexError("the episode is over: TensorTrade would repeat its last row; call reset")
+        now = np.array([env.observer.session])
+        decision = self._tape.at(now)
+        self.action = np.asarray(action, dtype=np.float64)[None]
+        weights = self._scheme.weights(self.action, decision.scale)
+        net_worth = np.array([float(self.portfolio.net_worth)])
+        if not np.isfinite(weights).all():
+            refuse_not_finite(self._panel, now, self.action, weights, np.zeros(1), net_worth)
+        self.turnover = np.abs(weights - self.target).sum(axis=-1)
+        self.target = weights
+        wanted = wanted_shares(weights, net_worth, self.account.quantity[None], decision.per_usd)
+        not_filled, cut = unfilled(wanted, decision, self._config)
+        self.not_filled += not_filled
+        self.cut_by_volume += cut
+        sent = np.where(np.abs(wanted) < decision.smallest, 0.0, wanted)
+        cash = np.array([self.account.cash])
+        planned = self._settlement.settle(sent, decision.fill_price, decision.volume, cash)
+        env.observer.feed.next()
+        self.fills = self.account.trade(self.broker, planned, self._settlement.costs)
+
+    def reset(self) -> None:
+        super().reset()
+        self._forget()
+
+
+class _CloseObserver(TensorTradeObserver):
+    """Moves TensorTrade's feed to the next close and shows the agent the platform's observation."""
+
+    registered_name = "observer"
+
+    def __init__(self, panel: MarketPanel, config: TradingConfig, scaler: Scaler, account: Account, feed: Any) -> None:
+        self._builder = ObservationBuilder(panel, scaler, config.observation_window)
+        self._account = account
+        self._marks = panel.marks
+        self.session = panel.start
+        super().__init__(portfolio=account.portfolio, feed=feed)
+        self._observation_space = spaces.Box(-np.inf, np.inf, (self._builder.size,), np.float32)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self._builder.names
+
+    def observe(self, env: TradingEnv) -> npt.NDArray[np.float32]:
+        self.session = int(self.feed.next()["external"]["row"])
+        net_worth = float(self._account.portfolio.net_worth)
+        weights = self._account.quantity * self._marks[self.session] / net_worth
+        return self._builder.observe(
+            np.array([self.session]), weights[None], np.array([self._account.cash / net_worth])
+        )[0]
+
+
+class _Reward(TensorTradeRewardScheme):
+    """The configured reward scheme on one account; also keeps the peak for the stoppers."""
+
+    registered_name = "rewards"
+
+    def __init__(self, panel: MarketPanel, config: TradingConfig) -> None:
+        self._panel = panel
+        self._scheme = reward_scheme(config, 1)
+        self._cash = config.initial_cash
+        self.reset()
+
+    def reset(self) -> None:
+        self._scheme.reset(np.ones(1, dtype=bool))
+        self.net_worth = np.array([self._cash])
+        self.peak = self.net_worth
+        self.drawdown = np.zeros(1)
+
+    def reward(self, env: TradingEnv) -> float:
+        net_worth = np.array([float(env.action_scheme.portfolio.net_worth)])
+        self.peak = np.maximum(self.peak, net_worth)
+        self.drawdown = 1.0 - net_worth / self.peak
+        reward = self._scheme.reward(net_worth / self.net_worth - 1.0, self.drawdown, env.action_scheme.turnover)
+        self.net_worth = net_worth
+        if not np.isfinite(reward + net_worth).all():
+            decided, scheme = np.array([env.observer.session - 1]), env.action_scheme
+            refuse_not_finite(self._panel, decided, scheme.action, scheme.target, reward, net_worth)
+        return float(reward[0])
+
+    def get_reward(self, portfolio: Any) -> float:
+        raise NotImplementedError("`reward` needs the turnover, which the portfolio does not know")
+
+
+class _Stoppers(Stopper):
+    """Drawdown and net-worth floor. The end of the feed is a truncation and is not decided here."""
+
+    registered_name = "stopper"
+
+    def __init__(self, config: TradingConfig) -> None:
+        self._stoppers = stoppers(config)
+
+    def stop(self, env: TradingEnv) -> bool:
+        account = env.reward_scheme
+        return any(bool(stopper.stops(account.net_worth, account.drawdown)[0]) for stopper in self._stoppers)
+
+
+class _Marks(Informer):
+    """The session an observation belongs to, with net worth (USD) and cash (USD) at its close."""
+
+    registered_name = "monitor"
+
+    def info(self, env: TradingEnv) -> dict[str, float]:
+        scheme = env.action_scheme
+        return {
+            "session": env.observer.session,
+            "net_worth": float(scheme.portfolio.net_worth),
+            "cash": scheme.account.cash,
+        }
+
+
+class SessionEnv(TradingEnv):
+    """A TensorTrade environment over one panel's span; `reset` and `step` as Gymnasium says.
+
+    `reset` ignores its seed, as TensorTrade does: nothing here is drawn. `step` returns truncated at the last session
+    and raises IndexError after it.
+    """
+
+    @property
+    def account(self) -> Account:
+        """The wallets."""
+        return self.action_scheme.account
+
+    @property
+    def observation_names(self) -> tuple[str, ...]:
+        """Name of each element of an observation."""
+        return self.observer.names
+
+    @property
+    def net_worth(self) -> float:
+        """USD at the last close, from TensorTrade's own streams."""
+        return float(self.action_scheme.portfolio.net_worth)
+
+    @property
+    def target(self) -> Floats:
+        """Target weights (N) of the last decision."""
+        return self.action_scheme.target[0]
+
+    @property
+    def fills(self) -> AccountFills:
+        """Fills of the last decision; of nothing before the first."""
+        return self.action_scheme.fills
+
+    @property
+    def not_filled(self) -> int:
+        """Orders wanted so far that met a session without a bar or without volume."""
+        return self.action_scheme.not_filled
+
+    @property
+    def cut_by_volume(self) -> int:
+        """Orders so far that were cut to the volume limit."""
+        return self.action_scheme.cut_by_volume
+
+
+def session_env(panel: MarketPanel, config: TradingConfig, scaler: Scaler) -> SessionEnv:
+    """The environment over the panel's span. Shorts raise UnsupportedOnTensorTrade: its wallets cannot go below 0."""
+    if config.allow_shorts:
+        raise UnsupportedOnTensorTrade(
+            "allow_shorts is true, but TensorTrade's wallets cannot hold less than nothing; train and evaluate with "
+            "allow_shorts false (TT_ALLOW_SHORTS=false), shorts run on the simulator only."
+        )
+    sessions = np.arange(panel.start, len(panel.sessions))
+    marks = np.where(panel.marks > 0.0, panel.marks, PLACEHOLDER_PRICE)
+    fill_prices = panel.fill_prices(config.execution)
+    fill_prices = np.where(np.isfinite(fill_prices), fill_prices, marks)
+    # The close of the first session, then for each later session the price of its fills and its close.
+    rows = np.repeat(sessions, 2)[1:]
+    is_close = np.arange(len(rows)) % 2 == 0
+    account = Account(
+        np.where(is_close[:, None], marks[rows], fill_prices[rows]),
+        config.initial_cash,
+        whole_shares=config.whole_shares,
+    )
+    feed = DataFeed([Stream.source(rows.astype(float).tolist(), dtype="float").rename("row")])
+    return SessionEnv(
+        action_scheme=_Rebalance(panel, config, account),
+        reward_scheme=_Reward(panel, config),
+        observer=_CloseObserver(panel, config, scaler, account, feed),
+        stopper=_Stoppers(config),
+        informer=_Marks(),
+        renderer=EmptyRenderer(),
+        max_episode_steps=max(len(sessions) - 1, 1),
+    )

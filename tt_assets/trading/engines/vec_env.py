@@ -1,0 +1,92 @@
+"""The simulator as a Stable-Baselines3 `VecEnv`. Imports Stable-Baselines3: import this module where it is needed.
+
+One decision: every account starts at a random session of the training span and is truncated after a quarter or at the
+end of the span, so that all sessions are visited about equally and none outside is visited at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+from stable_baselines3.common.vec_env import VecEnv
+
+from tt_assets.trading.engines.simulator import Simulator
+from tt_assets.trading.panel import Booleans
+
+EPISODE_SESSIONS = 63
+"""Longest training episode in sessions: a quarter, as long as the window that an agent trades."""
+
+SHORTEST_EPISODE = 21
+"""Starts keep this many sessions before the end of the span, where the span allows it."""
+
+
+class SimulatorVecEnv(VecEnv):
+    """B accounts of one simulator, started at random sessions from `first` (row) on; seeded by `seed`."""
+
+    def __init__(self, simulator: Simulator, first: int) -> None:
+        self.simulator = simulator
+        self.first = first
+        self.last_start = max(first, len(simulator.panel.sessions) - 1 - SHORTEST_EPISODE)
+        self.render_mode = None
+        self._random = np.random.default_rng(0)
+        self._actions: npt.NDArray[np.floating] = np.zeros((simulator.accounts, len(simulator.panel.instruments)))
+        observation_space = spaces.Box(-np.inf, np.inf, (simulator.observations.size,), np.float32)
+        action_space = simulator.scheme.space(len(simulator.panel.instruments))
+        super().__init__(simulator.accounts, observation_space, action_space)
+
+    def seed(self, seed: int | None = None) -> Sequence[int | None]:
+        """Seed the draws of starting sessions; the next `reset` uses them."""
+        self._random = np.random.default_rng(seed)
+        return [seed] * self.num_envs
+
+    def reset(self) -> npt.NDArray[np.float32]:
+        """Start every account afresh."""
+        self._restart(np.ones(self.num_envs, dtype=bool))
+        return self.simulator.observe()
+
+    def step_async(self, actions: npt.NDArray[np.floating]) -> None:
+        """Keep the actions (B × N) for `step_wait`."""
+        self._actions = actions
+
+    def step_wait(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], Booleans, list[dict[str, Any]]]:
+        """Step all accounts; those that end start again, their last observation under `terminal_observation`."""
+        step = self.simulator.step(self._actions)
+        observations = self.simulator.observe()
+        done = step.terminated | step.truncated
+        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        if done.any():
+            for account in np.flatnonzero(done):
+                infos[account]["terminal_observation"] = observations[account].copy()
+                infos[account]["TimeLimit.truncated"] = bool(step.truncated[account])
+            self._restart(done)
+            observations = self.simulator.observe()
+        return observations, step.reward.astype(np.float32), done, infos
+
+    def _restart(self, which: Booleans) -> None:
+        starts = self._random.integers(
+            self.first, self.last_start, size=int(which.sum()), dtype=np.int64, endpoint=True
+        )
+        self.simulator.reset(which, starts, starts + EPISODE_SESSIONS)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        """The same attribute for each asked account: all share one simulator."""
+        return [getattr(self, attr_name) for _ in self._get_indices(indices)]
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        """Set an attribute, for all accounts."""
+        setattr(self, attr_name, value)
+
+    def env_method(self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any) -> list[Any]:
+        """Accounts are rows of arrays and have no methods of their own."""
+        raise AttributeError(f"accounts of the simulator have no method {method_name!r}")
+
+    def env_is_wrapped(self, wrapper_class: type, indices: int | Iterable[int] | None = None) -> list[bool]:
+        """Never: there is no environment per account."""
+        return [False for _ in self._get_indices(indices)]

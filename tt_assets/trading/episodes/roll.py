@@ -1,0 +1,152 @@
+"""Rolling a strategy, a trained agent or a baseline, over its window and recording it; on TensorTrade by default.
+
+Decisions are taken at the closes of the window's sessions but the last, filled in the session after, and the account is
+marked at every close.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from tt_assets.trading.agents.policy import TrainedPolicy
+from tt_assets.trading.config import TradingConfig
+from tt_assets.trading.engines.observation import Scaler
+from tt_assets.trading.engines.trader import Engine, Observation, Trader, open_trader
+from tt_assets.trading.episodes.rationale import Rationale
+from tt_assets.trading.episodes.record import CASH, EpisodeLog, EpisodeRecord, StopReason, episode_record
+from tt_assets.trading.errors import NotEnoughHistory, PolicyMismatch
+from tt_assets.trading.panel import Floats, MarketPanel
+
+__all__ = ["CASH", "AgentStrategy", "EpisodeRecord", "StopReason", "Strategy", "roll", "roll_episode"]
+
+
+class Strategy(Protocol):
+    """Who decides. `name` is what tt_target_weights calls it, `scaler` what its observations are scaled by."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def scaler(self) -> Scaler: ...
+
+    def act(self, trader: Trader, observation: Observation) -> Floats:
+        """The raw action (N) at the close of the trader's session."""
+        ...
+
+    def reasons(self, session: int, action: Floats, target: Floats) -> list[str]:
+        """Why `action` at row `session` became `target`: a sentence per instrument and one for cash."""
+        ...
+
+    def entries(self) -> Mapping[str, str | int | float | None]:
+        """What the episode's config_json says about who decided."""
+        ...
+
+
+class AgentStrategy:
+    """A trained agent; its name is that of the action scheme.
+
+    Raises PolicyMismatch when the panel's instruments or channels, or settings that shape what the agent sees or does,
+    differ from those of the training.
+    """
+
+    def __init__(self, policy: TrainedPolicy, panel: MarketPanel, config: TradingConfig) -> None:
+        policy.check_fits(panel)
+        _check_settings(policy.config, config)
+        self.name = config.action_scheme
+        self.scaler = policy.scaler
+        self._policy = policy
+        self._rationale = Rationale(panel, config, policy.scaler)
+
+    def act(self, trader: Trader, observation: Observation) -> Floats:
+        """See `Strategy`."""
+        return self._policy.act(observation)
+
+    def reasons(self, session: int, action: Floats, target: Floats) -> list[str]:
+        """See `Strategy`."""
+        return self._rationale.sentences(session, action, target)
+
+    def entries(self) -> Mapping[str, str | int | float | None]:
+        """See `Strategy`."""
+        return {"policy_sha256": self._policy.sha256, "policy_seed": self._policy.seed}
+
+
+def roll_episode(
+    policy: TrainedPolicy, panel: MarketPanel, config: TradingConfig, engine: Engine = Engine.TENSORTRADE
+) -> EpisodeRecord:
+    """Roll `policy` over the panel's span (from `panel.start`; what lies before is look-back).
+
+    Raises PolicyMismatch as `AgentStrategy` does, and what `roll` raises.
+    """
+    return roll(AgentStrategy(policy, panel, config), panel, config, engine)
+
+
+def roll(
+    strategy: Strategy,
+    panel: MarketPanel,
+    config: TradingConfig,
+    engine: Engine = Engine.TENSORTRADE,
+    delay: int = 0,
+) -> EpisodeRecord:
+    """Roll `strategy` over the panel's span. `delay` trades every decision that many sessions later (simulator only).
+
+    A window of one session has no decision: one equity row, `evaluation_complete`, no Sharpe ratio. Raises
+    UnsupportedOnTensorTrade for shorts and delays on TensorTrade; NotEnoughHistory for a window without a session;
+    NotFinite when a weight, a reward or a net worth is not a number.
+    """
+    if len(panel.sessions) == panel.start:
+        raise NotEnoughHistory("the window has no session yet; choose an earlier one.")
+    trader = open_trader(panel, config, strategy.scaler, engine, delay)
+    observation = trader.reset()
+    log = EpisodeLog()
+
+    def mark() -> None:
+        log.net_worth.append(trader.net_worth)
+        log.cash.append(trader.cash)
+        log.quantity.append(trader.quantity)
+
+    mark()
+    terminated, truncated = False, len(panel.sessions) - panel.start == 1
+    while not (terminated or truncated):
+        decided, action = trader.session, strategy.act(trader, observation)
+        log.observations.append(observation)
+        log.actions.append(action)
+        observation, reward, terminated, truncated = trader.step(action)
+        log.targets.append(trader.target)
+        log.reasons.extend(strategy.reasons(decided, action, trader.target))
+        fills = trader.fills
+        log.shares.append(fills.shares)
+        log.prices.append(fills.price)
+        log.commissions.append(fills.commission)
+        log.rewards.append(reward)
+        mark()
+    reason = StopReason.TERMINATED if terminated else StopReason.EVALUATION_COMPLETE
+    entries = {
+        **strategy.entries(),
+        "engine": str(engine),
+        "delay": delay,
+        "orders_not_filled": trader.not_filled,
+        "orders_cut_by_volume": trader.cut_by_volume,
+        "borrow_fees_usd": trader.borrow_fees,
+    }
+    return episode_record(panel, config, log, reason, strategy.name, trader.observation_names, entries)
+
+
+_AGENT_SETTINGS = (
+    # First, so that a stored agent never decides which modules are imported.
+    "trading_modules",
+    "observation_window",
+    "action_scheme",
+    "risk_target",
+    "max_leverage",
+    "allow_shorts",
+)
+
+
+def _check_settings(trained: TradingConfig, asked: TradingConfig) -> None:
+    """The settings that define what the network's inputs and outputs mean must be those of the training."""
+    for name in _AGENT_SETTINGS:
+        if getattr(trained, name) != getattr(asked, name):
+            raise PolicyMismatch(
+                f"the policy was trained with {name} {getattr(trained, name)}, the episode asks for "
+                f"{getattr(asked, name)}; train the policy again or use its setting."
+            )

@@ -1,0 +1,73 @@
+"""Stoppers: when an account is closed before its data ends."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from tt_assets.trading.config import TradingConfig
+from tt_assets.trading.panel import Booleans, Floats
+from tt_assets.trading.rules.registry import load_extensions, named
+
+
+class Stopper(ABC):
+    """A rule over net worth and drawdown at a close."""
+
+    name: ClassVar[str]
+
+    @classmethod
+    @abstractmethod
+    def from_config(cls, config: TradingConfig) -> Stopper:
+        """The rule under `config`."""
+
+    @abstractmethod
+    def stops(self, net_worth: Floats, drawdown: Floats) -> Booleans:
+        """Which accounts (B) stop, from net worth (USD) and the fall from the peak so far (fraction)."""
+
+
+@dataclass(frozen=True)
+class DrawdownStopper(Stopper):
+    """Stops at a fall of `limit` from the peak."""
+
+    name: ClassVar[str] = "max_drawdown"
+
+    limit: float
+
+    @classmethod
+    def from_config(cls, config: TradingConfig) -> DrawdownStopper:
+        """The limit is `max_drawdown`."""
+        return cls(config.max_drawdown)
+
+    def stops(self, net_worth: Floats, drawdown: Floats) -> Booleans:
+        """drawdown ≥ limit."""
+        return drawdown >= self.limit
+
+
+@dataclass(frozen=True)
+class NetWorthFloor(Stopper):
+    """Stops at or below `floor` USD."""
+
+    name: ClassVar[str] = "min_net_worth"
+
+    floor: float
+
+    @classmethod
+    def from_config(cls, config: TradingConfig) -> NetWorthFloor:
+        """The floor is `min_net_worth`."""
+        return cls(config.min_net_worth)
+
+    def stops(self, net_worth: Floats, drawdown: Floats) -> Booleans:
+        """net worth ≤ floor."""
+        return net_worth <= self.floor
+
+
+STOPPERS: Mapping[str, type[Stopper]] = {stopper.name: stopper for stopper in (DrawdownStopper, NetWorthFloor)}
+"""Built-in stoppers by name."""
+
+
+def stoppers(config: TradingConfig) -> tuple[Stopper, ...]:
+    """The stoppers that `config` names; an unknown name raises ConfigError listing the known ones."""
+    known = {**STOPPERS, **load_extensions(config.trading_modules).stoppers}
+    return tuple(named(known, name, "stopper").from_config(config) for name in config.stoppers)

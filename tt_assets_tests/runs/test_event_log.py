@@ -1,0 +1,116 @@
+"""Batches of materializations reach Dagster's tables as Dagster's own way of writing them would have it."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+import pytest
+from dagster._core.events.log import EventLogEntry
+
+from tt_assets.postgres.database import Database
+from tt_assets.runs.event_log import store_batches_in_bulk
+from tt_assets_tests.dagster_runs import query, range_tags
+
+AWKWARD = 'it\'s 100 % \\ "quoted" – σ %s and %(name)s'
+DATES = [f"2012-05-{day}" for day in (14, 15, 16, 17, 18)]
+NAMES = [f"{number} {AWKWARD}" for number in range(6)]
+KEYS = [f"{day}|{name}" for day in DATES for name in NAMES]
+GRID = dg.MultiPartitionsDefinition(
+    {"date": dg.StaticPartitionsDefinition(DATES), "instrument": dg.StaticPartitionsDefinition(NAMES)}
+)
+
+
+@dg.asset(code_version="1", partitions_def=GRID, backfill_policy=dg.BackfillPolicy.single_run())
+def batched() -> dg.MaterializeResult[Any]:
+    return dg.MaterializeResult(metadata={"dagster/row_count": 7, "words": AWKWARD}, tags={"origin": "test"})
+
+
+@pytest.fixture
+def event_log(postgres_instance: dg.DagsterInstance, connected: Database) -> Iterator[Database]:
+    """Dagster's own database; the storage of the instance is as it was found afterwards."""
+    yield connected.named("dagster")
+    vars(postgres_instance.event_log_storage).pop("store_event_batch", None)
+
+
+def materialize_all(instance: dg.DagsterInstance) -> str:
+    job = dg.Definitions(assets=[batched]).resolve_implicit_global_asset_job_def()
+    result = job.execute_in_process(instance=instance, tags=range_tags(KEYS[0], KEYS[-1]))
+    assert result.success
+    return result.run_id
+
+
+def stored_events(event_log: Database, run_id: str) -> list[dict[str, Any]]:
+    """Materializations of a run by partition, with their tags; of their times only whether they agree."""
+    events = []
+    for number, event, *columns in query(
+        event_log,
+        "SELECT id, event, dagster_event_type, step_key, asset_key, partition, "
+        "abs(extract(epoch FROM timestamp) - (event::json ->> 'timestamp')::numeric) < 0.001 FROM event_logs "
+        "WHERE run_id = %s AND dagster_event_type = 'ASSET_MATERIALIZATION' ORDER BY partition COLLATE \"C\"",
+        run_id,
+    ):
+        tags = query(
+            event_log,
+            "SELECT key, value FROM asset_event_tags WHERE event_id = %s ORDER BY key",
+            number,
+        )
+        (stamped,) = query(
+            event_log,
+            "SELECT count(*), count(*) FILTER (WHERE t.event_timestamp = e.timestamp) FROM asset_event_tags AS t "
+            "JOIN event_logs AS e ON e.id = t.event_id WHERE e.id = %s",
+            number,
+        )
+        said = json.loads(event)
+        materialization = said["dagster_event"]["event_specific_data"]["materialization"]
+        events.append({"columns": columns, "said": materialization, "tags": tags, "stamped": stamped})
+    return events
+
+
+def test_a_batch_is_stored_as_dagster_itself_stores_it(postgres_instance, event_log):
+    by_dagster = stored_events(event_log, materialize_all(postgres_instance))
+    store_batches_in_bulk(postgres_instance)
+    in_bulk = stored_events(event_log, materialize_all(postgres_instance))
+    assert [event["said"]["partition"] for event in in_bulk] == KEYS
+    assert all(("dagster/partition/date", event["said"]["partition"][:10]) in event["tags"] for event in in_bulk)
+    assert in_bulk == by_dagster
+
+
+def test_dagster_counts_partitions_stored_in_bulk_as_materialized(postgres_instance, event_log):
+    store_batches_in_bulk(postgres_instance)
+    run_id = materialize_all(postgres_instance)
+    assert postgres_instance.get_materialized_partitions(batched.key) == set(KEYS)
+    latest = postgres_instance.get_latest_materialization_event(batched.key)
+    assert latest.run_id == run_id
+    ((last,),) = query(
+        event_log,
+        "SELECT partition FROM event_logs WHERE run_id = %s AND partition IS NOT NULL ORDER BY id DESC LIMIT 1",
+        run_id,
+    )
+    assert latest.asset_materialization.partition == last
+    assert latest.asset_materialization.metadata["words"].value == AWKWARD
+
+
+def test_a_batch_that_cannot_be_stored_whole_leaves_every_event_once(postgres_instance, event_log, monkeypatch):
+    store_batches_in_bulk(postgres_instance)
+    storage = postgres_instance.event_log_storage
+    real, calls = storage._store_asset_event, []
+
+    def broken_once(connection: Any, event: EventLogEntry, event_id: int) -> None:
+        if event.dagster_event.is_step_materialization:
+            calls.append(event_id)
+            if len(calls) == 1:
+                raise RuntimeError("the server went away")
+        real(connection, event, event_id)
+
+    monkeypatch.setattr(storage, "_store_asset_event", broken_once)
+    events = stored_events(event_log, materialize_all(postgres_instance))
+    assert [event["said"]["partition"] for event in events] == KEYS
+    assert len(calls) > 1
+
+
+def test_another_storage_than_postgres_is_left_alone(dagster_instance):
+    store_batches_in_bulk(dagster_instance)
+    assert "store_event_batch" not in vars(dagster_instance.event_log_storage)
+    assert materialize_all(dagster_instance)
+    assert dagster_instance.get_materialized_partitions(batched.key) == set(KEYS)
