@@ -1,6 +1,6 @@
 """The command line, `tt`. Declares the commands; `tt_assets.commands` does what they say.
 
-One decision: a mistake of the user's is one line on standard error and exit code 2, work that failed is exit code 1.
+A mistake of the user's is one line on standard error and exit code 2, work that failed is exit code 1.
 """
 
 from __future__ import annotations

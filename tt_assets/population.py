@@ -7,7 +7,7 @@
     prices = tt.fetch_prices(engine, ["AAPL", "IBM"], "2012-01-03", "2012-12-31")
     tt.upsert_features(engine, tt.compute_basic_features(prices), ["return_1", "vol_10", "vol_20"])
 
-One decision: a call is whole or nothing. Rows are checked before the first is written, one transaction replaces them,
+A call is whole or nothing. Rows are checked before the first is written, one transaction replaces them,
 and every cell they touch is then reported to Dagster as materialized ("written by hand"), so lineage stays true. A
 later materialization of a cell by Dagster replaces what was written there by hand, as it replaces anything else.
 """

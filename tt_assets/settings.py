@@ -1,6 +1,6 @@
 """Every knob of the platform, typed, from `TT_*` environment variables or a `.env` file.
 
-One decision: an empty setting means "the sensible thing", and the sensible thing is worked out here, once, so that no
+An empty setting means "the sensible thing", and the sensible thing is worked out here, once, so that no
 other module asks the environment.
 """
 

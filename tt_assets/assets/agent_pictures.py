@@ -1,6 +1,6 @@
 """Pictures of what agents learned and did in the windows of a run.
 
-One decision: the latest windows of a run are drawn, `TT_PICTURES` of them; the rest have their rows, and the report
+The latest windows of a run are drawn, `TT_PICTURES` of them; the rest have their rows, and the report
 chains them all.
 """
 

@@ -1,6 +1,6 @@
 """Which sessions ought to have a bar and have none, and whether anybody knows why.
 
-One decision: a reason is one that was recorded when the session was loaded ("not listed yet", "no bar in the source").
+A reason is one that was recorded when the session was loaded ("not listed yet", "no bar in the source").
 A session without a bar of which nothing is recorded, or whose bar was there, is missing.
 """
 

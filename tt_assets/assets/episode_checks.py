@@ -1,6 +1,6 @@
 """The checks of the episode tables, as Dagster asset checks that read what is stored.
 
-One decision: they are an op of their own behind the episodes, as those of the market tables are, so that a person can
+They are an op of their own behind the episodes, as those of the market tables are, so that a person can
 make them without rolling anything. In a run they judge its windows, and a failing one blocks what lies downstream; a
 run without partitions judges every episode there is. They say which window, who acted and how far off.
 """

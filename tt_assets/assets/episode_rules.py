@@ -1,6 +1,6 @@
 """What must hold of an episode, and whether it does.
 
-One decision: the same ten checks are made twice. When an episode is rolled they decide whether it is closed, so that a
+The same ten checks are made twice. When an episode is rolled they decide whether it is closed, so that a
 reader never sees one that lies as finished; and `episode_checks` makes them of the rows that are stored, whenever
 somebody asks.
 """

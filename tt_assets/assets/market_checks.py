@@ -1,6 +1,6 @@
 """What must hold of the market tables, as Dagster asset checks that read what is stored.
 
-One decision: the checks of a table are an op of their own behind the asset, so that a person can run them without
+The checks of a table are an op of their own behind the asset, so that a person can run them without
 writing anything. In a run they judge its partitions, and a failing blocking one stops what lies downstream; a run
 without partitions judges everything there is. What fails is said once for the run and once for each partition.
 """

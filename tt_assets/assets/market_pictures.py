@@ -1,6 +1,6 @@
 """Pictures of what a run put into the market tables.
 
-One decision: a run draws a handful of pictures, however many partitions it has, and they hang on the partitions of its
+A run draws a handful of pictures, however many partitions it has, and they hang on the partitions of its
 last date, the ones that a person opens first. What was stored before is drawn along, so that one new session is seen
 with the months before it.
 """

@@ -1,6 +1,6 @@
 """Pictures in the metadata of a materialization, which the asset's page shows at once.
 
-One decision: a picture is a file beside the logs of the runs, which Dagster's webserver serves, and the event holds its
+A picture is a file beside the logs of the runs, which Dagster's webserver serves, and the event holds its
 address. The UI shows Markdown of up to a thousand characters in place and anything longer behind a button; and the
 metadata of a run is copied into the event of each of its partitions. A file is named by its content, so the same
 picture is kept once, and those that were drawn longest ago go when there are too many.

@@ -1,6 +1,6 @@
 """Stored episodes, and what the checks say of them: the rows of a window back into the records they were made of.
 
-One decision: an episode is judged by what it says of itself, its own settings and instruments, never by the settings
+An episode is judged by what it says of itself, its own settings and instruments, never by the settings
 of today, and on the bars there are now. Bars that changed since are a reason to fail: the episode must be rolled again.
 """
 

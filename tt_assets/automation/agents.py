@@ -1,6 +1,6 @@
 """The agents' sensor: windows are rolled again as their sessions come, and a new window's policies are trained.
 
-One decision: what an episode has covered is read off the episode itself. A window whose last bar is later than the end
+What an episode has covered is read off the episode itself. A window whose last bar is later than the end
 of an episode that ran to the end of its data is rolled again; one that stopped early has nothing more to say. Nothing
 is trained a second time.
 """

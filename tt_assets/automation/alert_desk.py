@@ -1,6 +1,6 @@
 """Where an alert goes: a line in a log, and a message to a webhook at most once in a while for each kind.
 
-One decision: whoever raises an alert waits for nothing and fails at nothing. Messages wait in an outbox on disk, which
+Whoever raises an alert waits for nothing and fails at nothing. Messages wait in an outbox on disk, which
 a thread empties; what a slow or broken receiver did not take is tried again some times, across restarts too, then given
 up with a line in the log. The log has every alert, the webhook the first of a kind and the number of those held back.
 """

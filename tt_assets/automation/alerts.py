@@ -1,6 +1,6 @@
 """The sensors that tell a person: a run failed, a check failed, the data is stale.
 
-One decision: a sensor only puts an alert on the desk, which cannot fail or wait; what it reads is bounded, and its
+A sensor only puts an alert on the desk, which cannot fail or wait; what it reads is bounded, and its
 cursor moves after the alert is in the log, so that a restart may repeat an alert but never loses one.
 """
 

@@ -1,6 +1,6 @@
 """The sensor of the bars file: when the file changes, exactly the prices that differ from it are loaded again.
 
-One decision: the file as a whole is held against the table as a whole, in memory, once per change. Sessions and
+The file as a whole is held against the table as a whole, in memory, once per change. Sessions and
 instruments that have not landed yet are other sensors'.
 """
 

@@ -1,6 +1,6 @@
 """Why a cell has no bar, or no row at all: the words that a person, `tt status` and the UI are given.
 
-One decision: the cause is worked out from what is stored and from the runs, when somebody asks. Nothing keeps a list of
+The cause is worked out from what is stored and from the runs, when somebody asks. Nothing keeps a list of
 gaps that could disagree with the tables.
 """
 

@@ -1,6 +1,6 @@
 """The gap sensor: cells that should have landed and have not are asked for again, ever more rarely, and given up.
 
-One decision: a gap has a cause, and only some causes are worth asking again. A closed day has no partition and an
+A gap has a cause, and only some causes are worth asking again. A closed day has no partition and an
 instrument that was not listed yet has no bar; a session inside the history without a bar may be a trading halt or a
 vendor who is late, so a live source is asked again, while a file says so itself by changing.
 """

@@ -1,6 +1,6 @@
 """What the market tables should hold and do not: the one view that the sensors share.
 
-One decision: every sensor is level-triggered. A tick compares the wished cells with what has landed and what is being
+Every sensor is level-triggered. A tick compares the wished cells with what has landed and what is being
 made, and asks for the difference, so a killed daemon, a week without power or a lost cursor heal by themselves. Which
 sensor is in charge of a cell follows from the cell alone, so no two ever ask for the same one:
 

@@ -1,6 +1,6 @@
 """Which cells of the tables exist, have landed, have failed or are being made: one boolean per date and instrument.
 
-One decision: a grid of cells is a NumPy array of dates × instruments, in the order Dagster lists the keys. A sensor's
+A grid of cells is a NumPy array of dates × instruments, in the order Dagster lists the keys. A sensor's
 question over 100,000 cells is then a few array operations, and a range run is a rectangle of the array.
 """
 

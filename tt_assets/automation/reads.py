@@ -1,6 +1,6 @@
 """When what was computed was read: the moment its step began, not the one at which its rows landed.
 
-One decision: a cell is as old as what it was made from. A bar that changes while a run computes on the old one lands
+A cell is as old as what it was made from. A bar that changes while a run computes on the old one lands
 before the run's rows do, and compared by landing these would pass for fresh. Steps read after they begin, so the event
 with which a step began stands for all the cells its run made.
 """

@@ -1,6 +1,6 @@
 """`refresh_now`: everything that is missing, in order, in one run that is green when it is all there.
 
-One decision: the range runs are made in this run's own process, one after the other, as `tt backfill` makes them. A
+The range runs are made in this run's own process, one after the other, as `tt backfill` makes them. A
 person then watches one run, and windows are rolled on the bars that came before them; a queue of runs knows no order.
 """
 

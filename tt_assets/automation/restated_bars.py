@@ -1,6 +1,6 @@
 """Bars that became others, and what of it is still to be done: the cursor of the restatement sensor.
 
-One decision: what changed is decided by content. A materialization of prices counts when it says that stored values are
+What changed is decided by content. A materialization of prices counts when it says that stored values are
 others than before, or when a bar stands where none was; that something ran counts for nothing. The event log is asked
 for the newest event of each cell first, in one query, and single events are looked at only where something older was
 computed from the cell.

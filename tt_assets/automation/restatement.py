@@ -1,6 +1,6 @@
 """The restatement sensor: what was computed from a bar that has changed since is made again, and nothing else.
 
-One decision: the work behind a changed bar is done in three steps, features, then scores, then episodes, and a step is
+The work behind a changed bar is done in three steps, features, then scores, then episodes, and a step is
 over when its cells were made by a step that began after what it read had landed. A run that failed, a person who was
 faster and a killed daemon are all the same to it. Agents are not trained again.
 """

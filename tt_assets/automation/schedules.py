@@ -1,6 +1,6 @@
 """What happens by the clock of New York.
 
-One decision: the refresh comes after midnight, not after the close: a session's partition appears at the midnight that
+The refresh comes after midnight, not after the close: a session's partition appears at the midnight that
 follows it. It starts switched off, because the sensors do the same and sooner.
 """
 

@@ -1,6 +1,6 @@
 """The sensors: what Dagster's daemon evaluates every half minute. Each is a thin call of what its module decides.
 
-One decision: a sensor answers whatever it reads. A watchlist or a bars file that cannot be used is said, once per
+A sensor answers whatever it reads. A watchlist or a bars file that cannot be used is said, once per
 change in the log, and asks for nothing; the next tick looks again.
 """
 

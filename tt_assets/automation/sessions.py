@@ -1,6 +1,6 @@
 """The session sensor: what came after the last session of each instrument, through the market tables, once.
 
-One decision: there is no "today's session". Whatever lies behind the last cell that was ever asked for is asked for in
+There is no "today's session". Whatever lies behind the last cell that was ever asked for is asked for in
 one range run, be it one session or the two weeks a machine was switched off.
 """
 

@@ -1,6 +1,6 @@
 """What the price source holds now: up to which session, and whether it has changed since.
 
-One decision: a source has a fingerprint, and every run of a sensor carries it as a tag. What was tried in vain on one
+A source has a fingerprint, and every run of a sensor carries it as a tag. What was tried in vain on one
 state of the bars file is tried anew on the next.
 """
 

@@ -1,6 +1,6 @@
 """Which active instruments have been without the latest session's bar for too long.
 
-One decision: an instrument counts as behind from the moment somebody looked and its bar was not there, not from the
+An instrument counts as behind from the moment somebody looked and its bar was not there, not from the
 close: a machine that was off for a week gets the time to catch up before it is told off.
 """
 

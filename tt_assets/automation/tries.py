@@ -1,6 +1,6 @@
 """How often sensors have asked for a cell in vain, and when they may ask again.
 
-One decision: nothing is kept beside Dagster. A run that a sensor asked for carries its rectangle, its sensor and the
+Nothing is kept beside Dagster. A run that a sensor asked for carries its rectangle, its sensor and the
 source's fingerprint as tags; what was tried is read off the runs that have ended. No cursor can be lost.
 """
 

@@ -1,6 +1,6 @@
 """One message to a Slack-compatible webhook, and what became of it.
 
-One decision: the address is a secret (whoever has it can write to the channel), so nothing here ever says it; redirects
+The address is a secret (whoever has it can write to the channel), so nothing here ever says it; redirects
 are refused, because they would hand the message to another address.
 """
 

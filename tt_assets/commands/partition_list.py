@@ -1,6 +1,6 @@
 """`tt status --cells`: the state of every cell of a table and why it is as it is.
 
-One decision: states are those of the UI, by the same cache; what it cannot say (a cell that landed without a row, a
+States are those of the UI, by the same cache; what it cannot say (a cell that landed without a row, a
 cell of a range run in flight) comes from the rows themselves and from the runs. Reasons are those the runs left behind.
 """
 

@@ -1,6 +1,6 @@
 """The cells of a table as a picture for the terminal: a line per instrument, a column per session or longer.
 
-One decision: a state is a sign and a colour, so that the picture reads without colours too. A column takes in as many
+A state is a sign and a colour, so that the picture reads without colours too. A column takes in as many
 dates as it must for the whole span to fit, and shows the worst of them.
 """
 

@@ -1,6 +1,6 @@
 """Tables, JSON and the two streams of the command line.
 
-One decision: what was asked for goes to standard output, everything else (progress, failures) to standard error, and
+What was asked for goes to standard output, everything else (progress, failures) to standard error, and
 nothing is cut or wrapped where the output is a file or a pipe.
 """
 

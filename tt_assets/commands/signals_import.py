@@ -1,6 +1,6 @@
 """`tt signals import`: scores that come from elsewhere, from a CSV or parquet file.
 
-One decision: the file goes through the same checks as scores by hand and lands whole or not at all; a bad row is named
+The file goes through the same checks as scores by hand and lands whole or not at all; a bad row is named
 with its line.
 """
 

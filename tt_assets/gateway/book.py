@@ -1,6 +1,6 @@
 """The bars a stand-in gateway serves, as the text they have on the wire.
 
-One decision: a price goes out as the shortest text that reads back as the same double, so that what comes through the
+A price goes out as the shortest text that reads back as the same double, so that what comes through the
 gateway equals the file bit for bit.
 """
 

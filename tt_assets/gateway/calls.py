@@ -1,6 +1,6 @@
 """A request to the stand-in gateway, and the seam at which a test makes it answer wrongly.
 
-One decision: the server answers rightly unless a `Reaction` stands in the way; faults live with the tests and use only
+The server answers rightly unless a `Reaction` stands in the way; faults live with the tests and use only
 what `Call` offers.
 """
 

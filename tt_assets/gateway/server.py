@@ -1,6 +1,6 @@
 """The stand-in gateway: an asyncio server that answers what ib_insync asks when it loads daily bars.
 
-One decision: no reader ever waits for an answer. Every request is a task of its own, so slow, silent and cancelled
+No reader ever waits for an answer. Every request is a task of its own, so slow, silent and cancelled
 requests behave side by side as at a gateway.
 """
 

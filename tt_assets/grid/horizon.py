@@ -1,6 +1,6 @@
 """The first and last date the market partitions cover.
 
-One decision: what a person leaves empty is read off the bars themselves. The span of a bars file is remembered under
+What a person leaves empty is read off the bars themselves. The span of a bars file is remembered under
 `TT_HOME`, because every run process loads the code location again and a large CSV would be scanned each time.
 """
 

@@ -1,6 +1,6 @@
 """Which upstream cells a cell reads: the partition mappings between the tables.
 
-One decision: the mappings are Dagster's own, so the daemon and the UI understand them, but a run evaluates them by
+The mappings are Dagster's own, so the daemon and the UI understand them, but a run evaluates them by
 dimension. Dagster builds one key per pair of cells, which is 21 keys a cell for a month's look-back and tens of
 thousands a window; `_by_dimension` gives the same answer from the few dates and instruments there are.
 """

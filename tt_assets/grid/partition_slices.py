@@ -1,6 +1,6 @@
 """The cells of a table that Dagster's partition keys `date|instrument` stand for, and the keys that rows fall in.
 
-One decision: windows are taken from the date dimension's schedule, never from the text of a key, so sessions and months
+Windows are taken from the date dimension's schedule, never from the text of a key, so sessions and months
 are the same to everybody here.
 """
 

@@ -1,6 +1,6 @@
 """Sessions, walk-forward windows and instruments as Dagster partitions.
 
-One decision: exactly two dimensions, `date` and `instrument`, on every table. Dagster sorts them by name, so a key
+Exactly two dimensions, `date` and `instrument`, on every table. Dagster sorts them by name, so a key
 reads `date|instrument`. A session's key appears at the next New York midnight, before the open its decision trades at.
 """
 

@@ -1,6 +1,6 @@
 """A set of partition keys as few rectangles.
 
-One decision: the bulk path of Dagster is a range-tagged run, and a range over two dimensions is a rectangle in the
+The bulk path of Dagster is a range-tagged run, and a range over two dimensions is a rectangle in the
 order the keys are listed. Whatever is left to do is therefore cut into rectangles first.
 """
 

@@ -1,6 +1,6 @@
 """What must hold of stored daily bars.
 
-One decision: a check looks at rows and answers with findings, each an instrument, a session and words. It knows no
+A check looks at rows and answers with findings, each an instrument, a session and words. It knows no
 partition and no table, so the same function judges one cell and twenty thousand.
 """
 

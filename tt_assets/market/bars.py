@@ -1,6 +1,6 @@
 """The bar contract: what a daily bar must be before it may enter `tt_prices`.
 
-One decision: every fault is collected, none stops the check. An instrument and session with any bad row yields no clean
+Every fault is collected, none stops the check. An instrument and session with any bad row yields no clean
 row at all, since nobody can tell which of two contradicting bars is right; everything else lands.
 """
 

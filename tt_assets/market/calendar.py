@@ -1,6 +1,6 @@
 """Trading sessions of the New York Stock Exchange (XNYS), from a committed list of closed weekdays.
 
-One decision: the list in `xnys_closed_days.txt` is derived from exchange_calendars once and read here, because building
+The list in `xnys_closed_days.txt` is derived from exchange_calendars once and read here, because building
 that library's calendar costs a second in every process that lists partitions and this costs milliseconds. A test holds
 the list against the library over the whole span.
 

@@ -1,6 +1,6 @@
 """Daily bars from a CSV or parquet file with the columns of `tt_prices`.
 
-One decision: CSV goes through pandas' own parser with round-trip floats, so a price is the double nearest to its text
+CSV goes through pandas' own parser with round-trip floats, so a price is the double nearest to its text
 whatever else is wrong in the file; parquet goes through pyarrow, imported only for it.
 """
 

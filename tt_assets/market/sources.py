@@ -1,6 +1,6 @@
 """What a source of daily bars is asked and what it answers; files and Interactive Brokers answer in the same terms.
 
-One decision: an empty frame never stands for an answer. Every request gets a result that says, session by session,
+An empty frame never stands for an answer. Every request gets a result that says, session by session,
 whether there is a bar, the instrument was not listed yet, the source has a gap or has ended, or the bar is bad.
 """
 

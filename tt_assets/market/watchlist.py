@@ -1,6 +1,6 @@
 """The watchlist: which instruments the platform follows and which portfolios trade several of them on one account.
 
-One decision: the CSV file is the truth and a person edits it by hand, so `add` and `retire` touch only the lines they
+The CSV file is the truth and a person edits it by hand, so `add` and `retire` touch only the lines they
 must, keep comments and other columns, and replace the file in one step after the new text has been read back.
 `_watchlist_format` says what the file looks like.
 """

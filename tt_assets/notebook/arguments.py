@@ -1,6 +1,6 @@
 """What rows given by hand must be before they may enter a table.
 
-One decision: every bad row is counted by the rule it breaks and the first few are shown, as for a bars file, but
+Every bad row is counted by the rule it breaks and the first few are shown, as for a bars file, but
 nothing is written then: who writes by hand mends the frame and repeats the call.
 """
 

@@ -1,6 +1,6 @@
 """The engine a notebook holds, and the database behind an engine.
 
-One decision: any engine on psycopg will do, not only `get_engine`'s. What the bulk paths need to know of its database
+Any engine on psycopg will do, not only `get_engine`'s. What the bulk paths need to know of its database
 is asked of one of its connections, so an engine made with a `creator` or with connection arguments works too.
 """
 

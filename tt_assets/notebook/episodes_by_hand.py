@@ -1,6 +1,6 @@
 """Episodes by hand: opened, filled row by row or in bulk, closed.
 
-One decision: the same life as that of an episode an agent played. It is plainly unfinished, and no reader sees it,
+The same life as that of an episode an agent played. It is plainly unfinished, and no reader sees it,
 until `finalize_episode` closes it; only then is its partition reported to Dagster, and it takes no more rows.
 Its `strategy` is "hand", so it stands beside the agents and baselines of its window and replaces none of them.
 """

@@ -1,6 +1,6 @@
 """Bars, features and scores by hand.
 
-One decision: an upsert changes the keys it is given and nothing beside them. A bar is its cell (instrument × session);
+An upsert changes the keys it is given and nothing beside them. A bar is its cell (instrument × session);
 of features only the named ones of the given cells change; of scores only the named signal of each row.
 """
 

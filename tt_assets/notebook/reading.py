@@ -1,6 +1,6 @@
 """Any of the thirteen tables as a typed frame, for a notebook.
 
-One decision: a frame stands on its own. Rows of an episode carry the window, what was traded, the strategy and the
+A frame stands on its own. Rows of an episode carry the window, what was traded, the strategy and the
 seed, surrogate keys bear the names their children use (`policy_id`, `episode_id`, `portfolio_id`), and an unfinished
 episode is not shown: nobody knows yet how it ends.
 """

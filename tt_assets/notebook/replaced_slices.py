@@ -1,6 +1,6 @@
 """Replacing single rows of a market table: those the given rows name, and no other of the same cell.
 
-One decision: an upsert takes the locks and the path of any other write of a slice, DELETE and COPY in one transaction,
+An upsert takes the locks and the path of any other write of a slice, DELETE and COPY in one transaction,
 only that what is deleted are rows by key. A run of Dagster that writes the same instruments waits, and is waited for.
 """
 

@@ -1,6 +1,6 @@
 """Telling Dagster what was written by hand: a materialization without a run for every partition touched.
 
-One decision: a report describes the partition as it stands in the table now, row count and digest, exactly as the IO
+A report describes the partition as it stands in the table now, row count and digest, exactly as the IO
 manager would have described it, so that a cell filled by hand and one filled by a run compare equal. Events go in
 batches; thousands of cells take a second or two.
 """

@@ -1,6 +1,6 @@
 """Frames as PostgreSQL's binary COPY stream, and the check that a frame fits its table.
 
-One decision: the stream is built by Arrow from whole columns, never row by row, and its bytes are also what a slice's
+The stream is built by Arrow from whole columns, never row by row, and its bytes are also what a slice's
 content digest is taken of, so the digest says exactly what was stored.
 """
 

@@ -1,6 +1,6 @@
 """Where the tables and Dagster's own storage are, and the only place that opens connections to them.
 
-One decision: a connection that fails is a person's problem, so it always becomes one line that names the server, the
+A connection that fails is a person's problem, so it always becomes one line that names the server, the
 reason and the remedy. No password can be in it: errors are raised afresh, never chained to the driver's.
 """
 

@@ -1,6 +1,6 @@
 """Reading a PostgreSQL URL, and writing one for each driver.
 
-One decision: libpq reads the URL, because libpq is who connects; nothing that goes wrong here quotes the URL, which may
+Libpq reads the URL, because libpq is who connects; nothing that goes wrong here quotes the URL, which may
 hold a password anywhere once its special characters were not encoded.
 """
 

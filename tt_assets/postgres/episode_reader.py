@@ -1,6 +1,6 @@
 """Recorded episodes as they are stored: a row of tt_episode with the rows of its eight children.
 
-One decision: all nine tables are read in one snapshot, so an episode that is rolled again meanwhile is seen as it was
+All nine tables are read in one snapshot, so an episode that is rolled again meanwhile is seen as it was
 before or as it is after, never half of each.
 """
 

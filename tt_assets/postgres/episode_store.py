@@ -1,6 +1,6 @@
 """Episodes in their nine tables: opened first, children next, finalized last.
 
-One decision: an unfinished episode is plain to see. `open` removes the previous episodes of a partition with all their
+An unfinished episode is plain to see. `open` removes the previous episodes of a partition with all their
 rows and inserts the new ones with `end_time` NULL, in one transaction; children follow, one transaction a table;
 `finalize` fills `end_time`. A crash in between leaves rows whose `end_time` is NULL, and running the partition again
 replaces them. A reader never sees two materializations mixed, because the old rows went when the new ones opened.

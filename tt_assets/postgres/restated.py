@@ -1,6 +1,6 @@
 """Which partitions hold other values than before, and what they held.
 
-One decision: what a materialization says under `RESTATED` is the contract with whoever refreshes what was computed from
+What a materialization says under `RESTATED` is the contract with whoever refreshes what was computed from
 the old values. A partition whose stored rows are as they were does not carry it, and neither does one that had none.
 """
 

@@ -1,6 +1,6 @@
 """Bringing the tables of a database to the revision of this package, and telling whether they are there.
 
-One decision: the whole upgrade is one transaction under one advisory lock. Any number of processes may upgrade at once,
+The whole upgrade is one transaction under one advisory lock. Any number of processes may upgrade at once,
 and a killed one leaves the schema as it was.
 """
 

@@ -1,6 +1,6 @@
 """Slices of a table: replaced whole in one transaction, read in bulk.
 
-One decision: a write is DELETE and COPY under advisory locks in one READ COMMITTED transaction. A reader sees the old
+A write is DELETE and COPY under advisory locks in one READ COMMITTED transaction. A reader sees the old
 version or the new one, never a mix; a killed writer leaves the old one; writers of the same instrument wait for each
 other. The locks are taken in sorted order, so two writers never wait for each other in a circle.
 Rows are checked before the transaction begins and encoded while the server stores the ones before them.

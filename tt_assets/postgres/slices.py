@@ -1,6 +1,6 @@
 """What a set of partition keys means in a table: cells, and the row ranges they cover.
 
-One decision: a selection is any set of cells (single, line, rectangle, ragged), each an instrument over a half-open
+A selection is any set of cells (single, line, rectangle, ragged), each an instrument over a half-open
 range of time. Nothing assumes that one key is one day, that sessions are contiguous or that the set is a rectangle.
 """
 

@@ -1,6 +1,6 @@
 """The report: a judgement of agents and baselines as plots, tables, a verdict in words and one HTML page.
 
-One decision: everything here is a pure function of a `Judgement` and of recorded target weights, without a clock, so
+Everything here is a pure function of a `Judgement` and of recorded target weights, without a clock, so
 the same episodes give the same bytes, in the asset's page of the UI as in `tt report`.
 """
 

@@ -1,6 +1,6 @@
 """The paper that plots are drawn on: style, axes, labels beside lines, PNG bytes.
 
-One decision: figures are made without pyplot, whose state is global (runs may draw in several threads), and under
+Figures are made without pyplot, whose state is global (runs may draw in several threads), and under
 matplotlib's own defaults whatever the user's matplotlibrc says, so that the same input gives the same bytes.
 """
 

@@ -1,6 +1,6 @@
 """The table of figures under human labels with units, and any such table as Markdown.
 
-One decision: cells are text, rounded once here, so the UI, the page and the terminal show the same figures.
+Cells are text, rounded once here, so the UI, the page and the terminal show the same figures.
 """
 
 from __future__ import annotations

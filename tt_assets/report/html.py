@@ -1,6 +1,6 @@
 """One self-contained HTML page: verdict, plots, figures, notes.
 
-One decision: the page asks nothing of anybody. Pictures are embedded, there is no script, and a content security policy
+The page asks nothing of anybody. Pictures are embedded, there is no script, and a content security policy
 forbids every request, so it can be mailed, archived and opened offline. It follows the reader's light or dark theme.
 """
 

@@ -1,6 +1,6 @@
 """Plots of bars, features and scores, as PNG bytes of the size the UI shows.
 
-One decision: along x stand sessions of the exchange, one beside the other, whether they have a bar or not. A closed day
+Along x stand sessions of the exchange, one beside the other, whether they have a bar or not. A closed day
 takes no room, and a gap is seen as one.
 """
 

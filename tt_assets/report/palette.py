@@ -1,6 +1,6 @@
 """Colours and line styles.
 
-One decision: relative luminance (WCAG 2) decides. Text and lines stand at 0.19, a contrast of at least 4 both to white
+Relative luminance (WCAG 2) decides. Text and lines stand at 0.19, a contrast of at least 4 both to white
 and to a near-black page; areas alternate between darker and lighter tones so that neighbours differ. Strategies of one
 kind share a colour and differ by their line.
 """

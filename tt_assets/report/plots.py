@@ -1,6 +1,6 @@
 """Plots of a judgement and of target weights, as PNG bytes.
 
-One decision: the background is transparent and every colour is of a middle luminance, so that one picture is readable
+The background is transparent and every colour is of a middle luminance, so that one picture is readable
 on the white and on the dark theme of the UI. Each plot is also there as a figure, for a notebook.
 """
 

@@ -1,6 +1,6 @@
 """From long bars to the long tables: run features and signals on a panel and lay the results out row by row.
 
-One decision: the long form is laid out by repeating and tiling the axes in key order, so the result is sorted by
+The long form is laid out by repeating and tiling the axes in key order, so the result is sorted by
 (instrument, timestamp, name) without a sort.
 """
 

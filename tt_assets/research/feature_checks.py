@@ -1,6 +1,6 @@
 """What must hold of stored features and signal scores.
 
-One decision: the yardstick for a feature is the feature itself, computed again on bars that end with the session. What
+The yardstick for a feature is the feature itself, computed again on bars that end with the session. What
 looks ahead, reaches back further than it says, or was computed on other bars then differs.
 """
 

@@ -1,6 +1,6 @@
 """TA-Lib functions on panels with missing bars.
 
-One decision: TA-Lib is called once per instrument and stretch of complete bars. Its comparisons lose their way at a
+TA-Lib is called once per instrument and stretch of complete bars. Its comparisons lose their way at a
 NaN, and a stretch is what a person at a terminal would feed it.
 """
 

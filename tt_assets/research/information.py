@@ -1,6 +1,6 @@
 """How much a score says about the return after it: the information coefficient.
 
-One decision: nothing is annualised or averaged away. A coefficient stands with its standard error, so that a reader
+Nothing is annualised or averaged away. A coefficient stands with its standard error, so that a reader
 sees when it cannot be told from nothing.
 """
 

@@ -1,6 +1,6 @@
 """Bars as sessions × instruments frames on the exchange calendar, the shape every feature and signal computes on.
 
-One decision: the rows are the sessions of the calendar, not the sessions that happen to have a bar. A missing bar is
+The rows are the sessions of the calendar, not the sessions that happen to have a bar. A missing bar is
 NaN in its own row and is never bridged, so "20 sessions" means the same for every instrument.
 """
 

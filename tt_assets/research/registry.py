@@ -1,6 +1,6 @@
 """What a feature and a signal are, and how those of a user are found beside the built-in ones.
 
-One decision: nothing is kept in a global list. The decorators turn a function into a `Feature` or `Signal`, which stays
+Nothing is kept in a global list. The decorators turn a function into a `Feature` or `Signal`, which stays
 an attribute of its module; loading a module means looking at its attributes, so the same modules give the same registry
 in the same order whatever else the process has imported.
 

@@ -1,6 +1,6 @@
 """Rolling statistics whose value at t is the same bits wherever the history starts.
 
-One decision: a window is added up lag by lag, newest first, in the same order for every t. pandas' rolling, TA-Lib's
+A window is added up lag by lag, newest first, in the same order for every t. pandas' rolling, TA-Lib's
 running sums, Wilder's smoothing and exponential means carry rounding (or true memory) from the first row on, so that a
 cell computed from its look-back alone would differ from the same cell in a backfill.
 

@@ -1,6 +1,6 @@
 """Which run was the last to make a partition, as Dagster's UI tells it of the partitions of range runs.
 
-One decision: Dagster goes by the event that plans a partition by name. A range run plans all its partitions in one
+Dagster goes by the event that plans a partition by name. A range run plans all its partitions in one
 event without names, so those that fail are planned by name, which has them counted as failed; and a range run that
 mends such a partition plans it again before it lands, or the page of the cell would name the failed run for ever.
 """

@@ -1,6 +1,6 @@
 """Range-tagged runs in this process, recorded on the platform's Dagster instance.
 
-One decision: bulk work is one run for a rectangle of partitions through all its tables. A table that fails for some
+Bulk work is one run for a rectangle of partitions through all its tables. A table that fails for some
 partitions fails its step; what lies downstream of the partitions that did land is then run on its own.
 """
 

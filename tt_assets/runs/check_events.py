@@ -1,6 +1,6 @@
 """What an asset check says of single partitions, which a range run cannot say: it gives one evaluation for all of them.
 
-One decision: an event is written for a partition that fails, and for one that holds again after it failed. A partition
+An event is written for a partition that fails, and for one that holds again after it failed. A partition
 that always held has none, so the number of events follows the failures and not the size of the run.
 """
 

@@ -1,6 +1,6 @@
 """Dagster's materialization events, stored a batch at a time without compiling a statement for each.
 
-One decision: only how a batch reaches PostgreSQL is changed. Dagster writes a batch of a thousand events as one INSERT
+Only how a batch reaches PostgreSQL is changed. Dagster writes a batch of a thousand events as one INSERT
 of seven thousand parameters, which SQLAlchemy compiles anew every time; that is a third of what a range run costs. Here
 the driver writes the same rows into the same tables, events and their tags in one transaction.
 """

@@ -1,6 +1,6 @@
 """Says of every cell that a failed step was to make that it failed, and why.
 
-One decision: a hook on the step, so that a failure of some cells and of all of them, of a fetch, a computation or a
+A hook on the step, so that a failure of some cells and of all of them, of a fetch, a computation or a
 write, are told the same way. Dagster counts them as failed (see `storage.attempts`), and the reason is an observation
 of the partition: the page of the cell and the list of events show it beside its run.
 """

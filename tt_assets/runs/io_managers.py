@@ -1,6 +1,6 @@
 """What Dagster calls to persist and load the tables.
 
-One decision: an IO manager only translates. Partition keys become a `Selection`, the stores write or read it, and what
+An IO manager only translates. Partition keys become a `Selection`, the stores write or read it, and what
 they report becomes metadata of each cell. Every set of keys is taken: `asset_partition_keys` is unordered and may be
 any subset of the grid, so nothing here assumes a rectangle.
 """

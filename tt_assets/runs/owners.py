@@ -1,6 +1,6 @@
 """Runs that live in a process of the command line, and what becomes of them when it is killed.
 
-One decision: such a run carries the process that works on it as a tag. Nobody else would notice its end, and a run
+Such a run carries the process that works on it as a tag. Nobody else would notice its end, and a run
 that never ends would hold its partitions and its pool for ever.
 """
 

@@ -1,6 +1,6 @@
 """Who works with the embedded server of a home, so that nobody stops it under another's feet.
 
-One decision: every command that works on the embedded server holds a shared file lock while it lives, and whoever ends
+Every command that works on the embedded server holds a shared file lock while it lives, and whoever ends
 asks for the lock alone. The kernel drops the lock of a killed process, so there is no count to go stale. `tt db stop`
 does not ask: it is the way to stop the server whoever uses it.
 """

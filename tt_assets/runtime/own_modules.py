@@ -1,6 +1,6 @@
 """Where modules of the user's own (features, signals, schemes) are found.
 
-One decision: they are found before a command imports any asset, because an asset loads them when it is imported.
+They are found before a command imports any asset, because an asset loads them when it is imported.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """One place that makes the platform ready for a command: server, schema, Dagster instance, partition keys.
 
-One decision: every process that touches Dagster gets its whole environment from here, so the webserver, the daemon and
+Every process that touches Dagster gets its whole environment from here, so the webserver, the daemon and
 the runs they start agree on the storage and on how events are batched.
 """
 

@@ -1,6 +1,6 @@
 """Dagster's pools as commands meet them: slots that nobody gives back, and slots that somebody holds.
 
-One decision: a command never waits for a pool. In this process Dagster would wait at full speed, deaf to Ctrl-C, so
+A command never waits for a pool. In this process Dagster would wait at full speed, deaf to Ctrl-C, so
 what is held is said and the person decides.
 """
 

@@ -1,6 +1,6 @@
 """Dates, tables and instruments as a person types them, checked against what there is.
 
-One decision: a mistake is answered with the nearest valid value, and nothing is snapped in silence. Dagster itself
+A mistake is answered with the nearest valid value, and nothing is snapped in silence. Dagster itself
 takes a closed day for the next session and a reversed range of instruments for nothing at all.
 """
 

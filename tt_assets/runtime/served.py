@@ -1,6 +1,6 @@
 """The processes that serve the UI: the family of one `dagster dev`, found and stopped as a whole.
 
-One decision: the family is known by a token in its environment, which every descendant inherits. Process groups and
+The family is known by a token in its environment, which every descendant inherits. Process groups and
 parents do not survive a killed owner or code server; the environment does.
 """
 

@@ -1,6 +1,6 @@
 """`tt up` and `tt down`: the webserver and the daemon under one owner, which also stops them.
 
-One decision: `tt up` stays in the foreground and owns everything it started. A file lock, which the kernel drops with
+`tt up` stays in the foreground and owns everything it started. A file lock, which the kernel drops with
 its holder, says whether an owner lives; a file beside it says who that is and what it serves, so that whatever a killed
 owner left behind is found and stopped by the next `tt up` or `tt down`.
 """

@@ -1,6 +1,6 @@
 """The settings of one training and its episodes, and their exact JSON form.
 
-One decision: the JSON form is strict in both directions. An unknown or missing key is an error, so a stored agent is
+The JSON form is strict in both directions. An unknown or missing key is an error, so a stored agent is
 never rebuilt under settings that it was not trained with.
 """
 

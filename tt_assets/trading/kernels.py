@@ -1,6 +1,6 @@
 """The arithmetic of a simulator's step over B accounts and N instruments, compiled from plain loops.
 
-One decision: a step is a handful of these calls, because NumPy needs some eighty for the same and each costs more than
+A step is a handful of these calls, because NumPy needs some eighty for the same and each costs more than
 the arithmetic in it. Sums run in the order of the instruments and nothing is reordered (`fastmath` stays off), so the
 bits depend neither on the number of accounts beside nor on the processor. Imports numba: import this module where it
 is needed. The machine code is kept on disk, beside this file or in the user's cache, so only the first use compiles.

@@ -1,6 +1,6 @@
 """Bars and channels of one span as arrays: what both engines trade on.
 
-One decision: the panel carries look-back sessions before the span, and `start` says where the span begins. Everything
+The panel carries look-back sessions before the span, and `start` says where the span begins. Everything
 that an engine derives at session t is taken from rows up to t.
 """
 

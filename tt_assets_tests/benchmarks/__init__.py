@@ -1,6 +1,6 @@
 """`make bench NAME=io`: how fast and how large the storage layer and the bulk path are, as figures a person can repeat.
 
-One decision: a figure is a ratio to something measured in the same run, or a cost per unit of work, never a bare time.
+A figure is a ratio to something measured in the same run, or a cost per unit of work, never a bare time.
 Every benchmark makes a home of its own in the temporary folder and removes it, so none can touch the user's tables.
 """
 

@@ -1,6 +1,6 @@
 """What a cell costs on its way through tt_prices, tt_features and tt_signal_scores, bookkeeping of Dagster included.
 
-One decision: the bulk figure is the wall time of a whole `tt backfill market` process, from its first import to its
+The bulk figure is the wall time of a whole `tt backfill market` process, from its first import to its
 exit, because that is what a person waits for. The first time fills empty tables, every further time replaces all rows.
 """
 

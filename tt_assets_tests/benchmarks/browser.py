@@ -1,6 +1,6 @@
 """A real browser, headless: Debian's chromium, driven by Playwright.
 
-One decision: the browser is the system's (`apt-get install chromium`) and never one that Playwright downloads, and it
+The browser is the system's (`apt-get install chromium`) and never one that Playwright downloads, and it
 talks to nothing but the page it is given.
 """
 

@@ -1,6 +1,6 @@
 """A home of a benchmark's own: settings nobody set, an embedded server nobody else uses, synthetic bars.
 
-One decision: a benchmark never reads `.env` or a `TT_*` variable, because one of them may name the user's database.
+A benchmark never reads `.env` or a `TT_*` variable, because one of them may name the user's database.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Loading from a gateway: how near the adapter comes to what its pacing rules allow.
 
-One decision: the gateway is the stand-in, in a process of its own, so that its work does not slow down the adapter's;
+The gateway is the stand-in, in a process of its own, so that its work does not slow down the adapter's;
 what is measured is the adapter, not Interactive Brokers.
 """
 

@@ -1,6 +1,6 @@
 """A million bars into tt_prices and out again, by everyone who could do it.
 
-One decision: contenders take turns within a round, in an order that turns with the rounds, and a ratio is taken inside
+Contenders take turns within a round, in an order that turns with the rounds, and a ratio is taken inside
 a round. A machine that gets slower halfway then slows both sides. The table is empty and its changes are on disk before
 every turn, except for the replacing write, whose point is that the rows are there already.
 """

@@ -1,6 +1,6 @@
 """How large processes get: a range run of 25,000 cells, and a training.
 
-One decision: the peak is what the operating system says of the process after its end (`ru_maxrss`), the largest of its
+The peak is what the operating system says of the process after its end (`ru_maxrss`), the largest of its
 children included, in MB of 10^6 bytes. Shared libraries count in full, so several such processes need less together.
 """
 

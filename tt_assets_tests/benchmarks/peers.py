@@ -1,6 +1,6 @@
 """Trading environments of others over the benchmark's bars, each as a step to be timed.
 
-One decision: a peer is optional. Each is imported where it is made and is never needed by the product; the way to get
+A peer is optional. Each is imported where it is made and is never needed by the product; the way to get
 one is in `PEERS`, without its dependencies where they would change the platform's. Several accounts are as many
 environments stepped one after the other, which is what Stable-Baselines3's `DummyVecEnv` does, without its own costs.
 """

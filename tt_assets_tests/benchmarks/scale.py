@@ -1,6 +1,6 @@
 """The platform at the size it is meant for: 150 instruments × 756 sessions, 113,400 cells per table.
 
-One decision: everything is measured on one home that was filled once, by the command a person would use, so that a
+Everything is measured on one home that was filled once, by the command a person would use, so that a
 tick and a page have all those partitions behind them. The bars are synthetic (`home.MARKET_SEED`) and claim nothing of
 markets. A page counts from the request to the moment its figures stand there, with an empty profile of the browser.
 """

@@ -1,6 +1,6 @@
 """How fast agents can be stepped and trained: the simulator, TensorTrade's environment, and what others offer.
 
-One decision: everything is measured in CPU seconds of this process, on one thread and in one run, on the same random
+Everything is measured in CPU seconds of this process, on one thread and in one run, on the same random
 bars, so that the ratios hold on a busy machine too. A step is a decision of one account with the observation after it.
 A peer that is not installed is reported as absent, with what installs it.
 """

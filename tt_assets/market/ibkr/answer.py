@@ -1,6 +1,6 @@
 """What an answer is worth: its clean bars, its faults, and the sessions it ought to have and has not.
 
-One decision: an instrument that IBKR still lists has a bar for the newest closed session. An answer that ends earlier,
+An instrument that IBKR still lists has a bar for the newest closed session. An answer that ends earlier,
 or begins later than the instrument's listing, is incomplete, not empty; the sessions it lacks are not vouched for.
 """
 

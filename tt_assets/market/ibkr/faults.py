@@ -1,6 +1,6 @@
 """What can go wrong between here and Interactive Brokers, as typed errors, and what IBKR's error codes mean.
 
-One decision: code 162 carries five meanings and is told apart by its text; a text nobody knows counts as a passing
+Code 162 carries five meanings and is told apart by its text; a text nobody knows counts as a passing
 failure, since taking it for "no data" would lose bars in silence.
 """
 

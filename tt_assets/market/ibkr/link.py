@@ -1,6 +1,6 @@
 """One session with the gateway through ib_insync: what is asked, and how each way to fail is told apart.
 
-One decision: requests are sent and awaited here and not by ib_insync's `req…Async`, because those turn a time-out, an
+Requests are sent and awaited here and not by ib_insync's `req…Async`, because those turn a time-out, an
 error and a lost connection into the same empty list. ib_insync is imported by `open_link`, on the thread and loop that
 use it; imported elsewhere it binds to a loop that may not exist.
 """

@@ -1,6 +1,6 @@
 """Loading many instruments over one session: each is a task that asks, judges the answer, and asks again if it helps.
 
-One decision: a task holds nothing of the connection. When the link is lost every open request ends with LinkDown, and
+A task holds nothing of the connection. When the link is lost every open request ends with LinkDown, and
 each task simply asks for the link again; so what is re-queued is exactly what is unfinished.
 """
 

@@ -1,6 +1,6 @@
 """Small files that remember per instrument what IBKR has said, between runs.
 
-One decision: a memory is worth a few requests and nothing more. One that cannot be read counts as empty, one that
+A memory is worth a few requests and nothing more. One that cannot be read counts as empty, one that
 cannot be written is left, and neither is an error.
 """
 

@@ -1,6 +1,6 @@
 """Old bars against new ones: the same, revised here and there, or the whole history re-adjusted (a split).
 
-One decision: a ratio that all prices share is an adjustment of the whole history, which then must be loaded again;
+A ratio that all prices share is an adjustment of the whole history, which then must be loaded again;
 anything else that differs is a revision of single sessions.
 """
 

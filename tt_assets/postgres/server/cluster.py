@@ -1,6 +1,6 @@
 """The embedded server's cluster on disk: made whole or not at all, configured anew before every start.
 
-One decision: the settings go into a file of their own that `postgresql.conf` includes, not onto a command line that a
+The settings go into a file of their own that `postgresql.conf` includes, not onto a command line that a
 shell would read; `ALTER SYSTEM` still overrules them.
 """
 

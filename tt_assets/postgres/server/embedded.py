@@ -1,6 +1,6 @@
 """A real PostgreSQL server of one's own under `TT_HOME`, for people who have none.
 
-One decision: the server is asked, its files are not believed. Whether it runs is what answers on its address; a file
+The server is asked, its files are not believed. Whether it runs is what answers on its address; a file
 lock, which the kernel drops with its holder, lets one process at a time initialise, start or stop it.
 """
 

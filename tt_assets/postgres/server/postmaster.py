@@ -1,6 +1,6 @@
 """The processes of a cluster, as the operating system sees them.
 
-One decision: a process id in a file proves nothing. A number counts as the cluster's only if the process under it is
+A process id in a file proves nothing. A number counts as the cluster's only if the process under it is
 PostgreSQL working in that very folder.
 """
 

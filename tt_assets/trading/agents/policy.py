@@ -1,6 +1,6 @@
 """A trained agent as bytes and JSON, and back.
 
-One decision: an agent acts in plain NumPy, float64, without BLAS. The recorded actions then replay to the last bit
+An agent acts in plain NumPy, float64, without BLAS. The recorded actions then replay to the last bit
 whatever the number of threads, and rolling an episode needs no torch. Nothing here is ever unpickled.
 """
 

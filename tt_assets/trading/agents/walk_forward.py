@@ -1,6 +1,6 @@
 """What of the past a walk-forward window may learn from: training, then validation, then an embargo, then the window.
 
-One decision: the checkpoint of a training is chosen on the validation sessions, which stand after everything it
+The checkpoint of a training is chosen on the validation sessions, which stand after everything it
 learned from and before the embargo, so the traded window decides nothing about the agent that trades it.
 """
 

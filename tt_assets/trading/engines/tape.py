@@ -1,6 +1,6 @@
 """What an engine reads per decision, laid out one row per session so that one gather serves many accounts.
 
-One decision: the number of shares is fixed at the decision, from the close of t, because that is what a trader can send
+The number of shares is fixed at the decision, from the close of t, because that is what a trader can send
 before the next session. The fill price of t+1 decides only what those shares cost, never how many are wanted. Buying
 more because the fill price came out low would earn money from noise in a single price.
 """

@@ -1,6 +1,6 @@
 """The simulator as a Stable-Baselines3 `VecEnv`. Imports Stable-Baselines3: import this module where it is needed.
 
-One decision: every account starts at a random session of the training span and is truncated after a quarter or at the
+Every account starts at a random session of the training span and is truncated after a quarter or at the
 end of the span, so that all sessions are visited about equally and none outside is visited at all.
 """
 

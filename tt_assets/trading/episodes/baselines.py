@@ -1,6 +1,6 @@
 """Baselines: what an agent has to beat, under the same costs, execution and books.
 
-One decision: a baseline is a strategy like an agent, rolled by the same code on the same engine. It sets weights
+A baseline is a strategy like an agent, rolled by the same code on the same engine. It sets weights
 directly, through the long-only scheme, from nothing but the panel up to the deciding session.
 """
 

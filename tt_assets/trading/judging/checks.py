@@ -1,6 +1,6 @@
 """Whether the record of an episode is true: its books, its figures, its agent, and that it saw nothing of the future.
 
-One decision: every check recomputes from frames, as a reader of the tables could, and says how far off the worst place
+Every check recomputes from frames, as a reader of the tables could, and says how far off the worst place
 is. Deviations of money are fractions of net worth. Prices are the rows of tt_prices for the episode's instruments, from
 before its window on; a position is marked at the last close there is.
 """

@@ -1,6 +1,6 @@
 """Agents against baselines out of sample: windows chained into one curve, at several costs and with a delay.
 
-One decision: everything judged is rolled anew on the simulator, whose books are TensorTrade's, so that every scenario
+Everything judged is rolled anew on the simulator, whose books are TensorTrade's, so that every scenario
 is made in the same way and in seconds. Plain frames come out; drawing them is for others.
 """
 

@@ -1,6 +1,6 @@
 """Looking a class up by its name, among the built-in ones and those of the user's own modules.
 
-One decision: nothing is kept in a global list. A config names the modules it needs (`trading_modules`), so the same
+Nothing is kept in a global list. A config names the modules it needs (`trading_modules`), so the same
 config finds the same classes in every process, and a stored agent says where its own came from.
 
     class HalfInvested(ActionScheme):
