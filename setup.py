@@ -1,8 +1,13 @@
 """Package metadata. Every dependency stands here once, with the reason it is needed."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
+
+TOP = Path(__file__).parent
+# Read as text: importing the package here would need what is about to be installed.
+VERSION = re.search(r'^__version__ = "(.+)"$', (TOP / "tt_assets" / "__init__.py").read_text("utf-8"), re.MULTILINE)[1]
 
 RUNTIME = [
     # The platform: assets, partitions, runs, the UI and its storage. One minor range for all three: they release
@@ -65,13 +70,25 @@ TEST = [
 
 setup(
     name="tt_assets",
-    version="0.1.0",
+    version=VERSION,
     description="Asset-based data platform for portfolio agents on daily bars: Dagster, Postgres, TensorTrade, PPO.",
-    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description=(TOP / "README.md").read_text("utf-8"),
     long_description_content_type="text/markdown",
+    license_expression="Apache-2.0",
+    license_files=["LICENSE"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Financial and Insurance Industry",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3.12",
+        "Topic :: Office/Business :: Financial :: Investment",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.12",
     packages=find_packages(include=["tt_assets", "tt_assets.*"]),
-    package_data={"tt_assets": ["sample/*", "market/*.txt", "postgres/migrations/*.mako", "DECISIONS.md", "py.typed"]},
+    package_data={"tt_assets": ["sample/*", "market/*.txt", "postgres/migrations/*.mako", "py.typed"]},
     # An installed package finds the instance and workspace files here; a checkout finds them at its top.
     data_files=[("share/tt_assets", ["dagster.yaml", "workspace.yaml"])],
     install_requires=RUNTIME,

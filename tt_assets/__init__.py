@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from tt_assets import population
     from tt_assets.notebook.reading import read
 
+__version__ = "0.1.0"
+"""The one place of the version: `setup.py` and `tt --version` read it from here."""
+
 __all__ = ["population", "read"]
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import click
 from pydantic import ValidationError
 
+from tt_assets import __version__
 from tt_assets.commands.db_group import db
 from tt_assets.commands.mistakes import describe_setting, describe_usage
 from tt_assets.commands.printing import as_json, err, out, print_json, say, show
@@ -61,7 +62,7 @@ def _fail(message: str) -> None:
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(package_name="tt_assets")
+@click.version_option(__version__)
 def commands() -> None:
     """Daily bars to trained and judged portfolio agents, as Dagster assets in Postgres."""
     logging.getLogger("alembic").setLevel(logging.WARNING)
