@@ -1,0 +1,57 @@
+"""The page of the tables, out of `tables.py`."""
+
+from __future__ import annotations
+
+from sqlalchemy import CheckConstraint, Column, Table
+from sqlalchemy.dialects import postgresql
+
+from tt_assets.tables import MARKET_TABLES, TABLES, key_columns
+from tt_assets_tests.docs.markdown import code, page, table
+
+INTRODUCTION = """\
+Declared in `tt_assets/tables.py`, and nowhere else: the DDL, the column descriptions in the Dagster UI, the check of a
+frame before it is written and the test of the migrations are read from the same declaration.
+
+Every `timestamp` is market time without a time zone: the date of the exchange's session at 00:00. The tables stand in
+the order of flow."""
+
+
+def tables_page() -> str:
+    """Every table with its key, its partitions, its columns and its rules."""
+    overview = table(
+        ("table", "holds", "key"),
+        ((f"[{name}](#{name})", declared.comment or "", _key(declared)) for name, declared in TABLES.items()),
+    )
+    return page("Tables", INTRODUCTION, overview, *(_section(name, declared) for name, declared in TABLES.items()))
+
+
+def _section(name: str, declared: Table) -> str:
+    partitions = "trading session × instrument" if name in MARKET_TABLES else "walk-forward window × what is traded"
+    columns = table(
+        ("column", "type", "may be empty", "unit", "meaning"),
+        (
+            (code(column.name), _type(column), "yes" if column.nullable else "", _unit(column), _meaning(column))
+            for column in declared.columns
+        ),
+    )
+    checks = sorted(str(c.sqltext) for c in declared.constraints if isinstance(c, CheckConstraint))
+    rules = "\n".join(["Rules the database holds:", "", *(f"- {code(rule)}" for rule in checks)]) if checks else ""
+    facts = f"Key: {_key(declared)}. Partitions: {partitions}. Group in the UI: {code(declared.info['layer'])}."
+    return "\n\n".join(filter(None, [f"## {name}", declared.comment or "", facts, columns, rules]))
+
+
+def _key(declared: Table) -> str:
+    return ", ".join(map(code, key_columns(declared)))
+
+
+def _type(column: Column[object]) -> str:
+    return column.type.compile(dialect=postgresql.dialect()).lower()
+
+
+def _unit(column: Column[object]) -> str:
+    return str(column.info.get("unit", ""))
+
+
+def _meaning(column: Column[object]) -> str:
+    references = [f"References {code(key.target_fullname)}, deleted with it." for key in column.foreign_keys]
+    return " ".join([column.comment or "", *references])
