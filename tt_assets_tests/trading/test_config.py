@@ -1,7 +1,8 @@
-import dataclasses
 import json
+import pickle
 
 import pytest
+from pydantic import ValidationError, create_model
 
 from tt_assets.assets.spans import trading_config
 from tt_assets.errors import UserError
@@ -21,18 +22,14 @@ def test_equal_settings_give_the_same_json_whatever_their_number_type():
     assert TradingConfig(initial_cash=10_000, max_leverage=1).to_json() == TradingConfig().to_json()
 
 
-NOT_A_SETTING = {"cost_multiple"}
-"""A knob of judging alone: the report turns it, nobody trades under it."""
-
-
 def test_the_defaults_are_those_of_the_platform_settings():
     settings = Settings(_env_file=None)
-    names = {field.name for field in dataclasses.fields(TradingConfig)}
-    assert names - set(Settings.model_fields) == NOT_A_SETTING
+    names = set(TradingConfig.model_fields)
+    assert names - set(Settings.model_fields) == TradingConfig.NOT_SETTINGS
     # The embargo follows from the look-backs of the registered features and signals: 10 - 1 + 20 sessions.
     assert settings.embargo_sessions is None
     assert trading_config(settings) == TradingConfig()
-    for name in names - NOT_A_SETTING - {"embargo_sessions"}:
+    for name in names - TradingConfig.NOT_SETTINGS - {"embargo_sessions"}:
         assert getattr(settings, name) == getattr(TradingConfig(), name), name
 
 
@@ -68,7 +65,7 @@ OTHER_THAN_DEFAULT = {
 
 
 def test_every_setting_of_trading_reaches_the_config(monkeypatch):
-    assert set(OTHER_THAN_DEFAULT) == {field.name for field in dataclasses.fields(TradingConfig)} - NOT_A_SETTING
+    assert set(OTHER_THAN_DEFAULT) == set(TradingConfig.model_fields) - TradingConfig.NOT_SETTINGS
     for name, value in OTHER_THAN_DEFAULT.items():
         monkeypatch.setenv(f"TT_{name.upper()}", ",".join(value) if isinstance(value, tuple) else str(value))
     config = trading_config(Settings(_env_file=None))
@@ -115,14 +112,16 @@ def test_json_that_is_not_exactly_a_config_is_refused(text: str, said: str):
         ("commission_per_share", float("inf")),
         ("volume_limit", 1.5),
         ("minimum_trade", 0),
-        ("whole_shares", "yes"),
+        ("whole_shares", "perhaps"),
+        ("commission_bps", True),
+        ("train_steps", True),
         ("price_impact", 1),
         ("borrow_bps", -5),
         ("maintenance_margin", 2),
         ("validation_sessions", -1),
         ("embargo_sessions", 0.5),
         ("training_span", "growing"),
-        ("stoppers", "max_drawdown"),
+        ("stoppers", 3),
         ("trading_modules", [1]),
     ],
 )
@@ -132,6 +131,78 @@ def test_a_setting_out_of_range_is_refused_by_name_and_value_on_one_line(name: s
     assert name in str(refused.value)
     assert str(value) in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+STORED = (
+    '{"action_scheme":"volatility_target","allow_shorts":false,"borrow_bps":50.0,"commission_bps":10.0,'
+    '"commission_minimum":0.0,"commission_per_share":0.0,"cost_model":"proportional","cost_multiple":1.0,'
+    '"embargo_sessions":29,"execution":"next_open","initial_cash":10000.0,"maintenance_margin":0.3,'
+    '"max_drawdown":0.2,"max_leverage":1.0,"min_net_worth":0.0,"minimum_trade":0.01,"observation_window":10,'
+    '"price_impact":0.1,"reward_scheme":"risk_aware","risk_target":0.01,"slippage_bps":0.0,'
+    '"stoppers":["max_drawdown","min_net_worth"],"trading_modules":[],"train_steps":20000,'
+    '"training_span":"rolling","validation_sessions":42,"volume_limit":0.0,"whole_shares":false}'
+)
+"""What `to_json` wrote before the config was a pydantic model."""
+
+
+def test_configs_that_are_stored_already_read_back_to_the_same_text():
+    assert TradingConfig().to_json() == STORED
+    assert TradingConfig.from_json(STORED) == TradingConfig()
+
+
+def test_a_config_is_a_value():
+    one, other = TradingConfig(stoppers=["max_drawdown"]), TradingConfig(stoppers=("max_drawdown",))
+    assert one == other != TradingConfig()
+    assert {one: "kept"}[other] == "kept"
+    assert pickle.loads(pickle.dumps(one)) == one
+    assert one.replace(train_steps=7).train_steps == 7
+    with pytest.raises(ConfigError, match=r"train_steps is 0; give a whole number of at least 1\."):
+        one.replace(train_steps=0)
+    with pytest.raises(ConfigError, match="unknown trading setting leverage"):
+        one.replace(leverage=2)
+
+
+def test_values_may_be_written_as_environment_variables_write_them():
+    told = TradingConfig(commission_bps="2.5", train_steps="7", whole_shares="true", stoppers="max_drawdown, own,")
+    assert told == TradingConfig(commission_bps=2.5, train_steps=7, whole_shares=True, stoppers=("max_drawdown", "own"))
+
+
+def test_every_field_says_what_it_is():
+    for name, field in TradingConfig.model_fields.items():
+        assert field.description, name
+        assert field.description.endswith("."), name
+
+
+def test_a_wrong_value_inside_another_model_is_an_error_of_that_model_with_its_place():
+    outer = create_model("Outer", trading=TradingConfig, seeds=int)
+    with pytest.raises(ValidationError) as refused:
+        outer(trading={"commission_bps": -1, "train_steps": 0}, seeds="x")
+    assert [error["loc"] for error in refused.value.errors()] == [
+        ("trading", "commission_bps"),
+        ("trading", "train_steps"),
+        ("seeds",),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "allowed"),
+    [
+        ({"commission_bps": -1}, "commission_bps is -1; give a finite number of at least 0 and below 10000."),
+        ({"max_drawdown": 0.0}, "max_drawdown is 0.0; give a finite number above 0 and of at most 1."),
+        (
+            {"initial_cash": 5.0, "min_net_worth": 5.0},
+            "min_net_worth is 5.0; give a finite number of at least 0 and below initial_cash.",
+        ),
+        ({"execution": "now"}, "execution is 'now'; give one of next_open, next_close."),
+        ({"allow_shorts": 1}, "allow_shorts is 1; give true or false."),
+        ({"stoppers": ["own", 3]}, "stoppers is ['own', 3]; give a list of names."),
+        ({"cost_model": None}, "cost_model is None; give a name."),
+    ],
+)
+def test_a_refusal_says_what_may_be_given(change: dict[str, object], allowed: str):
+    with pytest.raises(ConfigError) as refused:
+        TradingConfig(**change)
+    assert str(refused.value) == allowed
 
 
 def test_an_unknown_scheme_lists_the_known_ones():

@@ -66,7 +66,7 @@ def train_policy(
     scaler = Scaler.fit(split.training)
     simulator = Simulator(split.training, config, scaler, ACCOUNTS)
     rollout = max(min(ROLLOUT_SESSIONS, math.ceil(config.train_steps / ACCOUNTS)), 2)
-    unstopped = dataclasses.replace(config, stoppers=())
+    unstopped = config.replace(stoppers=())
     best = BestOnValidation(
         Simulator(split.validation, unstopped, scaler, 1) if split.validation else None,
         lambda steps: report(min(steps, config.train_steps), config.train_steps, "steps") if report else None,
@@ -223,7 +223,7 @@ def _config_json(
     return json.dumps(
         {
             "format": FORMAT,
-            "trading": dataclasses.asdict(config),
+            "trading": config.model_dump(),
             "network": dataclasses.asdict(network),
             "channels": panel.feature_names,
             "instruments": panel.instruments,

@@ -6,7 +6,6 @@ directly, through the long-only scheme, from nothing but the panel up to the dec
 
 from __future__ import annotations
 
-import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar
@@ -206,7 +205,7 @@ def baseline_config(config: TradingConfig) -> TradingConfig:
 
     A baseline is a yardstick for the whole window, so no drawdown closes it.
     """
-    return dataclasses.replace(config, action_scheme=LongOnlyWeights.name, allow_shorts=False, stoppers=())
+    return config.replace(action_scheme=LongOnlyWeights.name, allow_shorts=False, stoppers=())
 
 
 def baseline_episode(

@@ -98,7 +98,7 @@ def episode_record(
     bars = np.isfinite(panel.close[panel.start : panel.start + len(marked)])
     listed = panel.listed[panel.start : panel.start + len(marked)]
     episode_config = {
-        "trading": dataclasses.asdict(config),
+        "trading": config.model_dump(),
         "strategy": strategy,
         "sessions": len(marked),
         "missing_bars": int((listed & ~bars).sum()),

@@ -160,7 +160,7 @@ def _chain(name: str, seed: int, windows: Sequence[JudgedWindow], scenario: Scen
 
 
 def _run_of(name: str, seed: int, window: JudgedWindow, scenario: Scenario) -> _Run:
-    config = dataclasses.replace(window.config, cost_multiple=window.config.cost_multiple * scenario.cost_multiple)
+    config = window.config.replace(cost_multiple=window.config.cost_multiple * scenario.cost_multiple)
     if name == AGENT:
         agent = AgentStrategy(window.policies[seed], window.panel, config)
         return _run(agent, window.panel, config, scenario.delay)

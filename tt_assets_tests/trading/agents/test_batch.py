@@ -12,7 +12,7 @@ def jobs(training_panel, panel_of, small_config) -> list[TrainingJob]:
     return [
         TrainingJob("first", training_panel, small_config, 1),
         TrainingJob("too short", panel_of("2012-01-03", "2012-02-01"), small_config, 1),
-        TrainingJob("unknown", training_panel, dataclasses.replace(small_config, action_scheme="x"), 1),
+        TrainingJob("unknown", training_panel, small_config.replace(action_scheme="x"), 1),
         TrainingJob("last", training_panel, small_config, 2),
     ]
 

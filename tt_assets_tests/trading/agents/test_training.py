@@ -68,9 +68,7 @@ def test_look_back_validation_and_embargo_do_not_reach_the_scaler(training_panel
 
 def test_progress_reaches_the_total(training_panel, small_config):
     seen: list[tuple[int, int, str]] = []
-    train_policy(
-        training_panel, dataclasses.replace(small_config, train_steps=2100), 0, report=lambda *step: seen.append(step)
-    )
+    train_policy(training_panel, small_config.replace(train_steps=2100), 0, report=lambda *step: seen.append(step))
     assert [done for done, _, _ in seen] == [1024, 2048, 2100]
     assert {total for _, total, _ in seen} == {2100}
 
@@ -154,13 +152,13 @@ def test_a_span_too_short_says_how_many_sessions_there_are_and_how_many_are_need
 def test_a_portfolio_with_an_instrument_that_is_not_listed_yet_trains(panel_of, small_config):
     panel = panel_of("2011-07-01", "2012-03-30")
     assert np.isnan(panel.close[:, panel.instruments.index("FB")]).all()
-    policy = train_policy(panel, dataclasses.replace(small_config, validation_sessions=10, embargo_sessions=20), 0)
+    policy = train_policy(panel, small_config.replace(validation_sessions=10, embargo_sessions=20), 0)
     assert np.isfinite(policy.tensors["action_net.weight"]).all()
 
 
 def test_an_unknown_scheme_is_refused_before_anything_heavy_starts(training_panel, small_config):
     with pytest.raises(ConfigError, match="known are"):
-        train_policy(training_panel, dataclasses.replace(small_config, reward_scheme="x"), 0)
+        train_policy(training_panel, small_config.replace(reward_scheme="x"), 0)
 
 
 def test_random_starts_cover_the_training_span_and_never_leave_it(training_panel, small_config):
@@ -192,7 +190,7 @@ def test_the_simulator_keeps_the_contract_of_a_vec_env(training_panel, small_con
 
     from tt_assets.trading.engines.vec_env import SimulatorVecEnv
 
-    config = dataclasses.replace(small_config, max_drawdown=0.03)
+    config = small_config.replace(max_drawdown=0.03)
     simulator = Simulator(training_panel, config, Scaler.fit(training_panel), 8)
     env = VecMonitor(SimulatorVecEnv(simulator, first_trained_session(training_panel, config)))
     env.seed(3)

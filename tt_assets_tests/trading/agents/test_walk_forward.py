@@ -21,7 +21,7 @@ def test_a_span_is_cut_into_training_validation_and_embargo_without_overlap_or_g
     np.testing.assert_array_equal(split.validation.sessions[split.validation.start :], sessions[-52:-22])
     np.testing.assert_array_equal(split.validation.close, training_panel.close[:-22])
     assert split.embargo == 22
-    whole = split_span(training_panel, dataclasses.replace(CONFIG, validation_sessions=0, embargo_sessions=0))
+    whole = split_span(training_panel, CONFIG.replace(validation_sessions=0, embargo_sessions=0))
     assert whole.validation is None
     np.testing.assert_array_equal(whole.training.sessions, sessions)
 
@@ -75,14 +75,14 @@ def test_validation_chooses_among_the_checkpoints_and_changes_none_of_them(train
     for steps in range(1024, 5 * 1024 + 1, 1024):
         last = train_policy(
             training_panel,
-            dataclasses.replace(CONFIG, validation_sessions=0, embargo_sessions=52, train_steps=steps),
+            CONFIG.replace(validation_sessions=0, embargo_sessions=52, train_steps=steps),
             2,
         )
         by_steps[steps] = last
     assert by_steps[stored["checkpoint_steps"]].weights == trained.weights
     validation = split_span(training_panel, CONFIG).validation
     scores = {
-        steps: roll_episode(policy, validation, dataclasses.replace(policy.config, stoppers=()), Engine.SIMULATOR)
+        steps: roll_episode(policy, validation, policy.config.replace(stoppers=()), Engine.SIMULATOR)
         .reward["reward_value"]
         .sum()
         for steps, policy in by_steps.items()

@@ -1,7 +1,5 @@
 """Shorts on the simulator: fees, margin, and what a person can recompute."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -97,7 +95,7 @@ def test_discrete_choices_are_flat_long_and_short_in_equal_parts(panel_of):
     from gymnasium import spaces
 
     panel = panel_of("2012-07-02", "2012-07-31")
-    both, long_only = (account(panel, dataclasses.replace(shorting(), allow_shorts=shorts)) for shorts in (True, False))
+    both, long_only = (account(panel, shorting().replace(allow_shorts=shorts)) for shorts in (True, False))
     assert both.scheme.space(5) == spaces.MultiDiscrete([3] * 5)
     assert long_only.scheme.space(5) == spaces.MultiDiscrete([2] * 5)
     np.testing.assert_allclose(both.weights(np.array([[0, 1, 2, 1, 2]])), [[0, 0.25, -0.25, 0.25, -0.25]])

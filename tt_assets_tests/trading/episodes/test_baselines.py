@@ -1,4 +1,3 @@
-import dataclasses
 import json
 
 import numpy as np
@@ -41,7 +40,7 @@ def test_each_is_an_episode_of_its_own_name_over_the_whole_window(episodes, wind
 @pytest.mark.parametrize("name", sorted(BASELINES))
 @pytest.mark.parametrize("costs", [{}, {"whole_shares": True, "commission_minimum": 1.0}])
 def test_both_engines_give_the_same_books(window_panel, name, costs):
-    config = dataclasses.replace(CONFIG, **costs)
+    config = CONFIG.replace(**costs)
     slow, fast = (baseline_episode(name, window_panel, config, 4, engine) for engine in Engine)
     np.testing.assert_allclose(slow.equity_curve["net_worth"], fast.equity_curve["net_worth"], rtol=1e-7)
     np.testing.assert_allclose(slow.holdings["quantity"], fast.holdings["quantity"], rtol=1e-7, atol=1e-8)
@@ -120,7 +119,7 @@ def test_no_baseline_reads_the_future(bundled_bars, name):
 
 
 def test_a_leverage_limit_holds_for_baselines_too(window_panel):
-    config = dataclasses.replace(CONFIG, max_leverage=0.5)
+    config = CONFIG.replace(max_leverage=0.5)
     for name in BASELINES:
         record = baseline_episode(name, window_panel, config, engine=Engine.SIMULATOR)
         assert targets(record).sum(axis=1).max() <= 0.5 + 1e-12

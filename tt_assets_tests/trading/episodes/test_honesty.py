@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
 
@@ -25,7 +24,7 @@ CONFIG = TradingConfig(
     commission_bps=2.0,
     train_steps=10_000,
 )
-NOISE = dataclasses.replace(CONFIG, train_steps=6_000)
+NOISE = CONFIG.replace(train_steps=6_000)
 
 
 def market(seed: int, strength: float, instruments: int = 3) -> tuple[MarketPanel, MarketPanel]:
@@ -80,7 +79,7 @@ def excesses(cases: Sequence[tuple[int, float, int]], config: TradingConfig) -> 
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["volatility_target", "discrete"])
 def test_most_seeds_find_a_planted_signal_out_of_sample(scheme):
-    config = dataclasses.replace(CONFIG, action_scheme=scheme, risk_target=0.02)
+    config = CONFIG.replace(action_scheme=scheme, risk_target=0.02)
     found = excesses([(11, 0.35, seed) for seed in range(5)], config)
     assert sum(value > 0.05 for value in found) >= 4, found
 

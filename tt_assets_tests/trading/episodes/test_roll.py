@@ -26,7 +26,7 @@ CHILDREN = (
 
 @pytest.fixture(scope="module", params=["next_open", "next_close"])
 def costly(request, small_config) -> TradingConfig:
-    return dataclasses.replace(small_config, execution=request.param, slippage_bps=7.0, risk_target=0.01)
+    return small_config.replace(execution=request.param, slippage_bps=7.0, risk_target=0.01)
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +183,7 @@ def test_a_window_of_one_session_has_an_equity_row_and_no_decision(panel_of, sma
 
 
 def test_a_drawdown_stop_ends_the_episode_at_the_close_that_breaks_it(small_policy, window_panel, small_config):
-    record = roll_episode(small_policy, window_panel, dataclasses.replace(small_config, max_drawdown=0.01))
+    record = roll_episode(small_policy, window_panel, small_config.replace(max_drawdown=0.01))
     assert record.stop_reason == "terminated"
     assert record.max_drawdown >= 0.01
     equity = record.equity_curve["net_worth"]
@@ -266,4 +266,4 @@ def test_a_window_with_other_channels_or_instruments_is_refused_naming_the_diffe
     with pytest.raises(PolicyMismatch, match=r"channels differ .* it lacks vol_20; adds vol_30"):
         roll_episode(small_policy, renamed, small_config)
     with pytest.raises(PolicyMismatch, match="trained with observation_window 3, the episode asks for 4"):
-        roll_episode(small_policy, window_panel, dataclasses.replace(small_config, observation_window=4))
+        roll_episode(small_policy, window_panel, small_config.replace(observation_window=4))

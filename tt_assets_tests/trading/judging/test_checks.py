@@ -52,10 +52,10 @@ def record(small_policy, window_panel, small_config):
     "config",
     [
         RICH,
-        dataclasses.replace(RICH, whole_shares=True, reward_scheme="differential_sharpe"),
-        dataclasses.replace(RICH, action_scheme="discrete", cost_multiple=2.0, reward_scheme="simple_returns"),
-        dataclasses.replace(RICH, allow_shorts=True, borrow_bps=300.0),
-        dataclasses.replace(RICH, max_drawdown=0.01),
+        RICH.replace(whole_shares=True, reward_scheme="differential_sharpe"),
+        RICH.replace(action_scheme="discrete", cost_multiple=2.0, reward_scheme="simple_returns"),
+        RICH.replace(allow_shorts=True, borrow_bps=300.0),
+        RICH.replace(max_drawdown=0.01),
     ],
 )
 def test_an_agents_episode_passes_every_check(bundled_bars, training_panel, window_panel, config):
@@ -69,7 +69,7 @@ def test_an_agents_episode_passes_every_check(bundled_bars, training_panel, wind
 
 @pytest.mark.parametrize("name", sorted(BASELINES))
 def test_a_baselines_episode_passes_every_check(bundled_bars, window_panel, name):
-    config = dataclasses.replace(RICH, max_leverage=0.9)
+    config = RICH.replace(max_leverage=0.9)
     record = baseline_episode(name, window_panel, config, seed=3)
     decide = checks.baseline_decides(name, baseline_config(config), 3)
     results = everything(record, bundled_bars, window_panel, decide=decide, tolerance=1e-6)

@@ -22,7 +22,7 @@ def policies(training_panel, small_config):
 
 @pytest.fixture(scope="module")
 def windows(panel_of, small_config, policies):
-    config = dataclasses.replace(small_config, slippage_bps=5.0)
+    config = small_config.replace(slippage_bps=5.0)
     return [JudgedWindow(panel_of(*quarter), config, policies) for quarter in QUARTERS]
 
 
@@ -140,7 +140,7 @@ def test_sharpe_lies_inside_its_interval(judgement):
 
 
 def test_an_account_that_is_stopped_keeps_its_last_net_worth_until_the_window_ends(windows):
-    stopped = [dataclasses.replace(w, config=dataclasses.replace(w.config, max_drawdown=0.01)) for w in windows]
+    stopped = [dataclasses.replace(w, config=w.config.replace(max_drawdown=0.01)) for w in windows]
     judged = judge(stopped, [Scenario()])
     wealth = curve(judged, "agent", 0)
     assert len(wealth) == len(curve(judged, "cash", 0))

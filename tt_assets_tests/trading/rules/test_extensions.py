@@ -1,4 +1,3 @@
-import dataclasses
 import json
 import sys
 
@@ -32,7 +31,7 @@ def own_config() -> TradingConfig:
 @pytest.mark.parametrize("multiple", [1.0, 3.0])
 def test_an_agent_trains_and_trades_under_schemes_of_the_users_own(training_panel, panel_of, own_config, multiple):
     policy = train_policy(training_panel, own_config, 0)
-    config = dataclasses.replace(own_config, cost_multiple=multiple)
+    config = own_config.replace(cost_multiple=multiple)
     record = roll_episode(policy, panel_of("2012-01-03", "2012-03-30"), config)
     assert set(record.target_weights["strategy"]) == {"half_invested"}
     assert wide(record.target_weights, "target_weight").drop(columns="CASH").max().max() <= 0.1 + 1e-12
@@ -61,9 +60,9 @@ def test_schemes_of_the_users_own_are_found_in_training_processes(training_panel
 
 def test_names_of_own_classes_stand_in_the_list_of_known_ones(own_config, training_panel):
     with pytest.raises(ConfigError, match="known are: discrete, half_invested, long_only_weights, volatility_target"):
-        train_policy(training_panel, dataclasses.replace(own_config, action_scheme="x"), 0)
+        train_policy(training_panel, own_config.replace(action_scheme="x"), 0)
     with pytest.raises(ConfigError, match="stopper 'x' is unknown; known are: max_drawdown, min_net_worth, take_prof"):
-        train_policy(training_panel, dataclasses.replace(own_config, stoppers=("x",)), 0)
+        train_policy(training_panel, own_config.replace(stoppers=("x",)), 0)
 
 
 @pytest.mark.parametrize(
