@@ -23,6 +23,7 @@ from typing import Any
 import psutil
 
 from tt_assets.errors import UserError
+from tt_assets.runs.process_identity import identity, is_same
 from tt_assets.runtime import served
 from tt_assets.settings import Settings, shared_file
 
@@ -34,18 +35,20 @@ STOP_SIGNALS = tuple(
 
 @dataclass(frozen=True)
 class Owner:
-    """A `tt up`: its process, where its UI listens and the token of the processes it serves with."""
+    """A `tt up`: its process, where its UI listens and the token of the processes it serves with.
+
+    `started` is the `identity` of the process; an older version wrote seconds since 1970.
+    """
 
     pid: int
-    started: float
+    started: str | float
     url: str
     token: str
 
     def process(self) -> psutil.Process | None:
         """The live process, or None where it is gone or its number belongs to another one."""
         try:
-            found = psutil.Process(self.pid)
-            return found if abs(found.create_time() - self.started) < 2 and found.is_running() else None
+            return psutil.Process(self.pid) if is_same(self.pid, str(self.started)) else None
         except psutil.NoSuchProcess:
             return None
 
@@ -84,8 +87,7 @@ def ownership(settings: Settings, host: str, port: int) -> Iterator[Owner]:
     try:
         _stop_left_behind(settings)
         _refuse_taken_port(host, port)
-        me = psutil.Process()
-        record = Owner(os.getpid(), me.create_time(), _url(host, port), served.new_token())
+        record = Owner(os.getpid(), str(identity(os.getpid())), _url(host, port), served.new_token())
         _write(settings, record)
         try:
             yield record

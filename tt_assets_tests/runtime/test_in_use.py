@@ -18,7 +18,7 @@ from tt_assets.runtime import in_use
 from tt_assets.runtime.up import Stopping, bury_abandoned_runs, down, owner, ownership
 from tt_assets.settings import Settings
 
-HOLD = "from tt_assets.settings import Settings; from tt_assets.commands import in_use; in_use.hold(Settings()); "
+HOLD = "from tt_assets.settings import Settings; from tt_assets.runtime import in_use; in_use.hold(Settings()); "
 OWN = (
     "from tt_assets.settings import Settings; from tt_assets.runtime.up import ownership\n"
     "with ownership(Settings(), '127.0.0.1', {port}):\n    "
