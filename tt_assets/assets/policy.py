@@ -83,10 +83,10 @@ def trained(
         rows.append(
             (pd.Timestamp(window.start), window.traded, job.seed, policy.weights, policy.config_json, policy.sha256)
         )
-    kept = [row for row in rows if f"{row[0]:%Y-%m-%d}|{row[1]}" not in failed]
+    kept = [row for row in rows if Window(row[0].date(), row[1]).key() not in failed]
     configs: dict[str, list[str]] = {}
     for start, traded, _, _, config_json, _ in kept:
-        configs.setdefault(f"{start:%Y-%m-%d}|{traded}", []).append(config_json)
+        configs.setdefault(Window(start.date(), traded).key(), []).append(config_json)
     shown = learning_pictures(configs, settings.pictures, log)
     return Slices(
         pd.DataFrame(kept, columns=POLICY_COLUMNS), failed, metadata=shown.metadata, of_the_run=shown.of_the_run

@@ -13,7 +13,8 @@ from tt_assets.assets.pictures import picture
 from tt_assets.assets.rolling import in_force, load_policies
 from tt_assets.assets.spans import episode_panel, trading_config
 from tt_assets.errors import UserError
-from tt_assets.grid.partitions import INSTRUMENT, Window, traded_partitions
+from tt_assets.grid.keys import INSTRUMENT
+from tt_assets.grid.partitions import Window, traded_partitions
 from tt_assets.market.current_watchlist import current_watchlist
 from tt_assets.runs import progress
 from tt_assets.runs.market_reader import MarketReader

@@ -17,6 +17,7 @@ from tt_assets.automation.jobs import MARKET_JOB
 from tt_assets.automation.market import PRICES, MarketState
 from tt_assets.automation.requests import range_requests
 from tt_assets.automation.tries import SOURCE_TAG
+from tt_assets.grid.keys import key_texts
 from tt_assets.market.bars import BAR_COLUMNS, NUMBER_COLUMNS
 from tt_assets.market.files import FileBars
 from tt_assets.runs.market_reader import MarketReader
@@ -69,7 +70,7 @@ def changes(state: MarketState, compared: Compared) -> tuple[list[dg.RunRequest]
     if not left.any():
         return [], Compared(now, now), "The stored prices are those of the bars file."
     wanted = left & ~prices.in_flight & tries.due(state.now, state.first_wait)
-    asked = {f"{day}|{name}" for day, name in state.axes.pairs(wanted)}
+    asked = set(map(str, state.axes.pairs(wanted)))
     requests = range_requests(
         MARKET_JOB,
         {(PRICES,): wanted},
@@ -99,7 +100,7 @@ def differing_bars(state: MarketState) -> pd.DataFrame:
     was, now = (both[[f"{name}_{when}" for name in NUMBER_COLUMNS]].to_numpy(float) for when in ("was", "now"))
     both = both[~((was == now) | (np.isnan(was) & np.isnan(now))).all(axis=1)]
     return both.assign(
-        key=both["timestamp"].dt.strftime("%Y-%m-01" if monthly else "%Y-%m-%d") + "|" + both["instrument"]
+        key=key_texts(both["timestamp"].dt.strftime("%Y-%m-01" if monthly else "%Y-%m-%d"), both["instrument"])
     )
 
 

@@ -17,6 +17,7 @@ from dagster._core.storage.dagster_run import RunsFilter
 
 from tt_assets.automation.market import PRICES, MarketState
 from tt_assets.automation.partition_states import Axes, Mask
+from tt_assets.grid.keys import CellKey
 from tt_assets.grid.rectangles import rectangles
 from tt_assets.market.calendar import is_session
 from tt_assets.postgres.database import Database
@@ -143,7 +144,7 @@ def _lines(state: MarketState, table: str, cause: Cause, cells: Mask, reasons: M
             count = int(tries.count[rows, column].max())
             given_up = count >= state.settings.gap_tries
             asks_again = cause in (Cause.FAILED, Cause.MISSING) and not given_up
-            told = next((reasons[f"{day}|{name}"] for day in axes.dates[rows] if f"{day}|{name}" in reasons), "")
+            told = next(filter(None, (reasons.get(str(CellKey(day, name))) for day in axes.dates[rows])), "")
             lines.append(
                 Gap(
                     table,

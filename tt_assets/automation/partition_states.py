@@ -21,7 +21,7 @@ from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES, RunsFilter
 from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 
 from tt_assets.automation.jobs import AGENTS_JOB, MARKET_JOB, REPORT_JOB, ROLL_JOB
-from tt_assets.grid.partitions import DATE, INSTRUMENT
+from tt_assets.grid.keys import DATE, INSTRUMENT, CellKey
 from tt_assets.grid.rectangles import RANGE_END, RANGE_START
 from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES
 
@@ -75,7 +75,7 @@ class Axes:
         dates, instruments = self.date_at, self.instrument_at
         places = [
             (dates[day], instruments[name])
-            for day, _, name in (key.partition("|") for key in keys)
+            for day, name in map(CellKey.parse, keys)
             if day in dates and name in instruments
         ]
         if places:
@@ -85,9 +85,9 @@ class Axes:
     def block(self, tags: Mapping[str, str]) -> tuple[slice, slice] | None:
         """Rows and columns of the rectangle in the tags of a run; None for a run over no part of this grid."""
         if RANGE_START in tags and RANGE_END in tags:
-            (first, begin), (last, end) = (tags[name].split("|", 1) for name in (RANGE_START, RANGE_END))
-        elif "|" in tags.get(PARTITION, ""):
-            first, begin = last, end = tags[PARTITION].split("|", 1)
+            (first, begin), (last, end) = (CellKey.parse(tags[name]) for name in (RANGE_START, RANGE_END))
+        elif key := CellKey.find(tags.get(PARTITION)):
+            first, begin = last, end = key
         else:
             return None
         if begin not in self.instrument_at or end not in self.instrument_at:
@@ -95,9 +95,9 @@ class Axes:
         columns = slice(self.instrument_at[begin], self.instrument_at[end] + 1)
         return slice(bisect_left(self.dates, first), bisect_right(self.dates, last)), columns
 
-    def pairs(self, cells: Mask) -> set[tuple[str, str]]:
-        """The cells as (date key, instrument)."""
-        return {(self.dates[row], self.instruments[column]) for row, column in np.argwhere(cells).tolist()}
+    def pairs(self, cells: Mask) -> set[CellKey]:
+        """The cells as partition keys."""
+        return {CellKey(self.dates[row], self.instruments[column]) for row, column in np.argwhere(cells).tolist()}
 
     def columns(self, names: Iterable[str]) -> Mask:
         """(instruments,) which of them are among `names`."""

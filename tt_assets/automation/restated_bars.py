@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from tt_assets.automation.partition_states import Axes
 from tt_assets.automation.tries import FACTOR
+from tt_assets.grid.keys import CellKey
 from tt_assets.postgres.restated import RESTATED
 
 PRICES_KEY = dg.AssetKey("tt_prices")
@@ -94,7 +95,7 @@ def latest_events(instance: dg.DagsterInstance, axes: Axes, table: str, after: i
         dg.AssetKey(table), dg.DagsterEventType.ASSET_MATERIALIZATION, after_cursor=after or None
     )
     for key, number in newest.items():
-        day, _, name = key.partition("|")
+        day, name = CellKey.parse(key)
         if day in axes.date_at and name in axes.instrument_at:
             found[axes.date_at[day], axes.instrument_at[name]] = number
     return found
@@ -131,7 +132,7 @@ def changed_bars(
     for key, of_cell in events.items():
         changes = _changes(instance, key, of_cell, landed_before=key in had, after=after, computed=key in computed)
         if changes:
-            day, _, name = key.partition("|")
+            day, name = CellKey.parse(key)
             found.setdefault(name, []).append((day, *changes[-1]))
     return [_joined(axes, name, sorted(entries)) for name, entries in found.items()]
 

@@ -119,7 +119,7 @@ class Lineage:
     def changed(self, entry: Restated, table: str, cells: Mask) -> Mask:
         """Those of `cells` whose content in `table` is another one than before the bar changed."""
         axes = self.market.axes
-        keys = [f"{day}|{name}" for day, name in axes.pairs(cells)]
+        keys = list(map(str, axes.pairs(cells)))
         if len(keys) > MOST_COMPARED:
             return cells
         return axes.cells(changed_since(self.instance, table, keys, entry.event))
@@ -158,10 +158,10 @@ def look_for_changes(lineage: Lineage, memory: Memory) -> Memory:
         return memory
     target = memory.target or int(new.max())
     computed, traded = _computed_before(lineage, new), _traded_before(lineage, new)
-    suspects = sorted(f"{day}|{name}" for day, name in axes.pairs(computed | traded))
+    suspects = sorted(map(str, axes.pairs(computed | traded)))
     left = [key for key in suspects if key > memory.position]
     looked_at = left[:MOST_LOOKED_AT]
-    behind = {f"{day}|{name}" for day, name in axes.pairs(computed)}
+    behind = set(map(str, axes.pairs(computed)))
     found = changed_bars(lineage.instance, axes, looked_at, memory.event, behind) if looked_at else []
     pending = (*memory.pending, *found)
     if len(looked_at) < len(left):

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tt_assets.errors import UserError
 from tt_assets.grid.horizon import bars_span
+from tt_assets.grid.keys import CellKey
 from tt_assets.grid.partitions import quarter_of
 from tt_assets.market.watchlist import Watchlist
 from tt_assets.runs import progress
@@ -159,11 +160,6 @@ def _date_keys(grid: dg.MultiPartitionsDefinition, instance: dg.DagsterInstance)
     return list(grid.get_partitions_def_for_dimension("date").get_partition_keys(dynamic_partitions_store=instance))
 
 
-def _cell(event: dg.DagsterEvent) -> tuple[str, str]:
-    day, _, instrument = str(event.partition).partition("|")
-    return day, instrument
-
-
 @contextmanager
 def progress_bar(
     total: int, tables: Sequence[str], among: Collection[tuple[str, str]] | None = None
@@ -191,7 +187,7 @@ def progress_bar(
                 raise KeyboardInterrupt  # Dagster has made a failed step of it and would go on with the next chunk
             if event.is_step_start:
                 bars.update(task, description=event.step_key or "")
-            elif event.is_step_materialization and (among is None or _cell(event) in among):
+            elif event.is_step_materialization and (among is None or CellKey.find(event.partition) in among):
                 bars.advance(task)
 
         def on_piece(stage: str, done: int, of: int, note: str) -> None:

@@ -20,6 +20,7 @@ from psycopg import sql
 from tt_assets.automation.partition_states import Axes, read_cells, tables_of
 from tt_assets.commands.status import grid_of
 from tt_assets.errors import UserError
+from tt_assets.grid.keys import CellKey
 from tt_assets.grid.partitions import quarter_of
 from tt_assets.postgres.database import Database
 from tt_assets.runs.failures import failure_reasons
@@ -74,12 +75,12 @@ class Matrix:
         """Every cell, by date, then instrument."""
         for day, row in zip(self.dates, self.states.tolist(), strict=True):
             for name, state in zip(self.instruments, row, strict=True):
-                yield Cell(self.table, day, name, STATES[state], self.reasons.get(f"{day}|{name}", ""))
+                yield Cell(self.table, day, name, STATES[state], self.reasons.get(str(CellKey(day, name)), ""))
 
     def keys(self, state: CellState) -> list[str]:
         """Partition keys of the cells in `state`."""
         return [
-            f"{self.dates[row]}|{self.instruments[column]}"
+            str(CellKey(self.dates[row], self.instruments[column]))
             for row, column in np.argwhere(self.states == STATES.index(state)).tolist()
         ]
 
@@ -152,10 +153,10 @@ def _keys_with_rows(database: Database, table: str, dates: Sequence[str]) -> lis
     else:
         day = sql.SQL("window_start")
         source = sql.Identifier("tt_episode" if table in EPISODE_TABLES else table)
-    query = sql.SQL("SELECT DISTINCT {day}::text || '|' || instrument FROM {source} WHERE {day} BETWEEN %s AND %s")
+    query = sql.SQL("SELECT DISTINCT {day}::text, instrument FROM {source} WHERE {day} BETWEEN %s AND %s")
     with database.connect() as connection:
         rows = connection.execute(query.format(day=day, source=source), [dates[0], dates[-1]]).fetchall()
-    return [key for (key,) in rows]
+    return [str(CellKey(*row)) for row in rows]
 
 
 def _outcomes(instance: dg.DagsterInstance, table: str, keys: Sequence[str]) -> dict[str, str]:
@@ -205,8 +206,8 @@ def _ends_before(instance: dg.DagsterInstance, axes: Axes, table: str, keys: Seq
         own[place] = waiting[place]
         waiting &= ~own
         reasons, otherwise = _told_by(instance, run.run_id, table)
-        for day, name in axes.pairs(own):
-            found[f"{day}|{name}"] = reasons.get(f"{day}|{name}") or otherwise
+        for key in map(str, axes.pairs(own)):
+            found[key] = reasons.get(key) or otherwise
     return found
 
 

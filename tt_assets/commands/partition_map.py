@@ -15,6 +15,7 @@ import numpy as np
 from rich.text import Text
 
 from tt_assets.commands.partition_list import STATES, CellState, Matrix
+from tt_assets.grid.keys import CellKey
 from tt_assets.grid.partitions import quarter_of
 
 SOME_MISSING = "some missing"
@@ -121,7 +122,7 @@ def gaps(matrix: Matrix) -> list[Gap]:
     found: dict[tuple[CellState, int, int, str], list[str]] = {}
     for column, name in enumerate(matrix.instruments):
         told = [
-            (STATES[state], matrix.reasons.get(f"{day}|{name}", ""))
+            (STATES[state], matrix.reasons.get(str(CellKey(day, name)), ""))
             for day, state in zip(matrix.dates, matrix.states[:, column].tolist(), strict=True)
         ]
         for (state, reason), run in groupby(range(len(told)), key=lambda index: told[index]):

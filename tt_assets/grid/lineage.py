@@ -17,7 +17,7 @@ from dagster._core.definitions.partitions.mapping.partition_mapping import Upstr
 from dagster._core.definitions.partitions.subset import PartitionsSubset
 from dagster._core.instance.types import DynamicPartitionsStore
 
-from tt_assets.grid.partitions import DATE, INSTRUMENT
+from tt_assets.grid.keys import DATE, INSTRUMENT, CellKey
 from tt_assets.settings import DateGrain
 
 FEWEST_SESSIONS_IN_A_MONTH = 15
@@ -101,7 +101,7 @@ def _by_dimension(
         with partition_loading_context(current_time, dynamic_partitions_store):
             instruments_at: dict[str, set[str]] = {}
             for key in downstream_partitions_subset.get_partition_keys() if downstream_partitions_subset else ():
-                day, instrument = key.split("|", 1)
+                day, instrument = CellKey.parse(key)
                 instruments_at.setdefault(day, set()).add(instrument)
             upstream_dates = dates_of(
                 instruments_at,
@@ -117,11 +117,7 @@ def _by_dimension(
             for day, instruments in instruments_at.items():
                 for upstream_day in upstream_dates[day]:
                     read.setdefault(upstream_day, set()).update(instruments if same_instrument else everyone)
-            keys = {
-                dg.MultiPartitionKey({DATE: day, INSTRUMENT: instrument})
-                for day, instruments in read.items()
-                for instrument in instruments
-            }
+            keys = {CellKey(day, instrument).multi() for day, instruments in read.items() for instrument in instruments}
             return UpstreamPartitionsResult(
                 partitions_subset=upstream_partitions_def.empty_subset().with_partition_keys(keys),
                 required_but_nonexistent_subset=upstream_partitions_def.empty_subset(),

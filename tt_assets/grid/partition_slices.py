@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 import dagster as dg
 import pandas as pd
 
+from tt_assets.grid.keys import DATE, CellKey
 from tt_assets.postgres.slices import Selection
 
 
@@ -23,7 +24,7 @@ def selection_of(grid: dg.PartitionsDefinition, keys: Iterable[str]) -> Selectio
     cells: dict[str, tuple[str, datetime, datetime]] = {}
     bounds: dict[str, tuple[datetime, datetime]] = {}
     for key in keys:
-        day, instrument = key.split("|", 1)
+        day, instrument = CellKey.parse(key)
         if day not in bounds:
             bounds[day] = _bounds(dates, day)
         cells[str(key)] = (instrument, *bounds[day])
@@ -33,7 +34,7 @@ def selection_of(grid: dg.PartitionsDefinition, keys: Iterable[str]) -> Selectio
 def _dates_of(grid: dg.PartitionsDefinition) -> dg.TimeWindowPartitionsDefinition:
     if not isinstance(grid, dg.MultiPartitionsDefinition):
         raise TypeError(f"date × instrument partitions expected, got {type(grid).__name__}")
-    dates = grid.get_partitions_def_for_dimension("date")
+    dates = grid.get_partitions_def_for_dimension(DATE)
     if not isinstance(dates, dg.TimeWindowPartitionsDefinition):
         raise TypeError(f"the date dimension must be time windows, got {type(dates).__name__}")
     return dates
@@ -76,7 +77,7 @@ def cells_around(grid: dg.PartitionsDefinition, rows: pd.DataFrame) -> Beyond:
         if stamp not in by_day:
             by_day[stamp] = _window_around(dates, known, stamp)
         day, start, end, exists = by_day[stamp]
-        key = f"{day}|{instrument}"
+        key = str(CellKey(day, instrument))
         cells[key] = (instrument, start, end)
         if exists:
             partitions.add(key)

@@ -13,11 +13,10 @@ from datetime import date, datetime, timedelta
 import dagster as dg
 
 from tt_assets.grid.horizon import NEW_YORK, Horizon, horizon, today
+from tt_assets.grid.keys import DATE, INSTRUMENT, CellKey
 from tt_assets.market.calendar import closed_weekdays
 from tt_assets.settings import DateGrain, Settings
 
-DATE = "date"
-INSTRUMENT = "instrument"
 DATE_FORMAT = "%Y-%m-%d"
 WEEKENDS = "0 0 * * 6,0"
 CLOSURES_KNOWN_AHEAD = timedelta(days=3 * 365)
@@ -87,10 +86,10 @@ def _grid(dates: dg.PartitionsDefinition, instruments: dg.PartitionsDefinition) 
     grid = dg.MultiPartitionsDefinition({DATE: dates, INSTRUMENT: instruments})
 
     def existing(partition_keys: set[str]) -> set[str]:
-        halves = [key.partition("|") for key in partition_keys]
-        days = dates.filter_valid_partition_keys({day for day, _, _ in halves})
-        names = instruments.filter_valid_partition_keys({name for _, _, name in halves})
-        return {f"{day}|{name}" for day, bar, name in halves if bar and day in days and name in names}
+        keys = {text: key for text in partition_keys if (key := CellKey.find(text))}
+        days = dates.filter_valid_partition_keys({key.date for key in keys.values()})
+        names = instruments.filter_valid_partition_keys({key.instrument for key in keys.values()})
+        return {text for text, key in keys.items() if key.date in days and key.instrument in names}
 
     # An attribute of this one object, which hides the method of its class: nothing of Dagster is changed.
     grid.filter_valid_partition_keys = existing  # type: ignore[method-assign, assignment]
@@ -115,12 +114,12 @@ class Window:
 
     def key(self) -> str:
         """The partition key `date|instrument`."""
-        return f"{self.start:%Y-%m-%d}|{self.traded}"
+        return str(CellKey(f"{self.start:%Y-%m-%d}", self.traded))
 
 
 def windows_of(keys: Iterable[str]) -> list[Window]:
     """The windows of partition keys `date|instrument`, ordered by start, then traded."""
-    windows = (Window(date.fromisoformat(key[:10]), key[11:]) for key in keys)
+    windows = (Window(date.fromisoformat(key.date), key.instrument) for key in map(CellKey.parse, keys))
     return sorted(windows, key=lambda window: (window.start, window.traded))
 
 

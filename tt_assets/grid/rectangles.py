@@ -10,6 +10,8 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from tt_assets.grid.keys import CellKey
+
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
 MOST_CELLS = 20_000
@@ -28,12 +30,12 @@ class Rectangle:
     @property
     def start_key(self) -> str:
         """Partition key of the corner that comes first."""
-        return f"{self.first_date}|{self.instruments[0]}"
+        return str(CellKey(self.first_date, self.instruments[0]))
 
     @property
     def end_key(self) -> str:
         """Partition key of the corner that comes last."""
-        return f"{self.last_date}|{self.instruments[-1]}"
+        return str(CellKey(self.last_date, self.instruments[-1]))
 
     def tags(self) -> dict[str, str]:
         """What makes a run one over the whole rectangle."""

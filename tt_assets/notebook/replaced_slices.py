@@ -14,6 +14,7 @@ import pandas as pd
 from psycopg import Connection, sql
 from sqlalchemy.dialects import postgresql
 
+from tt_assets.grid.keys import key_texts
 from tt_assets.notebook.reports_to_dagster import reporting
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.slice_store import SliceStore, copy_into
@@ -79,7 +80,7 @@ def session_cells(rows: pd.DataFrame) -> Selection:
     cells = rows[["instrument", "timestamp"]].drop_duplicates().sort_values(["instrument", "timestamp"])
     starts = cells["timestamp"].to_numpy(dtype="datetime64[ns]")
     instruments = cells["instrument"].to_numpy(dtype=object)
-    keys = np.datetime_as_string(starts, unit="D").astype(object) + "|" + instruments
+    keys = key_texts(np.datetime_as_string(starts, unit="D").tolist(), instruments)
     return Selection(tuple(keys), instruments, starts, (starts + SESSION).astype("datetime64[ns]"))
 
 

@@ -17,7 +17,6 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
-from dagster._core.definitions.partitions.utils import get_tags_from_multi_partition_key
 from dagster._core.events import (
     DagsterEvent,
     DagsterEventBatchMetadata,
@@ -28,7 +27,8 @@ from dagster._core.instance.utils import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
 from sqlalchemy.exc import SQLAlchemyError
 
 from tt_assets.errors import UserError
-from tt_assets.grid.partitions import DATE, INSTRUMENT, Window, market_grid
+from tt_assets.grid.keys import CellKey, key_texts
+from tt_assets.grid.partitions import Window, market_grid
 from tt_assets.market.watchlist import read_watchlist
 from tt_assets.notebook.engines import same_database
 from tt_assets.notebook.reading import ACTION_SCHEME, read_from
@@ -53,7 +53,7 @@ class NotReported(UserError):
 class CellReport:
     """A partition as it stands in its table: rows and digest of their content."""
 
-    key: dg.MultiPartitionKey
+    key: CellKey
     rows: int
     digest: str
 
@@ -75,7 +75,7 @@ class Reporter:
             days = days.astype("datetime64[M]").astype("datetime64[D]")
         touched = pd.DataFrame({"date": days.astype(str), "instrument": rows["instrument"].to_numpy()})
         touched = touched.drop_duplicates()
-        selection = selection_of(market_grid(self.settings), touched["date"] + "|" + touched["instrument"])
+        selection = selection_of(market_grid(self.settings), key_texts(touched["date"], touched["instrument"]))
         reports = cell_reports(SliceStore(self.database, TABLES[table]), selection)
         self.tell(table, reports, "instrument")
         return reports
@@ -92,7 +92,7 @@ class Reporter:
         from tt_assets.runs.event_log import store_batches_in_bulk
 
         with _explained(table):
-            names = sorted({report.key.keys_by_dimension[INSTRUMENT] for report in reports})
+            names = sorted({report.key.instrument for report in reports})
             self.instance.add_dynamic_partitions(dimension, names)  # those that are there already stay as they are
             store_batches_in_bulk(self.instance)
             batch = generate_event_batch_id()
@@ -133,7 +133,7 @@ def cell_reports(store: SliceStore, selection: Selection) -> list[CellReport]:
     encoded = copy_rows(rows, store.table)
     return [
         CellReport(
-            dg.MultiPartitionKey({DATE: key[:10], INSTRUMENT: key[11:]}),
+            CellKey.parse(key),
             bounds[place + 1] - bounds[place],
             _digest(encoded.between(bounds[place], bounds[place + 1])),
         )
@@ -150,21 +150,21 @@ def window_report(database: Database, table: str, window: Window) -> CellReport:
         rows = rows.drop(columns="strategy").rename(columns={ACTION_SCHEME: "strategy"})
     columns = tuple(name for name in content_columns(TABLES[table]) if name not in SURROGATES)
     encoded = copy_rows(conform(rows, TABLES[table], columns), TABLES[table])
-    key = dg.MultiPartitionKey({DATE: f"{window.start:%Y-%m-%d}", INSTRUMENT: window.traded})
+    key = CellKey.parse(window.key())
     return CellReport(key, len(rows), _digest(encoded.payload))
 
 
 def _event(table: str, report: CellReport) -> DagsterEvent:
     materialization = dg.AssetMaterialization(
         dg.AssetKey(table),
-        partition=report.key,
+        partition=str(report.key),
         metadata={
             "dagster/table_name": table,
             "dagster/row_count": report.rows,
             "digest": report.digest,
             "outcome": OUTCOME,
         },
-        tags={**get_tags_from_multi_partition_key(report.key), DATA_VERSION_TAG: report.digest},
+        tags={**report.key.event_tags(), DATA_VERSION_TAG: report.digest},
     )
     return DagsterEvent(
         event_type_value=dg.DagsterEventType.ASSET_MATERIALIZATION.value,

@@ -82,11 +82,12 @@ def restated_cells(
     return {key: _say(sessions, causes.get(instruments[key], SOURCE_CHANGED)) for key, sessions in found.items()}
 
 
-def describe(restated: Mapping[str, Mapping[str, Any]]) -> str:
-    """One line for people: per instrument how many sessions changed, when, and why."""
+def describe(restated: Mapping[str, Mapping[str, Any]], selection: Selection) -> str:
+    """One line for people: per instrument how many sessions changed, when, and why; the keys are of `selection`."""
+    instrument_of = dict(zip(selection.keys, selection.instruments, strict=True))
     by_instrument: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for key, said in sorted(restated.items()):
-        by_instrument[key.split("|", 1)[1]].append(said)
+        by_instrument[instrument_of[key]].append(said)
     parts = []
     for instrument, cells in list(by_instrument.items())[:INSTRUMENTS_NAMED]:
         count, cause, ratio = sum(cell["changed"] for cell in cells), cells[0]["cause"], cells[0]["ratio"]

@@ -6,13 +6,14 @@ partitions fails its step; what lies downstream of the partitions that did land 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import dagster as dg
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run_iterator
 
+from tt_assets.grid.keys import CellKey
 from tt_assets.grid.rectangles import MOST_CELLS, Rectangle, rectangles
 from tt_assets.runs.failures import failure_reasons
 from tt_assets.runs.owners import OWNER_TAG, this_process
@@ -47,7 +48,7 @@ def materialize(
     instance: dg.DagsterInstance,
     job: dg.JobDefinition,
     tables: Sequence[str],
-    cells: set[tuple[str, str]],
+    cells: Collection[tuple[str, str]],
     dates: Sequence[str],
     instruments: Sequence[str],
     *,
@@ -67,11 +68,11 @@ def materialize(
         rest = _behind_failure(tables, part)
         if not rest:
             continue
-        bad = {tuple(key.split("|", 1)) for reasons in part.failed.values() for key in reasons}
+        bad = {CellKey.parse(key) for reasons in part.failed.values() for key in reasons}
         spoiled = {instrument for _, instrument in bad}
         first, last = dates.index(rectangle.first_date), dates.index(rectangle.last_date)
         left = {
-            (day, instrument)
+            CellKey(day, instrument)
             for day in dates[first : last + 1]
             for instrument in rectangle.instruments
             if (instrument not in spoiled if whole_instruments else (day, instrument) not in bad)

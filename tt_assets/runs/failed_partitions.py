@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.partitions.utils import get_tags_from_multi_partition_key
 from dagster._core.events import AssetObservationData, DagsterEvent
 
+from tt_assets.grid.keys import CellKey
 from tt_assets.runs.attempts import planned, store
 from tt_assets.runs.check_events import partitions_of
 from tt_assets.runs.failures import failure_reasons
@@ -55,12 +55,11 @@ def _events(context: dg.HookContext, asset_key: dg.AssetKey, failed: Mapping[str
     for key in failed:
         yield planned(context.job_name, context.step_key, asset_key, key)
     for key, reason in list(failed.items())[:REASONS_KEPT]:
-        day, instrument = key.split("|", 1)
         observation = dg.AssetObservation(
             asset_key,
             partition=key,
             metadata={"failed": f"{key}: {reason}", "run": dg.MetadataValue.dagster_run(context.run_id)},
-            tags=get_tags_from_multi_partition_key(dg.MultiPartitionKey({"date": day, "instrument": instrument})),
+            tags=CellKey.parse(key).event_tags(),
         )
         yield DagsterEvent(
             event_type_value=dg.DagsterEventType.ASSET_OBSERVATION.value,

@@ -12,7 +12,6 @@ from typing import Any
 
 import dagster as dg
 import pandas as pd
-from dagster._core.definitions.partitions.utils import get_tags_from_multi_partition_key
 from dagster._core.events import (
     DagsterEvent,
     DagsterEventBatchMetadata,
@@ -21,6 +20,7 @@ from dagster._core.events import (
 from dagster._core.execution.context.metadata_logging import AssetMetadataHandle, OutputMetadataAccumulator
 from pydantic import Field
 
+from tt_assets.grid.keys import CellKey
 from tt_assets.grid.partition_slices import Beyond, cells_around, selection_of
 from tt_assets.postgres.episode_store import EpisodeStore, EpisodeSummary
 from tt_assets.postgres.restated import RESTATED, RESTATEMENTS, Cause, describe, remedy, restated_cells
@@ -153,7 +153,7 @@ class SliceIOManager(dg.ConfigurableIOManager):
         for key, said in restated.items():
             per_cell[key][RESTATED] = dg.MetadataValue.json(said)
         if restated:
-            metadata[RESTATEMENTS] = words = describe(restated)
+            metadata[RESTATEMENTS] = words = describe(restated, everything)
             context.log.warning(f"{store.table.name}: {words}")
             progress.report(f"{words}. {remedy(restated)}")
         others = {key: per_cell.pop(key) for key in beyond.cells.keys}
@@ -307,8 +307,7 @@ def landed(
     """
     batch, last = generate_event_batch_id(), len(per_cell) - 1
     for position, (key, own) in enumerate(per_cell.items()):
-        day, instrument = key.split("|", 1)
-        tags = get_tags_from_multi_partition_key(dg.MultiPartitionKey({"date": day, "instrument": instrument}))
+        tags = CellKey.parse(key).event_tags()
         event = dg.AssetMaterialization(asset_key, partition=key, metadata={**metadata, **own}, tags=tags)
         yield DagsterEvent.asset_materialization(
             step_context, event, DagsterEventBatchMetadata(batch, is_end=position == last)

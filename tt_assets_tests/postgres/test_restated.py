@@ -83,7 +83,7 @@ def test_every_instrument_has_its_own_cause():
         "B": (SOURCE_CHANGED.word, None),
     }
     assert len(found) == 6
-    words = describe(found)
+    words = describe(found, cells())
     assert "A: 3 stored bars changed (readjusted, new prices are 0.25 times the old; 2012-05-23 to 2012-05-25)" in words
     assert "tt backfill market --from 2012-05-23" in remedy(found)
     assert "B: 3 stored bars changed (source changed; 2012-05-23 to 2012-05-25)" in words

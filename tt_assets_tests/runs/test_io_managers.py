@@ -9,7 +9,8 @@ import pytest
 
 from tt_assets.commands.status import partition_counts
 from tt_assets.grid.horizon import Horizon
-from tt_assets.grid.partitions import DATE, INSTRUMENT, instrument_partitions, session_partitions
+from tt_assets.grid.keys import DATE, INSTRUMENT
+from tt_assets.grid.partitions import instrument_partitions, session_partitions
 from tt_assets.postgres.restated import RESTATED, REVISION, readjusted
 from tt_assets.postgres.slice_store import SliceStore
 from tt_assets.postgres.slices import Selection

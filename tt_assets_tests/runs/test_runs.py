@@ -14,7 +14,7 @@ import pytest
 
 from tt_assets.assets.grids import MARKET
 from tt_assets.automation import MARKET_JOB
-from tt_assets.grid.partitions import DATE
+from tt_assets.grid.keys import DATE
 from tt_assets.runs.bulk import materialize
 from tt_assets.runs.owners import OWNER_TAG, bury_dead_runs
 from tt_assets.runtime.jobs_in_process import job_named
