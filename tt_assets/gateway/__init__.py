@@ -5,18 +5,17 @@ against. It is not IB Gateway: it knows no account, no order and no live price.
 """
 
 from tt_assets.gateway.book import BarBook, WireBar
-from tt_assets.gateway.calls import Ask, Call, Kind, Reaction
+from tt_assets.gateway.open_request import OpenRequest
 from tt_assets.gateway.request_log import RequestLog, SeenRequest
-from tt_assets.gateway.running import GatewayThread, serve
+from tt_assets.gateway.requests import Kind, Request
+from tt_assets.gateway.running import serve
 from tt_assets.gateway.server import StandIn
 
 __all__ = [
-    "Ask",
     "BarBook",
-    "Call",
-    "GatewayThread",
     "Kind",
-    "Reaction",
+    "OpenRequest",
+    "Request",
     "RequestLog",
     "SeenRequest",
     "StandIn",

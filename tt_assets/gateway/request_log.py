@@ -6,14 +6,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tt_assets.gateway.calls import Ask, Kind
+from tt_assets.gateway.requests import Kind, Request
 
 
 @dataclass
 class SeenRequest:
     """One request; times in seconds on the monotonic clock, `finished` None while it is open."""
 
-    ask: Ask
+    request: Request
     started: float
     open_then: int
     """Historical requests open at that moment, this one included."""
@@ -28,9 +28,9 @@ class RequestLog:
     requests: list[SeenRequest] = field(default_factory=list)
     connections: int = 0
 
-    def begin(self, ask: Ask, open_then: int) -> SeenRequest:
+    def begin(self, request: Request, open_then: int) -> SeenRequest:
         """Write down that a request arrived."""
-        seen = SeenRequest(ask, time.monotonic(), open_then)
+        seen = SeenRequest(request, time.monotonic(), open_then)
         self.requests.append(seen)
         if self.on_request is not None:
             self.on_request(seen)
@@ -43,7 +43,7 @@ class RequestLog:
 
     def of(self, kind: Kind, symbol: str | None = None) -> list[SeenRequest]:
         """Requests of one kind, and with `symbol` of one instrument."""
-        return [seen for seen in self.requests if seen.ask.kind is kind and symbol in (None, seen.ask.symbol)]
+        return [seen for seen in self.requests if seen.request.kind is kind and symbol in (None, seen.request.symbol)]
 
     @property
     def most_open(self) -> int:
@@ -55,7 +55,7 @@ class RequestLog:
         last: dict[tuple[str, str], float] = {}
         shortest = float("inf")
         for seen in self.of(Kind.HISTORY):
-            key = (seen.ask.symbol, seen.ask.duration)
+            key = (seen.request.symbol, seen.request.duration)
             shortest = min(shortest, seen.started - last.get(key, float("-inf")))
             last[key] = seen.started
         return shortest

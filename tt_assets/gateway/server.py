@@ -7,29 +7,23 @@ requests behave side by side as at a gateway.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
 from tt_assets.gateway import answers
-from tt_assets.gateway.book import BarBook, WireBar
-from tt_assets.gateway.calls import Ask, Kind, Script, no_script
+from tt_assets.gateway.book import BarBook
 from tt_assets.gateway.frames import GREETING, NotTheProtocolError, frame, read_frame
+from tt_assets.gateway.open_request import OpenRequest
 from tt_assets.gateway.request_log import RequestLog, SeenRequest
+from tt_assets.gateway.requests import Kind, Request
 from tt_assets.market.calendar import NEW_YORK
 
 NEWEST_VERSION = 176
 OLDEST_VERSION = 157
 MOST_OPEN = 50
 """Historical requests a gateway keeps open at once."""
-FARMS = (
-    (2104, "Market data farm connection is OK:usfarm"),
-    (2106, "HMDS data farm connection is OK:ushmds"),
-    (2158, "Sec-def data farm connection is OK:secdefnj"),
-)
 
 
 def today_in_new_york() -> date:
@@ -40,7 +34,17 @@ def today_in_new_york() -> date:
 class StandIn:
     """A gateway over a book of bars; `start` and `stop` belong to one event loop.
 
-    `latency` is seconds before each answer; `script` makes requests go wrong; `today` is the newest day it has bars of.
+    A subclass that overrides `answer` stands between every request and its answer.
+
+    Parameters
+    ----------
+    book : the bars it serves.
+    latency : seconds before each answer; none before those of the handshake.
+    today : New York date of the newest day it has bars of, asked anew for each request.
+    version : server version it announces, OLDEST_VERSION to NEWEST_VERSION; ValueError outside.
+    accounts : account names it announces, separated by commas.
+    most_open : historical requests open at once; one more is refused with error 322.
+    log : takes down each request; without one it keeps its own.
     """
 
     def __init__(
@@ -48,7 +52,6 @@ class StandIn:
         book: BarBook,
         *,
         latency: float = 0.0,
-        script: Script = no_script,
         today: Callable[[], date] = today_in_new_york,
         version: int = NEWEST_VERSION,
         accounts: str = "DU0000000",
@@ -59,7 +62,6 @@ class StandIn:
             raise ValueError(f"server version {version} is outside {OLDEST_VERSION} to {NEWEST_VERSION}")
         self.book = book
         self.latency = latency
-        self.script = script
         self.today = today
         self.version = version
         self.accounts = accounts
@@ -84,6 +86,10 @@ class StandIn:
         if self._server is not None:
             await self._server.wait_closed()
             self._server = None
+
+    async def answer(self, request: OpenRequest) -> None:
+        """Answer one request, of whatever kind; called once for each, as a task of its own after the handshake."""
+        await request.respond()
 
     def drop_connections(self) -> None:
         """Cut every connection, as a gateway that is killed."""
@@ -144,9 +150,7 @@ class _Client:
         if await self.reader.readexactly(len(GREETING)) != GREETING:
             raise NotTheProtocolError("no greeting")
         await read_frame(self.reader)  # the versions the client knows; ib_insync says 157 to 176
-        if await self._in_the_way(Ask(Kind.GREETING, -1)):
-            await self._until_hung_up()
-        self.send(frame(self.gateway.version, f"{datetime.now(NEW_YORK):%Y%m%d %H:%M:%S} EST"))
+        await self._shake_hands(Kind.GREETING)
         while True:
             await self._take(await read_frame(self.reader))
 
@@ -154,7 +158,7 @@ class _Client:
         match int(fields[0]):
             case 71:
                 self.client_id = int(fields[2])
-                await self._start()
+                await self._shake_hands(Kind.START)
             case 9:
                 self._begin(Kind.DETAILS, int(fields[2]), fields[4], fields)
             case 20:
@@ -183,24 +187,9 @@ class _Client:
             case _:
                 pass  # 90 (cancel of a head timestamp) and whatever else wants no answer
 
-    async def _start(self) -> None:
-        if await self._in_the_way(Ask(Kind.START, self.client_id)):
-            return
-        self.send(frame(15, 1, self.gateway.accounts) + frame(9, 1, 1))
-        for code, text in FARMS:
-            self.send(answers.error(self.gateway.version, -1, code, text))
-
-    async def _in_the_way(self, ask: Ask) -> bool:
-        reaction = self.gateway.script(ask)
-        if reaction is None:
-            return False
-        await reaction(_Call(self, -1, ask, []))
-        return True
-
-    async def _until_hung_up(self) -> None:
-        while await self.reader.read(1024):
-            pass
-        raise ConnectionError("hung up")
+    async def _shake_hands(self, kind: Kind) -> None:
+        request = Request(kind, self.client_id)
+        await self.gateway.answer(OpenRequest(self.gateway, self, request))
 
     def _symbol(self, contract_id: int, symbol: str) -> str:
         return (self.gateway.book.symbol_of(contract_id) if contract_id else None) or symbol
@@ -208,11 +197,12 @@ class _Client:
     def _begin(self, kind: Kind, request_id: int, symbol: str, fields: Sequence[str]) -> None:
         gateway = self.gateway
         duration = answers.HistoryFields.of(fields).duration if kind is Kind.HISTORY else ""
-        ask = Ask(kind, self.client_id, symbol, duration, gateway.count(kind, symbol))
+        request = Request(kind, self.client_id, symbol, duration, gateway.count(kind, symbol))
         counted = kind in (Kind.HISTORY, Kind.HEAD)
         gateway.open_history += counted
-        seen = gateway.log.begin(ask, gateway.open_history)
-        task = asyncio.create_task(self._answer(_Call(self, request_id, ask, fields), counted))
+        seen = gateway.log.begin(request, gateway.open_history)
+        opened = OpenRequest(gateway, self, request, request_id, fields)
+        task = asyncio.create_task(self._answer(opened, counted))
         being = _Answering(task, seen, counted)
         self._answering.add(being)
         if kind is not Kind.TIME:
@@ -228,14 +218,14 @@ class _Client:
             if self._by_id.get(request_id) is being:
                 del self._by_id[request_id]
 
-    async def _answer(self, call: _Call, counted: bool) -> None:
+    async def _answer(self, request: OpenRequest, counted: bool) -> None:
         gateway = self.gateway
         if counted and gateway.open_history > gateway.most_open:
             cause = f"Only {gateway.most_open} simultaneous API historical data requests allowed."
-            call.send_error(322, f"Error processing request.-'bN' : cause - {cause}")
+            request.send_error(322, f"Error processing request.-'bN' : cause - {cause}")
             return
         await asyncio.sleep(gateway.latency)
-        await (gateway.script(call.ask) or _Call.reply)(call)
+        await gateway.answer(request)
 
     def _cancel(self, request_id: int) -> None:
         being = self._by_id.get(request_id)
@@ -247,65 +237,3 @@ class _Client:
         self._over(being, request_id)  # at once: the next request may stand in the buffer already
         text = f"Historical Market Data Service error message:API historical data query cancelled: {request_id}"
         self.send(answers.error(self.gateway.version, request_id, 162, text))
-
-
-class _Call:
-    """A request being answered, see `calls.Call`."""
-
-    def __init__(self, client: _Client, request_id: int, ask: Ask, fields: Sequence[str]) -> None:
-        self.ask = ask
-        self._client = client
-        self._request_id = request_id
-        self._fields = fields
-        self._gateway = client.gateway
-
-    async def reply(self) -> None:
-        book = self._gateway.book
-        match self.ask.kind:
-            case Kind.TIME:
-                self.send_raw(frame(49, 1, int(time.time())))
-            case Kind.DETAILS if self.ask.symbol in book.contract_ids:
-                self.send_matches(1)
-            case Kind.HEAD if self.ask.symbol in book.contract_ids:
-                first = book.first_day(self.ask.symbol)
-                self.send_raw(frame(88, self._request_id, f"{first:%Y%m%d}-14:30:00"))
-            case Kind.HISTORY if self.ask.symbol in book.contract_ids:
-                with contextlib.suppress(_RefusedError):
-                    bars = self.bars()
-                    if bars:
-                        self.send_bars(bars)
-                    else:
-                        self.send_error(162, "Historical Market Data Service error message:HMDS query returned no data")
-            case _:
-                self.send_error(200, "No security definition has been found for the request")
-
-    def bars(self) -> list[WireBar]:
-        try:
-            first, last = answers.HistoryFields.of(self._fields).span(self._gateway.today())
-        except answers.BadRequestError as refused:
-            self.send_error(321, f"Error validating request.-'bI' : cause - {refused}")
-            raise _RefusedError from refused
-        return self._gateway.book.between(self.ask.symbol, first, min(last, self._gateway.today()))
-
-    def send_bars(self, bars: Sequence[WireBar]) -> None:
-        self.send_raw(answers.history(self._request_id, bars))
-
-    def answer_bytes(self) -> bytes:
-        return answers.history(self._request_id, self.bars())
-
-    def send_matches(self, count: int) -> None:
-        gateway = self._gateway
-        self.send_raw(answers.contract_details(gateway.version, self._request_id, gateway.book, self.ask.symbol, count))
-
-    def send_error(self, code: int, text: str, *, system: bool = False) -> None:
-        self.send_raw(answers.error(self._gateway.version, -1 if system else self._request_id, code, text))
-
-    def send_raw(self, raw: bytes) -> None:
-        self._client.send(raw)
-
-    def drop(self) -> None:
-        self._client.drop()
-
-
-class _RefusedError(Exception):
-    """The request was refused and the refusal is sent."""

@@ -13,8 +13,7 @@ import pytest
 
 from tt_assets import definitions  # noqa: F401 - loaded while the settings name the bundled bars
 from tt_assets.assets import sources
-from tt_assets.gateway import BarBook, GatewayThread, Kind, StandIn
-from tt_assets.gateway.calls import Script, no_script
+from tt_assets.gateway import BarBook, Kind, StandIn
 from tt_assets.market.calendar import NEW_YORK
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.restated import RESTATED
@@ -22,6 +21,8 @@ from tt_assets.postgres.slice_store import SliceStore
 from tt_assets.postgres.slices import Selection
 from tt_assets.tables import TABLES
 from tt_assets_tests.dagster_runs import landed_cells, query, run_job
+from tt_assets_tests.gateway.scripted import Script, ScriptedStandIn, no_script
+from tt_assets_tests.gateway.thread import GatewayThread
 from tt_assets_tests.gateway.worlds import quick, walk
 
 # Inside the dates of the bundled sample, whose partitions the definitions have in a test.
@@ -73,7 +74,9 @@ class Desk:
         Without `last` it is the run of one partition.
         """
         self.config = config
-        self.gateway = StandIn(BarBook(bars), script=script, today=lambda: FRIDAY, latency=0.003, most_open=most_open)
+        self.gateway = ScriptedStandIn(
+            BarBook(bars), script=script, today=lambda: FRIDAY, latency=0.003, most_open=most_open
+        )
         with GatewayThread(self.gateway) as running:
             self.patch.setenv("TT_IBKR_PORT", str(running.port))
             end = None if last is None else f"{last}|{symbols[1]}"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dagster as dg
 import pytest
 
-from tt_assets.gateway import BarBook, GatewayThread, StandIn
+from tt_assets.gateway import BarBook, StandIn
 from tt_assets_tests.conftest import INSTRUMENTS_OF_SAMPLE
 from tt_assets_tests.dagster_runs import range_tags, stored
+from tt_assets_tests.gateway.thread import GatewayThread
 
 
 def _job(executor: dg.ExecutorDefinition) -> dg.JobDefinition:

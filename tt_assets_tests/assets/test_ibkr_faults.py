@@ -14,8 +14,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tt_assets.gateway import Kind, Reaction, WireBar
-from tt_assets.gateway.calls import Script, no_script
+from tt_assets.gateway import Kind, WireBar
 from tt_assets.market.calendar import sessions
 from tt_assets_tests.assets.ibkr_runs import (
     EVENING,
@@ -32,6 +31,7 @@ from tt_assets_tests.assets.ibkr_runs import (
 from tt_assets_tests.dagster_runs import failure_text
 from tt_assets_tests.gateway import faults
 from tt_assets_tests.gateway.faults import Bars, Drop, Late, Matches, Outage, Refuse, clients, when
+from tt_assets_tests.gateway.scripted import Reaction, Script, no_script
 
 __all__ = ["desk"]
 

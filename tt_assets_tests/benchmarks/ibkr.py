@@ -125,7 +125,8 @@ def random_bars(instruments: int, first: date, last: date) -> pd.DataFrame:
 
 def _serve(path: Path, latency: float, pipe: Connection) -> None:
     """The gateway's process: serve until told to stop, telling the counts when asked."""
-    from tt_assets.gateway import BarBook, GatewayThread, Kind, StandIn
+    from tt_assets.gateway import BarBook, Kind, StandIn
+    from tt_assets_tests.gateway.thread import GatewayThread
 
     book = BarBook.from_file(path)
     for symbol in book.instruments:  # the texts of the bars are made beforehand, so that latency is all it takes

@@ -7,8 +7,8 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tt_assets.gateway import Ask, Call, Kind, Reaction, WireBar
-from tt_assets.gateway.calls import Script
+from tt_assets.gateway import Kind, OpenRequest, Request, WireBar, answers
+from tt_assets_tests.gateway.scripted import Reaction, Script
 
 PACING = (162, "Historical Market Data Service error message:Historical data request pacing violation")
 NO_DATA = (162, "Historical Market Data Service error message:HMDS query returned no data: X@SMART Trades")
@@ -29,16 +29,16 @@ class Refuse:
     text: str
     system: bool = False
 
-    async def __call__(self, call: Call) -> None:
+    async def __call__(self, call: OpenRequest) -> None:
         call.send_error(self.code, self.text, system=self.system)
 
 
-async def silent(_: Call) -> None:
+async def silent(_: OpenRequest) -> None:
     """No answer; the request stays open until it is cancelled or the connection ends."""
     await asyncio.Event().wait()
 
 
-async def no_handshake(_: Call) -> None:
+async def no_handshake(_: OpenRequest) -> None:
     """The greeting is taken and nothing follows."""
 
 
@@ -48,9 +48,9 @@ class Late:
 
     seconds: float
 
-    async def __call__(self, call: Call) -> None:
+    async def __call__(self, call: OpenRequest) -> None:
         await asyncio.sleep(self.seconds)
-        await call.reply()
+        await call.respond()
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ class Drop:
 
     after: float = 0.0
 
-    async def __call__(self, call: Call) -> None:
+    async def __call__(self, call: OpenRequest) -> None:
         if self.after:
-            raw = call.answer_bytes()
+            raw = answers.history(call.request_id, call.bars())
             call.send_raw(raw[: int(len(raw) * self.after)])
         call.drop()
 
@@ -72,7 +72,7 @@ class Raw:
 
     raw: bytes
 
-    async def __call__(self, call: Call) -> None:
+    async def __call__(self, call: OpenRequest) -> None:
         call.send_raw(self.raw)
 
 
@@ -88,7 +88,7 @@ class Bars:
 
     change: Callable[[list[WireBar]], Sequence[WireBar]]
 
-    async def __call__(self, call: Call) -> None:
+    async def __call__(self, call: OpenRequest) -> None:
         call.send_bars(self.change(call.bars()))
 
 
@@ -98,7 +98,7 @@ class Matches:
 
     count: int
 
-    async def __call__(self, call: Call) -> None:
+    async def __call__(self, call: OpenRequest) -> None:
         call.send_matches(self.count)
 
 
@@ -109,7 +109,7 @@ class Outage:
     seconds: float
     back: int
 
-    async def __call__(self, call: Call) -> None:
+    async def __call__(self, call: OpenRequest) -> None:
         call.send_error(1100, "Connectivity between IB and Trader Workstation has been lost.", system=True)
         await asyncio.sleep(self.seconds)
         words = "data maintained" if self.back == 1102 else "data lost"
@@ -119,7 +119,7 @@ class Outage:
         await asyncio.Event().wait()
 
 
-async def id_in_use(call: Call) -> None:
+async def id_in_use(call: OpenRequest) -> None:
     """Error 326, then the connection is closed."""
     call.send_error(
         326, "Unable to connect as the client id is already in use. Retry with a unique client id.", system=True
@@ -127,12 +127,12 @@ async def id_in_use(call: Call) -> None:
     call.drop()
 
 
-async def hang_up(call: Call) -> None:
+async def hang_up(call: OpenRequest) -> None:
     """The connection is closed without a word."""
     call.drop()
 
 
-async def refuse_read_only(call: Call) -> None:
+async def refuse_read_only(call: OpenRequest) -> None:
     """The session is refused with the error of the read-only mode."""
     call.send_error(*READ_ONLY, system=True)
 
@@ -140,11 +140,11 @@ async def refuse_read_only(call: Call) -> None:
 def when(kind: Kind, symbol: str, *reactions: Reaction | None, always: bool = False) -> Script:
     """The first requests of this kind for this symbol meet these reactions in turn, with `always` the last for good."""
 
-    def script(ask: Ask) -> Reaction | None:
-        if ask.kind is not kind or ask.symbol != symbol:
+    def script(request: Request) -> Reaction | None:
+        if request.kind is not kind or request.symbol != symbol:
             return None
-        if ask.nth <= len(reactions):
-            return reactions[ask.nth - 1]
+        if request.nth <= len(reactions):
+            return reactions[request.nth - 1]
         return reactions[-1] if always else None
 
     return script
@@ -152,9 +152,9 @@ def when(kind: Kind, symbol: str, *reactions: Reaction | None, always: bool = Fa
 
 def clients(reaction: Reaction, *ids: int) -> Script:
     """Sessions under these client ids meet the reaction."""
-    return lambda ask: reaction if ask.kind is Kind.START and ask.client_id in ids else None
+    return lambda request: reaction if request.kind is Kind.START and request.client_id in ids else None
 
 
 def either(*scripts: Script) -> Script:
     """The first reaction any of the scripts has."""
-    return lambda ask: next((reaction for script in scripts if (reaction := script(ask)) is not None), None)
+    return lambda request: next((reaction for script in scripts if (reaction := script(request)) is not None), None)

@@ -15,10 +15,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tt_assets.gateway import BarBook, GatewayThread, Kind, StandIn, serve
+from tt_assets.gateway import BarBook, Kind, StandIn, serve
 from tt_assets.gateway.running import PortTakenError
 from tt_assets_tests.gateway import faults
 from tt_assets_tests.gateway.faults import when
+from tt_assets_tests.gateway.scripted import ScriptedStandIn
+from tt_assets_tests.gateway.thread import GatewayThread
 from tt_assets_tests.gateway.worlds import FRIDAY, of, walk
 
 WORLD = walk(["A", "BRK B"], first=date(2022, 1, 3))
@@ -27,7 +29,7 @@ WORLD = walk(["A", "BRK B"], first=date(2022, 1, 3))
 @pytest.fixture
 def gateway() -> Iterator[GatewayThread]:
     script = when(Kind.HISTORY, "BRK B", faults.silent, always=True)
-    with GatewayThread(StandIn(BarBook(WORLD), today=lambda: FRIDAY, script=script, most_open=2)) as running:
+    with GatewayThread(ScriptedStandIn(BarBook(WORLD), today=lambda: FRIDAY, script=script, most_open=2)) as running:
         yield running
 
 
@@ -148,7 +150,7 @@ def test_requests_are_counted_and_timed(gateway: GatewayThread):
 
     with_client(gateway.port, talk)
     first, second = gateway.gateway.log.of(Kind.HISTORY, "A")
-    assert [(seen.ask.duration, seen.ask.nth, seen.ask.client_id) for seen in (first, second)] == [
+    assert [(seen.request.duration, seen.request.nth, seen.request.client_id) for seen in (first, second)] == [
         ("5 D", 1, 7),
         ("5 D", 2, 7),
     ]

@@ -9,10 +9,11 @@ from datetime import date, datetime
 import pandas as pd
 import pytest
 
-from tt_assets.gateway import BarBook, GatewayThread, StandIn
-from tt_assets.gateway.calls import Script, no_script
+from tt_assets.gateway import BarBook
 from tt_assets.market.ibkr import IbkrBars, IbkrLoad
 from tt_assets.market.sources import BarRequest
+from tt_assets_tests.gateway.scripted import Script, ScriptedStandIn, no_script
+from tt_assets_tests.gateway.thread import GatewayThread
 from tt_assets_tests.gateway.worlds import EVENING, FRIDAY, ask, quick, walk
 
 LONGEST_TEST = 60.0
@@ -33,7 +34,7 @@ def gateway() -> Iterator[Callable[..., GatewayThread]]:
 
     def start(bars: pd.DataFrame, script: Script = no_script, today: date = FRIDAY, **options: object) -> GatewayThread:
         options = {"latency": 0.005} | options
-        stand_in = StandIn(BarBook(bars), script=script, today=lambda: today, **options)  # type: ignore[arg-type]
+        stand_in = ScriptedStandIn(BarBook(bars), script=script, today=lambda: today, **options)  # type: ignore[arg-type]
         started.append(GatewayThread(stand_in).start())
         return started[-1]
 

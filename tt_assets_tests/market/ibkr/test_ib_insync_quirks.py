@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from tt_assets.gateway import GatewayThread, Kind
+from tt_assets.gateway import Kind
 from tt_assets_tests.gateway import faults
 from tt_assets_tests.gateway.faults import Bars, clients, when
+from tt_assets_tests.gateway.thread import GatewayThread
 from tt_assets_tests.gateway.worlds import walk
 
 Start = Callable[..., GatewayThread]

@@ -11,13 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tt_assets.gateway import GatewayThread, Kind
+from tt_assets.gateway import Kind
 from tt_assets.market.bars import PRICE_COLUMNS
 from tt_assets.market.calendar import sessions
 from tt_assets.market.ibkr import IbkrBars, IbkrFetched, IbkrLoad, Verdict, compare
 from tt_assets.market.sources import NotFetched, Outcome
 from tt_assets_tests.gateway import faults
 from tt_assets_tests.gateway.faults import when
+from tt_assets_tests.gateway.thread import GatewayThread
 from tt_assets_tests.gateway.worlds import EVENING, FIRST, FRIDAY, ask, of, quick, stored, walk
 
 Load = Callable[..., tuple[IbkrLoad, GatewayThread]]
@@ -43,7 +44,7 @@ def refresh(
 
 
 def durations(gateway: GatewayThread, symbol: str) -> list[str]:
-    return [request.ask.duration for request in gateway.gateway.log.of(Kind.HISTORY, symbol)]
+    return [request.request.duration for request in gateway.gateway.log.of(Kind.HISTORY, symbol)]
 
 
 def test_a_daily_refresh_is_one_short_request_each_and_leaves_the_overlap_alone(load: Load):

@@ -9,12 +9,14 @@ from datetime import date
 import pandas as pd
 import pytest
 
-from tt_assets.gateway import GatewayThread, Kind, Reaction, WireBar
+from tt_assets.gateway import Kind, WireBar
 from tt_assets.market.bars import BarRule
 from tt_assets.market.ibkr import IbkrBars, IbkrFetched, IbkrLoad
 from tt_assets.market.sources import FetchResult, NotFetched, Outcome, SessionOutcome
 from tt_assets_tests.gateway import faults
 from tt_assets_tests.gateway.faults import Bars, Drop, Late, Matches, Outage, Refuse, when
+from tt_assets_tests.gateway.scripted import Reaction
+from tt_assets_tests.gateway.thread import GatewayThread
 from tt_assets_tests.gateway.worlds import EVENING, FIRST, FRIDAY, NOON, ask, of, quick, walk
 
 Load = Callable[..., tuple[IbkrLoad, GatewayThread]]
@@ -261,7 +263,7 @@ def test_after_a_pacing_violation_half_as_many_are_open(gateway: Callable[..., G
     done = IbkrBars(quick(thread.port, max_in_flight=8), clock=lambda: EVENING).load(ask(*symbols))
     assert set(done.by_outcome()) == {Outcome.LOADED}
     seen = thread.gateway.log.of(Kind.HISTORY)
-    assert [request.ask.nth for request in seen if request.ask.symbol == "S08"] == [1, 2]
+    assert [request.request.nth for request in seen if request.request.symbol == "S08"] == [1, 2]
     assert max(request.open_then for request in seen) > 4
     assert max(request.open_then for request in seen[-6:]) <= 4
 

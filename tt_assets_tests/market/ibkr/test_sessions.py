@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 
 from tt_assets.errors import UserError
-from tt_assets.gateway import GatewayThread, Kind
+from tt_assets.gateway import Kind
 from tt_assets.market.ibkr import (
     ClientIdsInUseError,
     GatewayError,
@@ -32,6 +32,7 @@ from tt_assets.market.ibkr import (
 from tt_assets.market.sources import NotFetched, Outcome
 from tt_assets_tests.gateway import faults
 from tt_assets_tests.gateway.faults import clients, when
+from tt_assets_tests.gateway.thread import GatewayThread
 from tt_assets_tests.gateway.worlds import EVENING, ask, of, quick, walk
 
 Start = Callable[..., GatewayThread]
@@ -108,7 +109,7 @@ def test_a_port_of_another_program_is_refused(gateway: Start):
 def test_a_client_id_in_use_is_skipped_at_once(gateway: Start):
     thread = gateway(WORLD, clients(faults.id_in_use, 81, 82))
     fetch_world(thread.port)
-    assert {request.ask.client_id for request in thread.gateway.log.of(Kind.HISTORY)} == {83}
+    assert {request.request.client_id for request in thread.gateway.log.of(Kind.HISTORY)} == {83}
 
 
 def test_a_pool_of_client_ids_all_in_use_is_named(gateway: Start):
