@@ -173,7 +173,7 @@ def _read(path: Path) -> _Parsed:
 
 def _csv(path: Path, **options: Any) -> pd.DataFrame:
     try:
-        return pd.read_csv(
+        table: pd.DataFrame = pd.read_csv(
             path,
             encoding="utf-8-sig",
             compression="gzip" if path.suffix == ".gz" else None,
@@ -184,6 +184,7 @@ def _csv(path: Path, **options: Any) -> pd.DataFrame:
         )
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError, EOFError) as error:
         raise _unreadable(path, error) from error
+    return table
 
 
 def _csv_header(path: Path, columns: Sequence[str]) -> list[str]:

@@ -14,6 +14,7 @@ from datetime import date, datetime, time
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from psycopg.errors import ForeignKeyViolation, UniqueViolation
 from sqlalchemy import Engine
@@ -243,7 +244,7 @@ def _rows(database: Database, table: str, episode: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def _weights(database: Database, episode: int, members: Sequence[str]) -> np.ndarray:
+def _weights(database: Database, episode: int, members: Sequence[str]) -> npt.NDArray[np.float64]:
     """Target weights (decisions × instruments, without cash); RowsRefused where a session's do not sum to 1."""
     rows = _rows(database, "tt_target_weights", episode)
     sums = rows.groupby("timestamp")["target_weight"].sum()
@@ -254,7 +255,8 @@ def _weights(database: Database, episode: int, members: Sequence[str]) -> np.nda
             f"{off.index[0]:%Y-%m-%d} sum to {off.iloc[0]:g}; insert the missing rows, {CASH} among them."
         )
     wide = rows.pivot(index="timestamp", columns="instrument", values="target_weight")  # noqa: PD010 - never averaged
-    return wide.reindex(columns=list(members)).astype(np.float64).fillna(0.0).to_numpy()
+    weights = wide.reindex(columns=list(members)).fillna(0.0)
+    return weights.to_numpy(dtype=np.float64)
 
 
 def _stop_reasons() -> list[str]:

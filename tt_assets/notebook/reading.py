@@ -121,7 +121,7 @@ def _query(table: Table, instruments: Sequence[str] | None, first: date | None, 
         conditions.append(sql.SQL("{} < {}::date").format(moment, sql.Literal(last + timedelta(days=1))))
     return sql.SQL("SELECT {columns} FROM {source} WHERE {conditions} ORDER BY {order}").format(
         columns=sql.SQL(", ").join(_columns(table)),
-        source=sql.SQL(_source(table.name)),  # type: ignore[arg-type]
+        source=sql.SQL(_source(table.name)),
         conditions=sql.SQL(" AND ").join(conditions) if conditions else sql.SQL("true"),
         order=sql.SQL(", ").join(_order(table)),
     )

@@ -28,6 +28,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tt_assets.errors import UserError
 from tt_assets.grid.keys import CellKey, key_texts
+from tt_assets.grid.partition_slices import selection_of
 from tt_assets.grid.partitions import Window, market_grid
 from tt_assets.market.watchlist import read_watchlist
 from tt_assets.notebook.engines import same_database
@@ -68,8 +69,6 @@ class Reporter:
 
     def market(self, table: str, rows: pd.DataFrame) -> list[CellReport]:
         """Report the partitions of a market table that `rows` (instrument, timestamp) touch."""
-        from tt_assets.runs.io_managers import selection_of
-
         days = rows["timestamp"].to_numpy().astype("datetime64[D]")
         if self.settings.date_grain is DateGrain.MONTH:
             days = days.astype("datetime64[M]").astype("datetime64[D]")

@@ -82,4 +82,4 @@ def _query(table: str, chosen: sql.Composable) -> sql.Composable:
             "SELECT t.episode_id, {columns} FROM {source} AS t WHERE t.episode_id IN ({chosen}) "
             f"ORDER BY t.timestamp{within}"
         )
-    return sql.SQL(text).format(columns=columns, source=source, chosen=chosen)  # type: ignore[arg-type]
+    return sql.SQL(text).format(columns=columns, source=source, chosen=chosen)

@@ -121,7 +121,7 @@ def heat_maps_figure(panels: Mapping[str, pd.DataFrame], title: str, unit: str, 
         axes.set_xlabel("")
     bar = figure.colorbar(ScalarMappable(scale, colours), ax=list(every.ravel()), fraction=0.025, pad=0.015, aspect=30)
     bar.set_label(unit)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     figure.suptitle(title, x=0.01, ha="left", color=INK, fontsize=9.5, fontweight="bold")
     return figure
 

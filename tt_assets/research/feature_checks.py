@@ -154,5 +154,6 @@ def _present(long: pd.DataFrame, names: Sequence[str], grid: Grid) -> npt.NDArra
 
 def _consecutive(bar: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
     """(T, N) how many sessions in a row, up to and including this one, have a bar."""
-    count = np.cumsum(bar, axis=0)
-    return count - np.maximum.accumulate(np.where(bar, 0, count), axis=0)
+    count = np.cumsum(bar, axis=0, dtype=np.int64)
+    before: npt.NDArray[np.int64] = np.maximum.accumulate(np.where(bar, 0, count), axis=0)
+    return count - before

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from tt_assets.research.panel import BarPanel, Grid
@@ -48,7 +49,7 @@ def information_coefficients(
     return pd.DataFrame(rows, columns=["signal_name", "horizon", "coefficient", "standard_error", "sessions"])
 
 
-def _correlations(left: pd.DataFrame, right: pd.DataFrame, fewest: int) -> np.ndarray:
+def _correlations(left: pd.DataFrame, right: pd.DataFrame, fewest: int) -> npt.NDArray[np.float64]:
     """Spearman's rank correlation of each row of `left` and `right` with at least `fewest` pairs of values."""
     both = left.notna().to_numpy() & right.notna().to_numpy()
     enough = both.sum(axis=1) >= fewest
@@ -59,4 +60,5 @@ def _correlations(left: pd.DataFrame, right: pd.DataFrame, fewest: int) -> np.nd
     spread = np.sqrt(np.nansum(a * a, axis=1) * np.nansum(b * b, axis=1))
     with np.errstate(invalid="ignore"):
         found = np.nansum(a * b, axis=1) / spread
-    return found[spread > 0.0]
+    defined: npt.NDArray[np.float64] = found[spread > 0.0]  # a constant row has no rank correlation
+    return defined

@@ -42,7 +42,8 @@ def rolling_std(values: pd.DataFrame, sessions: int) -> pd.DataFrame:
         squares = np.square(lags[0] - mean)
         for lag in lags[1:]:
             squares += np.square(lag - mean)
-        return np.sqrt(squares / (sessions - 1))
+        result: _Rows = np.sqrt(squares / (sessions - 1))
+        return result
 
     return _windowed(values, sessions, deviation)
 

@@ -65,7 +65,7 @@ def _path(settings: Settings) -> Path:
 def _lock(settings: Settings) -> Any:
     import fasteners
 
-    from tt_assets.postgres.server.embedded import EmbeddedServerError
+    from tt_assets.postgres.server.cluster import EmbeddedServerError
 
     path = _path(settings)
     try:

@@ -75,7 +75,7 @@ class Pacer:
         now = self._now()
         if now < self._paused_until:
             return self._paused_until - now
-        pause = self._config.pacing_pause * 2**self._pauses
+        pause = self._config.pacing_pause * 2.0**self._pauses
         self._pauses += 1
         self._paused_until = now + pause
         self.capacity = max(1, self.capacity // 2)

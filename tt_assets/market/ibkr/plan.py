@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Any
+from functools import cached_property
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from tt_assets.market.bars import BAR_COLUMNS
@@ -30,16 +32,16 @@ class StoredBars:
 
     def of(self, instrument: str) -> pd.DataFrame:
         """The bars of one instrument, ascending."""
-        if instrument not in self._groups:
+        if instrument not in self._places:
             return self.bars.iloc[:0]
-        return self.bars.iloc[self._groups[instrument]].sort_values("timestamp", ignore_index=True)
+        own: pd.DataFrame = self.bars.iloc[self._places[instrument]]
+        return own.sort_values("timestamp", ignore_index=True)
 
-    @property
-    def _groups(self) -> dict[str, Any]:
-        if "_indices" not in self.__dict__:
-            object.__setattr__(self, "_indices", dict(self.bars.groupby("instrument").indices))
-        groups: dict[str, Any] = self.__dict__["_indices"]
-        return groups
+    @cached_property
+    def _places(self) -> dict[str, npt.NDArray[np.intp]]:
+        """Where the rows of each instrument stand, found once: a load asks for hundreds of instruments."""
+        groups = self.bars.groupby("instrument").indices
+        return {str(name): np.asarray(places) for name, places in groups.items()}
 
 
 ReadStored = Callable[[Sequence[str], date, date], StoredBars]

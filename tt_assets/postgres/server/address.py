@@ -121,7 +121,8 @@ def _tcp_address(data: Path) -> ServerAddress:
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def _password_file(data: Path) -> Path:
