@@ -35,7 +35,6 @@ from tt_assets.notebook.engines import same_database
 from tt_assets.notebook.reading import ACTION_SCHEME, read_from
 from tt_assets.postgres.copy_format import conform, copy_rows
 from tt_assets.postgres.database import Database
-from tt_assets.postgres.database_url import DAGSTER_DATABASE
 from tt_assets.postgres.slice_store import SliceStore
 from tt_assets.postgres.slices import Selection
 from tt_assets.settings import DateGrain, Settings, database_of
@@ -119,7 +118,7 @@ def reporting(database: Database, *, wanted: bool) -> Iterator[Reporter | None]:
     from tt_assets.runtime.platform import Platform, adopt, open_instance
 
     adopt(Platform(settings, own, read_watchlist(settings.watchlist)))
-    own.named(DAGSTER_DATABASE).connect().close()  # Dagster itself would try for seconds and then raise a traceback
+    own.check_dagster()  # Dagster itself would try for seconds and then raise a traceback
     with open_instance() as instance:
         yield Reporter(instance, database, settings)
 

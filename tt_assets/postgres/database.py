@@ -18,9 +18,11 @@ from pydantic import SecretStr
 from sqlalchemy import Engine, NullPool, create_engine
 
 from tt_assets.errors import UserError
+from tt_assets.postgres import dagster_database
 from tt_assets.postgres.database_url import (
     DAGSTER_DATABASE,
     TABLES_DATABASE,
+    dagster_name,
     describe,
     libpq_uri,
     parse_url,
@@ -105,6 +107,10 @@ class Database:
         """Another database of the same server, for the same user."""
         return replace(self, parameters=tuple((dict(self.parameters) | {"dbname": name}).items()))
 
+    def dagster(self) -> Database:
+        """The database of Dagster's own storage, named after this one."""
+        return self.named(dagster_name(self.name))
+
     def connect(self, **options: Any) -> psycopg.Connection[Any]:
         """A psycopg 3 connection; `options` go to `psycopg.connect` (autocommit, row_factory, ...).
 
@@ -139,7 +145,7 @@ class Database:
 
         The driver is named because SQLAlchemy 2.1 takes psycopg 3 for a plain URL, which breaks Dagster's event log.
         """
-        url = sqlalchemy_url("postgresql+psycopg2", self.named(DAGSTER_DATABASE)._all())
+        url = sqlalchemy_url("postgresql+psycopg2", self.dagster()._all())
         return url.render_as_string(hide_password=False)
 
     def masked(self) -> str:
@@ -152,13 +158,32 @@ class Database:
     def create_databases(self) -> None:
         """Create this database and Dagster's where they are absent; any number of processes may do it at once.
 
-        Raises MayNotCreate with the statement an administrator has to run, or DatabaseUnreachable.
+        Raises MayNotCreate with the statement an administrator has to run, DagsterDatabaseTaken where Dagster's belongs
+        to the tables of another database, or DatabaseUnreachable.
         """
         with self._maintenance() as connection:
             present = {name for (name,) in connection.execute("SELECT datname FROM pg_database").fetchall()}
-            for name in (self.name, DAGSTER_DATABASE):
+            if dagster_database.may_be_of_older_version(connection, self.name, present) and self._shared_before():
+                dagster_database.rename_older(connection, self.name)
+                present.add(dagster_name(self.name))
+            for name in (self.name, dagster_name(self.name)):
                 if name not in present:
                     self._create(connection, name)
+            dagster_database.refuse_taken(connection, self.name)
+            dagster_database.mark(connection, self.name)
+
+    def check_dagster(self) -> None:
+        """Raise a `UserError` unless Dagster's database is there, lets this user in and belongs to these tables."""
+        with self.dagster().connect() as connection:
+            dagster_database.refuse_taken(connection, self.name)
+
+    def _shared_before(self) -> bool:
+        """Whether the unmarked `dagster` of the server has a history of our tables, from a version that shared it."""
+        try:
+            with self.named(DAGSTER_DATABASE).connect() as inside:
+                return dagster_database.is_of_older_version(inside)
+        except DatabaseUnreachable:
+            return False
 
     def _create(self, connection: psycopg.Connection[Any], name: str) -> None:
         statement = sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'").format(sql.Identifier(name))

@@ -6,6 +6,7 @@ hold a password anywhere once its special characters were not encoded.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from urllib.parse import quote, urlencode
@@ -18,6 +19,9 @@ from tt_assets.errors import UserError
 
 TABLES_DATABASE = "tt"
 DAGSTER_DATABASE = "dagster"
+"""Dagster's own storage beside the tables in `tt`; see `dagster_name` for others."""
+LONGEST_NAME = 63
+"""Bytes of a name that PostgreSQL keeps."""
 _SCHEME = re.compile(r"^(postgres|postgresql)(\+\w+)?://")
 _IN_AUTHORITY = ("host", "port", "user", "password", "dbname")
 _SECRETS = ("password", "sslpassword")
@@ -49,12 +53,25 @@ def parse_url(url: str) -> dict[str, str]:
             "special characters of user and password percent-encoded (@ is %40, / is %2F, # is %23, % is %25)."
         )
     parameters.setdefault("dbname", TABLES_DATABASE)
-    if parameters["dbname"] == DAGSTER_DATABASE:
+    name = parameters["dbname"]
+    if name == DAGSTER_DATABASE or name.endswith(f"_{DAGSTER_DATABASE}"):
         raise DatabaseUrlError(
-            f'TT_DATABASE_URL names the database "{DAGSTER_DATABASE}", which is for Dagster\'s own storage on the same '
+            f'TT_DATABASE_URL names the database "{name}", which is for Dagster\'s own storage on the same '
             f'server: name another one for the tables, such as "{TABLES_DATABASE}".'
         )
     return parameters
+
+
+def dagster_name(tables: str) -> str:
+    """Name of Dagster's own database beside the tables in `tables`: `dagster` for `tt`, `X_dagster` for any other X."""
+    if tables == TABLES_DATABASE:
+        return DAGSTER_DATABASE
+    name = f"{tables}_{DAGSTER_DATABASE}"
+    if len(name.encode()) <= LONGEST_NAME:
+        return name
+    # The server would cut it off behind the name of the tables' database, or to that very name.
+    digest = hashlib.sha256(tables.encode()).hexdigest()[:16]
+    return f"{tables.encode()[:38].decode(errors='ignore')}_{digest}_{DAGSTER_DATABASE}"
 
 
 def split_secrets(parameters: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:

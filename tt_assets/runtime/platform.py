@@ -81,6 +81,7 @@ def attach(settings: Settings | None = None) -> Platform:
     in_use.hold(settings)
     database = database_of(settings, start=True)
     check(database)
+    database.check_dagster()
     platform = Platform(settings, database, watchlist)
     adopt(platform)
     return platform

@@ -19,8 +19,8 @@ from tt_assets import population as tt
 from tt_assets.commands.signals_import import ScoresFileError, import_scores
 from tt_assets.errors import UserError
 from tt_assets.market.bars import BarsFileError
-from tt_assets.notebook import reports_to_dagster as reports
 from tt_assets.notebook.reports_to_dagster import NotReported
+from tt_assets.postgres import database as database_module
 from tt_assets.postgres.copy_format import FrameMismatch
 from tt_assets.postgres.database import Database, DatabaseUnreachable
 from tt_assets.postgres.episode_store import EpisodeHeader, EpisodeStore
@@ -666,7 +666,7 @@ def test_rows_that_dagster_could_not_be_told_of_are_said_to_be_written(
 def test_nothing_is_written_when_dagsters_storage_does_not_answer(
     postgres_instance, engine, connected, bars, monkeypatch
 ):
-    monkeypatch.setattr(reports, "DAGSTER_DATABASE", "no_such_database")
+    monkeypatch.setattr(database_module, "dagster_name", lambda tables: "no_such_database")
     with pytest.raises(DatabaseUnreachable, match='no database "no_such_database": run `tt db upgrade`'):
         tt.upsert_price_bars(engine, week(bars))
     assert stored(connected, "tt_prices") == []

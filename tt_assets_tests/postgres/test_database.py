@@ -219,7 +219,7 @@ def test_user_and_password_survive_every_url(user: str, password: str) -> None:
     database = Database.of(parse_url(url))
     assert parse_url(database.adbc_uri()) == dict(database.parameters) | {"password": password}
     dagster = make_url(database.dagster_url())
-    assert (dagster.username, dagster.password, dagster.database) == (user, password, "dagster")
+    assert (dagster.username, dagster.password, dagster.database) == (user, password, "my bars_dagster")
     assert (dagster.host, dagster.port, dagster.query["sslmode"]) == ("h", 5433, "require")
 
 
@@ -241,13 +241,13 @@ def test_hosts_of_every_kind_survive_and_are_shown_without_secrets(url: str, mas
 
 def test_ten_processes_create_the_databases_at_once(external: ExternalServer) -> None:
     with external.database("postgres").connect(autocommit=True) as connection:
-        connection.execute("DROP DATABASE IF EXISTS dagster WITH (FORCE)")
+        connection.execute("DROP DATABASE IF EXISTS racing_dagster WITH (FORCE)")
     racing = external.database("racing")
     with ThreadPoolExecutor(10) as threads:
         list(threads.map(lambda _: racing.create_databases(), range(10)))
     with racing.connect() as connection:
         names = {name for (name,) in connection.execute("SELECT datname FROM pg_database").fetchall()}
-    assert {"racing", "dagster"} <= names
+    assert {"racing", "racing_dagster"} <= names
 
 
 def test_a_user_who_may_not_create_databases_is_told_what_to_ask_for(external: ExternalServer) -> None:
