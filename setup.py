@@ -40,7 +40,8 @@ RUNTIME = [
     "safetensors>=0.5",
     # The arithmetic of a simulator's step, compiled: NumPy needs eighty calls for it.
     "numba>=0.61,<1",
-    # The plots of the report.
+    # The report: its page, with every value escaped, and its plots. Dagster needs Jinja2 as well.
+    "Jinja2>=3.1",
     "matplotlib>=3.9",
     "pillow>=10",
     # Indicators people know by name.
@@ -88,7 +89,9 @@ setup(
     ],
     python_requires=">=3.12",
     packages=find_packages(include=["tt_assets", "tt_assets.*"]),
-    package_data={"tt_assets": ["sample/*", "market/*.txt", "postgres/migrations/*.mako", "py.typed"]},
+    package_data={
+        "tt_assets": ["sample/*", "market/*.txt", "report/templates/*", "postgres/migrations/*.mako", "py.typed"]
+    },
     # An installed package finds the instance and workspace files here; a checkout finds them at its top.
     data_files=[("share/tt_assets", ["dagster.yaml", "workspace.yaml"])],
     install_requires=RUNTIME,

@@ -2,6 +2,7 @@
 
 The page asks nothing of anybody. Pictures are embedded, there is no script, and a content security policy
 forbids every request, so it can be mailed, archived and opened offline. It follows the reader's light or dark theme.
+Its words and marks are templates beside this module; every value they print is escaped.
 """
 
 from __future__ import annotations
@@ -9,14 +10,14 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
+from functools import cache
 
+import jinja2
 import pandas as pd
 
 from tt_assets.report.figures import SCENARIO, STRATEGY, figures_table
 from tt_assets.report.labels import COVERAGE_TEXT, strategy_label
 from tt_assets.report.plots import drawdown_plot, equity_plot, turnover_plot, weights_plot
-from tt_assets.report.style import STYLE
 from tt_assets.report.verdict import verdict
 from tt_assets.trading.judging.bootstrap import MEAN_BLOCK
 from tt_assets.trading.judging.judge import AGENT, Judgement
@@ -40,8 +41,12 @@ instrument. Costs paid are commission, slippage and borrow fee.
 class Section:
     """One traded instrument or portfolio of a page.
 
-    weights: timestamp, instrument, target_weight, as `weights_plot` takes them; without rows their plot is left out.
-    notes: plain sentences, such as settings and where the bars come from.
+    Parameters
+    ----------
+    title : heading of the section, as plain text.
+    judgement : agents and baselines over the sessions judged.
+    weights : timestamp, instrument, target_weight, as `weights_plot` takes them; without rows their plot is left out.
+    notes : plain sentences, such as settings and where the bars come from.
     """
 
     title: str
@@ -50,39 +55,106 @@ class Section:
     notes: Sequence[str] = ()
 
 
+@dataclass(frozen=True)
+class _Picture:
+    alt: str
+    base64: str
+
+
+@dataclass(frozen=True)
+class _Column:
+    name: str
+    unit: str
+    """Empty for names, counts and plain numbers."""
+
+
+@dataclass(frozen=True)
+class _Row:
+    is_agent: bool
+    cells: Sequence[str]
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What `templates/section.html` prints."""
+
+    title: str
+    first: str
+    last: str
+    verdict: str
+    pictures: Sequence[_Picture]
+    columns: Sequence[_Column]
+    strategy_column: int
+    scenarios: Sequence[tuple[str, Sequence[_Row]]]
+    notes: Sequence[str]
+
+
 def report_html(title: str, judgement: Judgement, weights: pd.DataFrame, notes: Sequence[str] = ()) -> str:
-    """The page of one traded instrument or portfolio. Raises NothingToReport as the plots do."""
-    return _page(title, _section(Section(title, judgement, weights, notes), heading=1))
+    """The page of one traded instrument or portfolio.
+
+    Parameters
+    ----------
+    title, judgement, weights, notes : as in `Section`.
+
+    Returns
+    -------
+    The whole page; the same arguments give the same characters.
+
+    Raises
+    ------
+    NothingToReport : the judgement has no session to plot.
+    """
+    return _page(title, [Section(title, judgement, weights, notes)], alone=True)
 
 
 def sections_html(title: str, sections: Sequence[Section]) -> str:
-    """The page of several, one below the other, with links to each at the top."""
-    links = "".join(
-        f'<li><a href="#section-{place}">{escape(section.title)}</a></li>' for place, section in enumerate(sections)
-    )
-    body = "".join(
-        f'<section id="section-{place}">{_section(section, heading=2)}</section>'
-        for place, section in enumerate(sections)
-    )
-    return _page(title, f"<h1>{escape(title)}</h1><nav><ul>{links}</ul></nav>{body}")
+    """The page of several, one below the other, with links to each at the top. Raises NothingToReport."""
+    return _page(title, sections, alone=False)
 
 
-def _page(title: str, body: str) -> str:
-    reading = "".join(f"<li>{escape(sentence)}</li>" for sentence in HOW_TO_READ)
+@cache
+def _templates() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("tt_assets.report"),
+        autoescape=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _page(title: str, sections: Sequence[Section], *, alone: bool) -> str:
     return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
-        "style-src 'unsafe-inline'\">"
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="color-scheme" content="light dark">'
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n"
-        f"<body><main>{body}<h2>How to read this</h2><ul>{reading}</ul></main></body></html>\n"
+        _templates()
+        .get_template("page.html")
+        .render(title=title, sections=[_shown(section) for section in sections], alone=alone, how_to_read=HOW_TO_READ)
     )
 
 
-def _section(section: Section, heading: int) -> str:
-    judgement, below = section.judgement, heading + 1
-    curves = judgement.curves["timestamp"]
+def _shown(section: Section) -> _Shown:
+    judgement = section.judgement
+    sessions = judgement.curves["timestamp"]
+    table = figures_table(judgement)
+    columns = [column for column in table.columns if column != SCENARIO]
+    return _Shown(
+        title=section.title,
+        first=f"{sessions.min():%Y-%m-%d}",
+        last=f"{sessions.max():%Y-%m-%d}",
+        verdict=verdict(judgement),
+        pictures=_pictures(section),
+        columns=[_column(name) for name in columns],
+        strategy_column=columns.index(STRATEGY),
+        scenarios=[
+            (str(scenario), [_row(row, columns.index(STRATEGY)) for row in rows[columns].to_numpy()])
+            for scenario, rows in table.groupby(SCENARIO, sort=False)
+        ],
+        notes=section.notes,
+    )
+
+
+def _pictures(section: Section) -> list[_Picture]:
+    judgement = section.judgement
     pictures = [
         ("Net worth of the agent and the baselines over time", equity_plot(judgement)),
         ("Drawdown of the agent and the baselines over time", drawdown_plot(judgement)),
@@ -90,44 +162,14 @@ def _section(section: Section, heading: int) -> str:
     if not section.weights.empty:
         pictures.append(("Target weights over time", weights_plot(section.weights)))
     pictures.append(("Turnover and costs by strategy", turnover_plot(judgement)))
-    notes = "".join(f"<li>{escape(note)}</li>" for note in section.notes)
-    return (
-        f"<h{heading}>{escape(section.title)}</h{heading}>"
-        f'<p class="span">Out of sample, {curves.min():%Y-%m-%d} to {curves.max():%Y-%m-%d}</p>'
-        f'<p class="verdict">{escape(verdict(judgement))}</p>'
-        + "".join(_picture(alt, picture) for alt, picture in pictures)
-        + f"<h{below}>Figures</h{below}>{_table(figures_table(judgement))}"
-        + (f"<h{below}>Notes</h{below}><ul>{notes}</ul>" if notes else "")
-    )
+    return [_Picture(alt, base64.b64encode(png).decode("ascii")) for alt, png in pictures]
 
 
-def _picture(alt: str, picture: bytes) -> str:
-    encoded = base64.b64encode(picture).decode("ascii")
-    return f'<figure><img alt="{escape(alt)}" src="data:image/png;base64,{encoded}"></figure>'
+def _column(label: str) -> _Column:
+    """The label with its unit, `Sharpe ratio (a year)`, taken apart: units stand below the columns' names."""
+    name, _, unit = label.partition(" (")
+    return _Column(name, unit.replace(")", "", 1))
 
 
-def _table(table: pd.DataFrame) -> str:
-    """The table with a row group per scenario; units stand below the columns' names."""
-    columns = [column for column in table.columns if column != SCENARIO]
-    head = "".join(f'<th scope="col">{_with_unit(column)}</th>' for column in columns)
-    groups = "".join(
-        f'<tbody><tr><th class="scenario" colspan="{len(columns)}" scope="rowgroup">{escape(str(scenario))}</th></tr>'
-        f"{''.join(_row(columns, row) for row in rows[columns].to_numpy())}</tbody>"
-        for scenario, rows in table.groupby(SCENARIO, sort=False)
-    )
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead>{groups}</table></div>'
-
-
-def _with_unit(column: str) -> str:
-    name, bracket, unit = column.partition(" (")
-    return f"{escape(name)}<small>{escape(unit.replace(')', '', 1))}</small>" if bracket else escape(name)
-
-
-def _row(columns: Sequence[str], row: Sequence[str]) -> str:
-    name = row[columns.index(STRATEGY)]
-    kind = ' class="agent"' if name.startswith(strategy_label(AGENT)) else ""
-    cells = "".join(
-        f'<th scope="row">{escape(cell)}</th>' if column == STRATEGY else f"<td>{escape(cell)}</td>"
-        for column, cell in zip(columns, row, strict=True)
-    )
-    return f"<tr{kind}>{cells}</tr>"
+def _row(cells: Sequence[str], strategy: int) -> _Row:
+    return _Row(cells[strategy].startswith(strategy_label(AGENT)), list(cells))
