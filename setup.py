@@ -81,7 +81,6 @@ setup(
         "Development Status :: 4 - Beta",
         "Intended Audience :: Financial and Insurance Industry",
         "Intended Audience :: Science/Research",
-        "Operating System :: POSIX :: Linux",
         "Programming Language :: Python :: 3.12",
         "Topic :: Office/Business :: Financial :: Investment",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",

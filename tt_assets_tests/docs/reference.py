@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tt_assets_tests.docs.command_pages import commands_page
+from tt_assets_tests.docs.research_pages import research_page
 from tt_assets_tests.docs.setting_pages import settings_page
 from tt_assets_tests.docs.table_pages import tables_page
 
@@ -17,6 +18,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 PAGES: Mapping[str, Callable[[], str]] = {
     "reference/tables.md": tables_page,
+    "reference/features.md": research_page,
     "reference/settings.md": settings_page,
     "reference/commands.md": commands_page,
 }
