@@ -66,7 +66,14 @@ class BarFault(NamedTuple):
 
 @dataclass(frozen=True)
 class CheckedBars:
-    """`clean` has BAR_COLUMNS, sorted by (instrument, timestamp), unique; `faults` are in the order of the rows."""
+    """What a check of bars found.
+
+    Parameters
+    ----------
+    clean : BAR_COLUMNS, sorted by (instrument, timestamp), unique; timestamps datetime64[ns], numbers float64 without
+        NaN.
+    faults : every rule that a row breaks, in the order of the rows.
+    """
 
     clean: pd.DataFrame
     faults: tuple[BarFault, ...]
@@ -80,10 +87,21 @@ def check_bars(
 ) -> CheckedBars:
     """Hold every row of `frame` against the contract.
 
-    `frame` has at least BAR_COLUMNS. `timestamp` may be datetimes, dates or ISO text (date, or datetime at midnight);
-    numbers may be text. With `known`, other instruments are faults; with `latest`, so are sessions after it. `lines`
-    gives each row's line in its file and is called only where there is a fault. A NaN price or
-    volume is a fault. Raises BarsFileError for a missing column.
+    Parameters
+    ----------
+    frame : at least BAR_COLUMNS. `timestamp` may be datetimes, dates or ISO text (date, or datetime at midnight), New
+        York sessions without time zone; numbers may be text. A NaN price or volume is a fault.
+    known : the instruments that may be there; others are faults. None admits all.
+    latest : the newest session that is closed; later ones are faults. None admits all.
+    lines : gives each row's line in its file; called only where there is a fault.
+
+    Returns
+    -------
+    The clean bars and the faults. A row with a fault takes all rows of its instrument and session with it.
+
+    Raises
+    ------
+    BarsFileError : a column is missing.
     """
     absent = [column for column in BAR_COLUMNS if column not in frame.columns]
     if absent:
@@ -126,7 +144,14 @@ def missing_columns(what: str, absent: Sequence[str], present: Collection[Any]) 
 def summarise(faults: Sequence[BarFault], first: int = 5) -> str:
     """One paragraph: how many rows break each rule, with the first few of each as instrument, session, value, line.
 
-    About `first` rows are shown in all, at least one for every rule. Empty text without faults.
+    Parameters
+    ----------
+    faults : as `check_bars` gives them.
+    first : about how many rows to show in all; at least one for every rule is.
+
+    Returns
+    -------
+    Plain text; empty without faults.
     """
     if not faults:
         return ""

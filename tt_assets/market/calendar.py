@@ -75,9 +75,20 @@ def closed_weekdays(first: date, last: date) -> tuple[date, ...]:
 
 
 def sessions(first: date, last: date) -> pd.DatetimeIndex:
-    """Sessions from `first` to `last`, both included: ascending midnights, no time zone, datetime64[ns].
+    """Sessions from `first` to `last`, both included.
 
-    Empty when no session lies between them, also when `last` is before `first`.
+    Parameters
+    ----------
+    first, last : New York days.
+
+    Returns
+    -------
+    Ascending midnights, no time zone, datetime64[ns], named `timestamp`; empty when no session is between them, also
+    when `last` is before `first`.
+
+    Raises
+    ------
+    CalendarSpanError : an end is outside `FIRST_DAY` … `LAST_DAY`, as of every function here.
     """
     import pandas as pd  # half a second, which a command that only looks at partitions does without
 
@@ -86,7 +97,16 @@ def sessions(first: date, last: date) -> pd.DatetimeIndex:
 
 
 def are_sessions(days: Days) -> npt.NDArray[np.bool_]:
-    """Which of `days` (datetime64[D], any shape) are sessions. A day outside the span and NaT are not."""
+    """Which days are sessions, of many at once.
+
+    Parameters
+    ----------
+    days : datetime64[D], any shape, New York.
+
+    Returns
+    -------
+    The same shape. A day outside the span and NaT are none; nothing is raised for them.
+    """
     known = (days >= np.datetime64(FIRST_DAY, "D")) & (days <= np.datetime64(LAST_DAY, "D"))
     # is_busday refuses NaT, so days it cannot judge are replaced by one it can.
     judged = np.where(known, days, np.datetime64(FIRST_DAY, "D"))
@@ -120,17 +140,32 @@ def nearest_session(day: date) -> date:
 
 
 def shift_session(day: date, count: int) -> date:
-    """The session `count` sessions after the session `day` (before it, when negative).
+    """The session `count` sessions after the session `day`.
 
-    Raises ValueError when `day` is not a session, CalendarSpanError when the result leaves the span.
+    Parameters
+    ----------
+    day : a session, New York.
+    count : sessions to go forward, back when negative.
+
+    Raises
+    ------
+    ValueError : `day` is not a session.
+    CalendarSpanError : the result leaves the span.
     """
     return _date(np.busday_offset(_day(day), count, roll="raise", busdaycal=_xnys()))
 
 
 def latest_closed_session(now: datetime, margin: timedelta = timedelta(0)) -> date:
-    """The last session whose 16:00 New York close plus `margin` is not after `now`.
+    """The last session whose 16:00 New York close plus `margin` is not after `now`. Early closes count as 16:00.
 
-    `now` must carry a time zone (ValueError otherwise). Early closes count as 16:00.
+    Parameters
+    ----------
+    now : a moment with a time zone, any.
+    margin : how long after the close a session counts as closed.
+
+    Raises
+    ------
+    ValueError : `now` carries no time zone.
     """
     if now.tzinfo is None:
         raise ValueError(f"now = {now} carries no time zone")

@@ -22,9 +22,20 @@ class CurrentWatchlist:
 
 
 def current_watchlist(path: Path, copies: Path) -> CurrentWatchlist:
-    """The watchlist of the file `path`, of which a copy is kept in the folder `copies`; or the last copy, and why.
+    """The watchlist of a file, or the last one of it that could be read.
 
-    Raises WatchlistError where the file cannot be read and no copy of it was kept.
+    Parameters
+    ----------
+    path : the file that a person edits.
+    copies : folder in which a copy of the last good file is kept, under the same name.
+
+    Returns
+    -------
+    The list, and what is wrong with the file where the list is a copy.
+
+    Raises
+    ------
+    WatchlistError : the file cannot be read and no copy of it was kept.
     """
     # By its name: another file of the user's is another list.
     kept = copies / path.name

@@ -63,8 +63,13 @@ class _Loaded:
 class FileBars:
     """A price source over one CSV or parquet file (see PriceSource).
 
-    With `known`, rows of other instruments are faults; with `latest`, so are rows after that session. The parsed file
-    is kept in this object and parsed again when its size or modification time changes.
+    The parsed file is kept in this object and parsed again when its size or modification time changes.
+
+    Parameters
+    ----------
+    path : the file; columns BAR_COLUMNS and any others.
+    known : the instruments that may be in it; rows of others are faults. None admits all.
+    latest : the newest session that is closed; rows after it are faults. None admits all.
     """
 
     def __init__(self, path: Path, known: Collection[str] | None = None, latest: date | None = None) -> None:
@@ -74,9 +79,11 @@ class FileBars:
         self._loaded: _Loaded | None = None
 
     def fetch(self, requests: Sequence[BarRequest]) -> list[FetchResult]:
-        """Bars of each request. An instrument without a row in the file is NotFetched with NO_BARS.
+        """Bars of each request, see PriceSource. An instrument without a row in the file is NotFetched with NO_BARS.
 
-        Raises BarsFileError when the file as a whole cannot be used.
+        Raises
+        ------
+        BarsFileError : the file as a whole cannot be used.
         """
         loaded = self._load()
         return [self._answer(request, loaded) for request in requests]

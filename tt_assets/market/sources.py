@@ -79,9 +79,14 @@ class BarRequest:
 class Fetched:
     """The source knows the instrument and answered.
 
-    `bars` are the clean bars of the request (BAR_COLUMNS, ascending); `faults` the rows it refused, those of the
-    request and those whose date cannot be read. `listed` and `last` are the instrument's first and last day in the
-    whole source, good or bad; None when no row of it has a readable date.
+    Parameters
+    ----------
+    request : what was asked.
+    bars : the clean bars of the request: BAR_COLUMNS, ascending sessions, prices in USD (split-adjusted), volume in
+        shares.
+    faults : the rows it refused, those of the request and those whose date cannot be read.
+    listed, last : the instrument's first and last day in the whole source, good or bad; None when no row of it has a
+        readable date. They tell a listing and an end from a gap.
     """
 
     request: BarRequest
@@ -129,7 +134,14 @@ class Fetched:
 
 @dataclass(frozen=True)
 class NotFetched:
-    """The source gave no bars for the instrument; `reason` is one line: thing, value, remedy."""
+    """The source gave no bars for the instrument.
+
+    Parameters
+    ----------
+    request : what was asked.
+    outcome : why, as far as a program cares; `outcome.retried` says whether asking again may help.
+    reason : why, in one line for people: thing, value, remedy.
+    """
 
     request: BarRequest
     outcome: Outcome
@@ -144,8 +156,25 @@ FetchResult = Fetched | NotFetched
 
 
 class PriceSource(Protocol):
-    """Anything that has daily bars."""
+    """Anything that has daily bars; `TT_PRICE_SOURCE` chooses one.
+
+    A source answers in the terms of this module and holds its bars to the contract of `market.bars`.
+    """
 
     def fetch(self, requests: Sequence[BarRequest]) -> Sequence[FetchResult]:
-        """One result per request, in the order of the requests. What fails for one instrument fails for it alone."""
+        """The bars of the regular session, one result per request.
+
+        Parameters
+        ----------
+        requests : an instrument each, with its first and last day (New York, both included).
+
+        Returns
+        -------
+        One result per request, in their order. What fails for one instrument fails for it alone, as a NotFetched; an
+        empty `Fetched.bars` says that the source has none, never that it could not tell.
+
+        Raises
+        ------
+        UserError : nothing can be had of the source at all: no file, no gateway.
+        """
         ...

@@ -33,8 +33,14 @@ __all__ = ["Instrument", "Watchlist", "WatchlistError", "add", "read_watchlist",
 def read_watchlist(path: Path) -> Watchlist:
     """Read and check the watchlist at `path`.
 
-    Raises WatchlistError, naming file, line and value, when the file is missing, unreadable or empty, a column is
-    unknown, a symbol is missing, twice there or holds an illegal character, or a portfolio is named like a symbol.
+    Parameters
+    ----------
+    path : a CSV with a header that begins with `symbol`, or one line of symbols; see `watchlist_format`.
+
+    Raises
+    ------
+    WatchlistError : naming file, line and value; the file is missing, unreadable or empty, a column is unknown, a
+        symbol is missing, twice there or holds an illegal character, or a portfolio is named like a symbol.
     """
     return parse(_read_text(path), path)
 
@@ -50,10 +56,24 @@ def write_watchlist(path: Path, watchlist: Watchlist) -> None:
 
 
 def add(path: Path, symbol: str, *, portfolios: Sequence[str] = (), description: str = "") -> Watchlist:
-    """Append `symbol` to the watchlist at `path`; returns the new watchlist.
+    """Append a symbol to the watchlist at `path`.
 
-    A file without a header becomes one with a header as soon as there is a portfolio or a description to keep. Raises
-    WatchlistError, and changes nothing, where the result would not be a watchlist.
+    A file without a header becomes one with a header as soon as there is a portfolio or a description to keep.
+
+    Parameters
+    ----------
+    path : the file; comments and other columns of it stay.
+    symbol : as IBKR writes it (`BRK B`).
+    portfolios : names of the portfolios it joins.
+    description : for people.
+
+    Returns
+    -------
+    The new watchlist.
+
+    Raises
+    ------
+    WatchlistError : nothing was changed; the result would not be a watchlist, or the symbol is on it already.
     """
     text = _read_text(path)
     if symbol in parse(text, path).symbols:
@@ -87,9 +107,20 @@ def add(path: Path, symbol: str, *, portfolios: Sequence[str] = (), description:
 
 
 def retire(path: Path, symbol: str) -> Watchlist:
-    """Take `symbol` off the watchlist at `path`; its stored history stays. Returns the new watchlist.
+    """Take a symbol off the watchlist at `path`; its stored history stays.
 
-    Raises WatchlistError, and changes nothing, when the symbol is not on it or is the last one.
+    Parameters
+    ----------
+    path : the file; comments and other columns of it stay.
+    symbol : as it stands there.
+
+    Returns
+    -------
+    The new watchlist.
+
+    Raises
+    ------
+    WatchlistError : nothing was changed; the symbol is not on it, or is the last one.
     """
     text = _read_text(path)
     known = parse(text, path).symbols

@@ -21,7 +21,11 @@ def get_engine() -> Engine:
     """A SQLAlchemy engine on the `tt` database of the settings, the embedded server started where it is that one.
 
     It keeps no connection open between uses. Makes Dagster's environment that of the platform, so that what is written
-    can be reported. Raises the one-line errors of every `tt` command: DatabaseUnreachable, SchemaError, WatchlistError.
+    can be reported.
+
+    Raises
+    ------
+    DatabaseUnreachable, SchemaError, WatchlistError : the one-line errors of every `tt` command.
     """
     from tt_assets.runtime.platform import attach
 

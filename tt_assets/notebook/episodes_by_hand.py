@@ -59,14 +59,28 @@ def create_episode(
     policy_id: int | None = None,
     seed: int = 0,
 ) -> int:
-    """Open an episode of what is traded (a symbol or a portfolio) from session `start_time` on; returns its id.
+    """Open an episode of what is traded from session `start_time` on.
 
     It belongs to the walk-forward quarter that contains `start_time` and replaces the episode by hand of the same
-    window, instrument and seed with all its rows; episodes of agents and baselines stay. `config` is what there is to
-    say of it, a mapping or a JSON object as text.
+    window, instrument and seed with all its rows; episodes of agents and baselines stay.
 
-    Raises UserError for an unknown instrument, a date that is no session, a window that is no partition, text that is
-    no JSON object and a `policy_id` that is not in `tt_policy`.
+    Parameters
+    ----------
+    engine : as `get_engine` gives it.
+    instrument : a symbol or a portfolio of the watchlist.
+    start_time : first session of the episode, New York.
+    config : what there is to say of it, a mapping or a JSON object as text.
+    policy_id : the agent in `tt_policy` that acted, if one did.
+    seed : tells episodes by hand of one window apart.
+
+    Returns
+    -------
+    The `episode_id` that the rows of the episode carry.
+
+    Raises
+    ------
+    UserError : an unknown instrument, a date that is no session, a window that is no partition, text that is no JSON
+        object, or a `policy_id` that is not in `tt_policy`.
     """
     settings = Settings()
     database = database_of(engine)
@@ -99,26 +113,42 @@ def create_episode(
 
 
 def insert_action(engine: Engine, rows: Rows | None = None, **row: Any) -> int:
-    """Append to `tt_action`; returns the number of rows.
+    """Append to `tt_action`.
 
-    Columns episode_id, timestamp (session of the decision), instrument, action_value (the raw output). Rows come as a
-    frame or a list of mappings, in bulk, or one by keywords. Raises RowsRefused, with nothing written, for an unknown
-    or finished episode, a timestamp that is no session of its window, an instrument it does not trade, or a key that
-    is there already; FrameMismatch for a missing column, an undefined or infinite value.
+    Parameters
+    ----------
+    engine : as `get_engine` gives it.
+    rows : a frame or a list of mappings with episode_id, timestamp (session of the decision, at its close), instrument,
+        action_value (the raw output, unitless; NaN is refused).
+    row : one row by keywords, in place of `rows`.
+
+    Returns
+    -------
+    How many rows were written.
+
+    Raises
+    ------
+    RowsRefused : nothing was written; an unknown or finished episode, a timestamp that is no session of its window, an
+        instrument it does not trade, or a key that is there already.
+    FrameMismatch : nothing was written; a missing column, an undefined or infinite value.
     """
     return _insert(engine, "tt_action", checks.frame_of("tt_action", rows, row))
 
 
 def insert_reward(engine: Engine, rows: Rows | None = None, **row: Any) -> int:
-    """Append to `tt_reward`: episode_id, timestamp (session the reward is known), reward_value; as `insert_action`."""
+    """Append to `tt_reward`; parameters, result and errors as of `insert_action`.
+
+    Columns episode_id, timestamp (the session at whose close the reward is known), reward_value.
+    """
     return _insert(engine, "tt_reward", checks.frame_of("tt_reward", rows, row))
 
 
 def insert_target_weights(engine: Engine, rows: Rows | None = None, **row: Any) -> int:
-    """Append to `tt_target_weights`: episode_id, timestamp, instrument (or CASH), target_weight; as `insert_action`.
+    """Append to `tt_target_weights`; parameters, result and errors as of `insert_action`.
 
-    `target_weight` is a fraction of net worth; `finalize_episode` asks that those of a session sum to 1. `strategy`
-    (the scheme) and `rationale` (why, in words) are "hand" and "by hand" where they are not given.
+    Columns episode_id, timestamp (session of the decision), instrument (or CASH), target_weight (fraction of net worth;
+    `finalize_episode` asks that those of a session sum to 1). `strategy` (the scheme) and `rationale` (why, in words)
+    are "hand" and "by hand" where they are not given.
     """
     frame = checks.frame_of("tt_target_weights", rows, row)
     defaults = {"strategy": HAND, "rationale": "by hand"}
@@ -127,7 +157,10 @@ def insert_target_weights(engine: Engine, rows: Rows | None = None, **row: Any) 
 
 
 def insert_equity_point(engine: Engine, rows: Rows | None = None, **row: Any) -> int:
-    """Append to `tt_equity_curve`: episode_id, timestamp, net_worth (USD at the close); as `insert_action`."""
+    """Append to `tt_equity_curve`; parameters, result and errors as of `insert_action`.
+
+    Columns episode_id, timestamp, net_worth (USD at the close of that session).
+    """
     return _insert(engine, "tt_equity_curve", checks.frame_of("tt_equity_curve", rows, row))
 
 
@@ -142,15 +175,29 @@ def finalize_episode(
     turnover: float | None = None,
     report: bool = True,
 ) -> EpisodeSummary:
-    """Close an episode and report its partition; what is not given is worked out from its rows. Returns what is stored.
+    """Close an episode and report its partition; what is not given is worked out from its rows (see `trading.metrics`).
 
-    `end_time` is the last session of the equity curve; `max_drawdown` (fraction of the peak) and `sharpe_ratio`
-    (mean / std × √252 of close-to-close returns, None where undefined) follow from the curve, `turnover` (mean |Δ
-    weight| over decisions and instruments) from the target weights. See `trading.metrics`.
+    Parameters
+    ----------
+    engine : as `get_engine` gives it.
+    episode_id : an episode that `create_episode` opened.
+    stop_reason : one of those that `tt_episode` admits.
+    end_time : its last session, New York; that of the equity curve.
+    max_drawdown : fraction of the peak, 0 to 1; that of the equity curve.
+    sharpe_ratio : mean / std × √252 of close-to-close returns; that of the equity curve, None where it is undefined.
+    turnover : mean |Δ weight| over decisions and instruments; that of the target weights.
+    report : whether Dagster is told of the partition.
 
-    Raises UserError for an unknown or finished episode, one without an equity curve, an unknown stop reason or a figure
-    out of its range; RowsRefused where the target weights of a session do not sum to 1. Nothing is changed
-    then, and the episode stays open. NotReported where it is closed but Dagster could not be told.
+    Returns
+    -------
+    What is stored.
+
+    Raises
+    ------
+    UserError : nothing was changed; an unknown or finished episode, one without an equity curve, an unknown stop reason
+        or a figure out of its range.
+    RowsRefused : nothing was changed; the target weights of a session do not sum to 1.
+    NotReported : it is closed, but Dagster did not take the report.
     """
     database = database_of(engine)
     opened = _open_episodes(database, [episode_id]).get(episode_id)

@@ -35,11 +35,21 @@ LineNumbers = Callable[[], Sequence[int] | None]
 def fetch_prices(
     engine: Engine, instruments: Sequence[str] | str | None = None, start: Day | None = None, end: Day | None = None
 ) -> pd.DataFrame:
-    """Bars of `tt_prices`, both ends of the span included, sorted by (instrument, timestamp).
+    """Bars of `tt_prices`, sorted by (instrument, timestamp).
 
+    Parameters
+    ----------
+    engine : as `get_engine` gives it.
+    instruments, start, end : as of `tt_assets.read`; both ends of the span are included.
+
+    Returns
+    -------
     Columns instrument, timestamp (datetime64[ns], New York session at 00:00), open, high, low, close (USD,
-    split-adjusted), volume (shares). None means all. Raises UserError for an instrument that has no bar and is not on
-    the watchlist, a date that cannot be read and a reversed span.
+    split-adjusted), volume (shares). A bar is known at the close of its session; a session without a bar has no row.
+
+    Raises
+    ------
+    UserError : an instrument that has no bar and is not on the watchlist, a date that cannot be read, a reversed span.
     """
     return read_from(database_of(engine), "tt_prices", instruments, start, end)
 
@@ -47,13 +57,25 @@ def fetch_prices(
 def upsert_price_bars(engine: Engine, frame: pd.DataFrame, *, report: bool = True) -> Upserted:
     """Replace the bars of the given (instrument, session) by `frame`, in one transaction; no other bar changes.
 
-    `frame` has instrument, timestamp (datetimes, dates or ISO text), open, high, low, close (USD), volume (shares), in
-    any order; further columns are left out. Features and scores that were computed from older bars stay as they are:
-    Dagster shows them as upstream changed.
+    Features and scores that were computed from older bars stay as they are: Dagster shows them as upstream changed.
 
-    Raises, with nothing written: RowsRefused for a row that breaks the bar contract, is not on the watchlist, is of a
-    session not closed yet or of one outside the partitions; BarsFileError for a missing column. Raises NotReported
-    where the rows are written but Dagster could not be told.
+    Parameters
+    ----------
+    engine : as `get_engine` gives it.
+    frame : instrument, timestamp (datetimes, dates or ISO text; New York sessions without time zone), open, high, low,
+        close (USD, split-adjusted), volume (shares), in any order; further columns are left out. NaN is refused.
+    report : whether Dagster is told of the partitions touched; without it they look unchanged there.
+
+    Returns
+    -------
+    How many rows were written, cells touched and partitions reported.
+
+    Raises
+    ------
+    RowsRefused : nothing was written; a row breaks the bar contract, is not on the watchlist, is of a session not
+        closed yet or of one outside the partitions.
+    BarsFileError : nothing was written; a column is missing.
+    NotReported : the rows are written, but Dagster did not take the report.
     """
     settings = Settings()
     database = database_of(engine)
@@ -67,12 +89,22 @@ def upsert_price_bars(engine: Engine, frame: pd.DataFrame, *, report: bool = Tru
 
 
 def compute_basic_features(prices: pd.DataFrame) -> pd.DataFrame:
-    """`return_1`, `vol_10` and `vol_20` of every bar: wide, one row per bar, sorted by (instrument, timestamp).
+    """`return_1`, `vol_10` and `vol_20` of every bar. The formulas are the registry's, those of `tt_features`.
 
-    Columns instrument, timestamp, return_1 (close.pct_change(), fraction), vol_10, vol_20 (standard deviation, ddof 1,
-    of return_1 over 10 and 20 sessions, not annualised). Each is known at the close of its session. NaN where it is
-    undefined: the first 1, 10 and 20 bars, and where a bar it needs is missing. The formulas are the registry's, so the
-    values are those that `tt_features` holds. Raises RowsRefused for bars that break the bar contract.
+    Parameters
+    ----------
+    prices : long bars as `fetch_prices` gives them, in any order.
+
+    Returns
+    -------
+    Wide, one row per bar, sorted by (instrument, timestamp): instrument, timestamp, return_1 (close.pct_change(),
+    fraction), vol_10, vol_20 (standard deviation, ddof 1, of return_1 over 10 and 20 sessions, not annualised). Each is
+    known at the close of its session. NaN where it is undefined: the first 1, 10 and 20 bars, and where a bar it needs
+    is missing.
+
+    Raises
+    ------
+    RowsRefused : a bar breaks the bar contract.
     """
     checked = check_bars(prices)
     if checked.faults:
@@ -91,13 +123,26 @@ def upsert_features(
 ) -> Upserted:
     """Replace the features `names` of the given (instrument, session) in one transaction; other features stay.
 
-    `frame` is wide (instrument, timestamp and a column for each of `names`) or long (instrument, timestamp, feature,
-    value). A NaN is an undefined value: the cell then has no row of that feature, also if it had one before. Sessions
-    may be datetimes, dates or ISO text.
+    Parameters
+    ----------
+    engine : as `get_engine` gives it.
+    frame : wide (instrument, timestamp and a column for each of `names`) or long (instrument, timestamp, feature,
+        value). Sessions may be datetimes, dates or ISO text, New York, without time zone. NaN is an undefined value:
+        the cell then has no row of that feature, also if it had one before.
+    names : the features that `frame` holds, one or several.
+    report : whether Dagster is told of the partitions touched.
 
-    Raises, with nothing written: RowsRefused for an unknown instrument, a closed day, a session without a partition, an
-    infinite value, text for a number, a key twice or a long row of another feature; RegistryError for a name that no
-    feature may bear; FrameMismatch for a missing column. NotReported as `upsert_price_bars`.
+    Returns
+    -------
+    How many rows were written, cells touched and partitions reported.
+
+    Raises
+    ------
+    RowsRefused : nothing was written; an unknown instrument, a closed day, a session without a partition, an infinite
+        value, text for a number, a key twice, or a long row of another feature.
+    RegistryError : nothing was written; no feature may bear that name.
+    FrameMismatch : nothing was written; a column is missing.
+    NotReported : the rows are written, but Dagster did not take the report.
     """
     settings = Settings()
     database = database_of(engine)
@@ -122,13 +167,25 @@ def upsert_features(
 def upsert_signal_scores(engine: Engine, scores: pd.DataFrame, *, report: bool = True) -> Upserted:
     """Replace the scores of the given (instrument, session, signal) in one transaction; other signals stay.
 
-    `scores` has instrument, timestamp (datetimes, dates or ISO text), signal_name, score in [-1, 1], and may have
-    meta_json (a JSON object as text, or a mapping: lookback in sessions, inputs, method); without it the method is
-    said to be "by hand".
+    Parameters
+    ----------
+    engine : as `get_engine` gives it.
+    scores : instrument, timestamp (datetimes, dates or ISO text; New York sessions without time zone), signal_name,
+        score in [-1, 1] (NaN is refused: leave the row out), and perhaps meta_json (a JSON object as text, or a
+        mapping: lookback in sessions, inputs, method); without it the method is "by hand".
+    report : whether Dagster is told of the partitions touched.
 
-    Raises, with nothing written: RowsRefused for an unknown instrument, a closed day, a session without a partition, a
-    score that is no number in [-1, 1], text that is no JSON object or a key twice; RegistryError for a name no signal
-    may bear; FrameMismatch for a missing column. NotReported as `upsert_price_bars`.
+    Returns
+    -------
+    How many rows were written, cells touched and partitions reported.
+
+    Raises
+    ------
+    RowsRefused : nothing was written; an unknown instrument, a closed day, a session without a partition, a score that
+        is no number in [-1, 1], text that is no JSON object, or a key twice.
+    RegistryError : nothing was written; no signal may bear that name.
+    FrameMismatch : nothing was written; a column is missing.
+    NotReported : the rows are written, but Dagster did not take the report.
     """
     return write_scores(engine, scores, method="by hand", report=report)
 

@@ -42,21 +42,32 @@ def read(
     start: Day | None = None,
     end: Day | None = None,
 ) -> pd.DataFrame:
-    """Rows of `table` (the `tt_` may be left out) from the database of the settings, sorted by the table's key.
+    """Rows of one table from the database of the settings, sorted by the table's key.
 
-    `instruments` are symbols for the market tables, and what is traded (a symbol or a portfolio) for `tt_policy` and
-    the episode tables; None means all. `start` and `end`, both included, bound `timestamp`; of `tt_policy` and
-    `tt_episode` they choose the windows (quarters) that touch the span.
+    Parameters
+    ----------
+    table : name of a table; the `tt_` may be left out.
+    instruments : symbols for the market tables, and what is traded (a symbol or a portfolio) for `tt_policy` and the
+        episode tables; None means all.
+    start, end : first and last session, both included: dates, datetimes at midnight or ISO text, without time zone.
+        They bound `timestamp`; of `tt_policy` and `tt_episode` they choose the windows (quarters) that touch the span.
+        None leaves that end open.
 
-    The columns are the table's own without `id`, units as there. Of the episode tables, finished episodes only, with
-    `window_start`, `traded`, `strategy` and `seed` in front; `tt_holdings` also has the `episode_id` and `timestamp` of
-    its portfolio row, and the `strategy` of `tt_target_weights` itself is called `action_scheme`. `tt_policy`,
-    `tt_episode` and `tt_portfolio` have their `id` under the name their children use. Timestamps are datetime64[ns]
-    market time (New York session at 00:00), numbers float64 (NULL is NaN), keys and seeds int64 (Int64 where the column
-    may be NULL), text str (NULL is None). No rows give an empty frame of the same columns.
+    Returns
+    -------
+    A frame of the table's own columns without `id`, units as there; without rows an empty one of the same columns.
+    Timestamps are datetime64[ns] market time (New York session at 00:00, no zone), numbers float64 (NULL is NaN), keys
+    and seeds int64 (Int64 where the column may be NULL), text str (NULL is None). A row of `timestamp` t is known at
+    the close of session t. Of the episode tables it has finished episodes only, with `window_start`, `traded`,
+    `strategy` and `seed` in front; `tt_holdings` also has the `episode_id` and `timestamp` of its portfolio row, and
+    the `strategy` of `tt_target_weights` itself is called `action_scheme`. `tt_policy`, `tt_episode` and `tt_portfolio`
+    have their `id` under the name their children use.
 
-    Raises UserError for an unknown table, an instrument that is neither in the table nor on the watchlist, a date that
-    cannot be read and a reversed span; DatabaseUnreachable and SchemaError as every command does.
+    Raises
+    ------
+    UserError : an unknown table, an instrument that is neither in the table nor on the watchlist, a date that cannot be
+        read, or a reversed span.
+    DatabaseUnreachable, SchemaError : as of every command.
     """
     settings = Settings()
     in_use.hold(settings)

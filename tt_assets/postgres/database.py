@@ -60,9 +60,15 @@ class MayNotCreate(UserError):
 
 @dataclass(frozen=True)
 class Database:
-    """One database of one server: libpq's parameters without secrets, the secrets apart, and whose server it is.
+    """One database of one server; the only place that opens connections to it.
 
-    `embedded` only changes the remedies in errors. Equal parts make equal databases; `repr` and `str` show no secret.
+    Equal parts make equal databases; `repr` and `str` show no secret.
+
+    Parameters
+    ----------
+    parameters : libpq's, without secrets.
+    secrets : libpq's that are secret.
+    embedded : whether the server is the one we start ourselves; it only changes the remedies in errors.
     """
 
     parameters: tuple[tuple[str, str], ...]
@@ -71,10 +77,19 @@ class Database:
 
     @classmethod
     def at(cls, url: SecretStr | None, home: Path, pg_bin: Path | None, *, start: bool = False) -> Database:
-        """The database that `url` names, else `tt` of the embedded server in `home`; `start` has that one running.
+        """The database that a URL names, else `tt` of the embedded server.
 
-        `pg_bin` is the folder of that server's programs, None for those that are found. Raises DatabaseUrlError for a
-        URL that cannot be read, and the embedded server's errors if it is to be started.
+        Parameters
+        ----------
+        url : `postgresql://user:password@host:port/name` and libpq's options, or None.
+        home : folder in which the embedded server has its cluster.
+        pg_bin : folder of that server's programs, None for those that are found.
+        start : have the embedded server running before it returns; nothing for a server of the user's.
+
+        Raises
+        ------
+        DatabaseUrlError : the URL cannot be read.
+        EmbeddedServerError : the embedded server was to be started and did not.
         """
         if url is not None:
             return cls.of(parse_url(url.get_secret_value()))
@@ -112,9 +127,16 @@ class Database:
         return self.named(dagster_name(self.name))
 
     def connect(self, **options: Any) -> psycopg.Connection[Any]:
-        """A psycopg 3 connection; `options` go to `psycopg.connect` (autocommit, row_factory, ...).
+        """A psycopg 3 connection.
 
-        Raises DatabaseUnreachable or one of its kinds.
+        Parameters
+        ----------
+        options : go to `psycopg.connect` (autocommit, row_factory, ...).
+
+        Raises
+        ------
+        DatabaseUnreachable : or one of its kinds, AccessRefused, NoSuchDatabase, ServerTooOld; one line without a
+            secret.
         """
         failure: DatabaseUnreachable
         try:
@@ -158,8 +180,11 @@ class Database:
     def create_databases(self) -> None:
         """Create this database and Dagster's where they are absent; any number of processes may do it at once.
 
-        Raises MayNotCreate with the statement an administrator has to run, DagsterDatabaseTaken where Dagster's belongs
-        to the tables of another database, or DatabaseUnreachable.
+        Raises
+        ------
+        MayNotCreate : with the statement an administrator has to run.
+        DagsterDatabaseTaken : Dagster's belongs to the tables of another database.
+        DatabaseUnreachable : the server cannot be reached.
         """
         with self._maintenance() as connection:
             present = {name for (name,) in connection.execute("SELECT datname FROM pg_database").fetchall()}

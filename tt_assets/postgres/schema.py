@@ -72,7 +72,15 @@ def current(database: Database) -> str | None:
 def upgrade(database: Database) -> None:
     """Create the databases where they are absent and bring the tables to `head()`; nothing to do is fine.
 
-    Raises SchemaNewer rather than touch a schema it does not know, SchemaNotAllowed where the user lacks a right.
+    Parameters
+    ----------
+    database : the tables'; its user must be allowed to change the schema.
+
+    Raises
+    ------
+    SchemaNewer : the tables are of a version this package does not know; they are not touched.
+    SchemaNotAllowed : the user lacks a right; nothing was changed.
+    DatabaseUnreachable, MayNotCreate : as of `Database`.
     """
     from alembic import command
 
@@ -98,7 +106,15 @@ def upgrade(database: Database) -> None:
 
 
 def check(database: Database) -> None:
-    """Raise SchemaMissing, SchemaOlder or SchemaNewer unless the tables are at `head()`."""
+    """Refuse a database whose tables are not at `head()`.
+
+    Raises
+    ------
+    SchemaMissing : it has no tables of ours.
+    SchemaOlder : they want an upgrade.
+    SchemaNewer : they are of a version this package does not know.
+    DatabaseUnreachable : the server cannot be reached.
+    """
     found = current(database)
     if found is None:
         raise SchemaMissing(f'The database "{database.masked()}" has no tables of tt_assets: run `tt db upgrade`.')

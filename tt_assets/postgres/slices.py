@@ -34,10 +34,14 @@ class Ranges:
 
 @dataclass(frozen=True)
 class Selection:
-    """Cells to read or to replace.
+    """Cells to read or to replace; they do not overlap.
 
-    `keys[i]` names cell i in messages and metadata; it covers `instruments[i]` from `starts[i]` (included) to `ends[i]`
-    (excluded), both datetime64[ns] market time. Cells do not overlap.
+    Parameters
+    ----------
+    keys : name of each cell in messages and metadata (n).
+    instruments : what it is of (n,), sorted.
+    starts, ends : the range of time it covers (n,), the end excluded: datetime64[ns] market time, no zone; ascending
+        within an instrument.
     """
 
     keys: tuple[str, ...]
@@ -47,7 +51,12 @@ class Selection:
 
     @classmethod
     def of(cls, cells: Mapping[str, tuple[str, datetime, datetime]]) -> Selection:
-        """From partition key → (instrument, start, end); sorted by instrument, then start."""
+        """The selection of these cells, sorted by instrument, then start.
+
+        Parameters
+        ----------
+        cells : partition key → (instrument, start, end), in any order; the end is excluded.
+        """
         names, starts, ends = zip(*cells.values(), strict=True) if cells else ((), (), ())
         # A grid has few different names and moments beside its cells; only those are converted and compared.
         instruments, name_of = _distinct(names, "object")
@@ -84,7 +93,12 @@ class Selection:
         return table
 
     def cell_of(self, instruments: pd.Series, timestamps: pd.Series) -> npt.NDArray[np.int64]:
-        """Position of the cell each row falls in, -1 for rows of no cell."""
+        """Position of the cell each row falls in, -1 for rows of no cell.
+
+        Parameters
+        ----------
+        instruments, timestamps : of the rows, equally long; datetime64[ns] market time.
+        """
         if not len(self) or instruments.empty:
             return np.full(len(instruments), -1, dtype=np.int64)
         codes, uniques = pd.factorize(instruments)

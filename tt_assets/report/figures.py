@@ -18,17 +18,34 @@ TEXT_COLUMNS = (SCENARIO, STRATEGY)
 
 
 def figures_table(judgement: Judgement) -> pd.DataFrame:
-    """One row per scenario and strategy, in the judgement's order; every cell is text, NaN is an en dash.
+    """The figures of a judgement, as people read them.
 
-    Figures are those of `Judgement.table`, medians over the seeds. Total return and costs paid span all windows;
-    return and volatility are annualised with 252 sessions; turnover and traded are means per decision. Raises
-    NothingToReport where the configured scenario was not judged.
+    Total return and costs paid span all windows; return and volatility are annualised with 252 sessions; turnover and
+    traded are means per decision.
+
+    Parameters
+    ----------
+    judgement : its `table` has the figures, medians over the seeds.
+
+    Returns
+    -------
+    One row per scenario and strategy, in the judgement's order; columns carry their unit; every cell is text, NaN is an
+    en dash.
+
+    Raises
+    ------
+    NothingToReport : the configured scenario was not judged.
     """
     return pd.concat([_rows(judgement, scenario) for scenario in scenarios_of(judgement)], ignore_index=True)
 
 
 def markdown_table(table: pd.DataFrame) -> str:
-    """`table` as a GitHub-flavoured Markdown table without its index; `TEXT_COLUMNS` left, all others right."""
+    """A table as GitHub-flavoured Markdown, without its index.
+
+    Parameters
+    ----------
+    table : cells are written as they are; `TEXT_COLUMNS` stand left, all others right.
+    """
     rule = ["---" if column in TEXT_COLUMNS else "---:" for column in table.columns]
     rows = [list(map(_cell, table.columns)), rule, *(list(map(_cell, row)) for row in table.to_numpy())]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"

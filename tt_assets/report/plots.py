@@ -47,7 +47,18 @@ INSTRUMENTS_SHOWN = 9
 def equity_plot(judgement: Judgement, size: Size = PAGE) -> bytes:
     """Net worth of the agent (median, band from worst to best seed) and of every baseline, configured costs, no delay.
 
-    Raises NothingToReport where that scenario was not judged, as do the other plots of a judgement.
+    Parameters
+    ----------
+    judgement : its `bands` hold net worth over that at the first close.
+    size : of the picture, in inches, with its resolution.
+
+    Returns
+    -------
+    A PNG; the same judgement gives the same bytes.
+
+    Raises
+    ------
+    NothingToReport : that scenario was not judged, as of the other plots of a judgement.
     """
     return png(equity_figure, judgement, size=size)
 
@@ -65,9 +76,12 @@ def turnover_plot(judgement: Judgement, size: Size = PAGE) -> bytes:
 def weights_plot(weights: pd.DataFrame, size: Size = PAGE) -> bytes:
     """Target weights over time as stacked areas, cash on top; negative weights hang below zero.
 
-    weights: timestamp, instrument, target_weight (fraction of net worth, a CASH row per session); other columns are
-    ignored. Where several episodes (seeds) have rows for one session their mean is drawn. An instrument without a row
-    in a session counts as 0. Without rows the plot says that nothing was decided yet.
+    Parameters
+    ----------
+    weights : timestamp, instrument, target_weight (fraction of net worth, a CASH row per session); other columns are
+        ignored. Where several episodes (seeds) have rows for one session their mean is drawn. An instrument without a
+        row in a session counts as 0. Without rows the plot says that nothing was decided yet.
+    size : as of `equity_plot`.
     """
     return png(weights_figure, weights, size=size)
 

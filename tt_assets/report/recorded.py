@@ -20,10 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LearningCurve:
-    """What one training recorded after each update, oldest first; `score` is None without validation sessions.
+    """What one training recorded after each update, oldest first.
 
-    `reward` is the mean reward a step of the rollout before the update, `score` the sum of rewards over the validation
-    sessions, `chosen` the steps after which the kept checkpoint was made.
+    Parameters
+    ----------
+    seed : of the training.
+    steps : environment steps so far.
+    reward : mean reward a step of the rollout before the update.
+    score : sum of rewards over the validation sessions; None without validation sessions.
+    chosen : the steps after which the kept checkpoint was made.
     """
 
     seed: int
@@ -34,11 +39,16 @@ class LearningCurve:
 
 
 def recorded_judgement(equity: pd.DataFrame) -> Judgement:
-    """A Judgement at the configured costs out of recorded equity curves.
+    """A Judgement at the configured costs out of recorded equity curves; it holds what the plots of them show.
 
-    equity: strategy, seed, timestamp, net_worth (USD, the first of each curve being where it starts). An account that
-    was stopped stays at its last net worth. The table holds only what the plots of equity and drawdown show. Raises
-    NothingToReport without rows.
+    Parameters
+    ----------
+    equity : strategy, seed, timestamp, net_worth (USD, the first of each curve being where it starts). An account that
+        was stopped stays at its last net worth.
+
+    Raises
+    ------
+    NothingToReport : no rows.
     """
     if equity.empty:
         raise NothingToReport("no equity curve was recorded; materialize tt_equity_curve for these windows first.")

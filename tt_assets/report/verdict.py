@@ -43,10 +43,15 @@ class _Race:
 
 
 def verdict(judgement: Judgement) -> str:
-    """The paragraph, plain text.
+    """What a judgement says, in one paragraph of plain text.
 
-    Returns are total returns over all windows, medians over the seeds; points are percentage points. Raises
-    NothingToReport where the configured scenario was not judged.
+    Parameters
+    ----------
+    judgement : returns in it are total returns over all windows, medians over the seeds; points are percentage points.
+
+    Raises
+    ------
+    NothingToReport : the configured scenario was not judged.
     """
     scenarios = scenarios_of(judgement)
     rows = rows_of(judgement.table, CONFIGURED).set_index("strategy")

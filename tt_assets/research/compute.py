@@ -27,11 +27,22 @@ class SignalError(UserError):
 
 
 def compute_features(prices: pd.DataFrame, features: Sequence[Feature]) -> pd.DataFrame:
-    """Long features `[instrument, timestamp, feature, value]` of every bar session in `prices`, sorted by these.
+    """Long features of every bar session in `prices`.
 
-    `prices` is long, in any order. An undefined value (NaN) is no row. Values at a session are right when its
-    `longest_lookback(features)` sessions before are in `prices` too; the caller cuts what it asked for.
-    Raises FeatureError, naming feature, instrument and session, for an infinite value or a frame off the panel's axes.
+    Parameters
+    ----------
+    prices : long bars (see BarPanel.from_prices), in any order. Values at a session are right when the
+        `longest_lookback(features)` sessions before it are there too; the caller cuts what it asked for.
+    features : what to compute; their order does not matter.
+
+    Returns
+    -------
+    instrument, timestamp, feature, value (in the unit of the feature), sorted by the first three; row t is known at the
+    close of t. An undefined value (NaN) is no row.
+
+    Raises
+    ------
+    FeatureError : naming feature, instrument and session; an infinite value, or a frame off the panel's axes.
     """
     bars = BarPanel.from_prices(prices)
     ordered = sorted(features, key=lambda item: item.name)
@@ -50,12 +61,24 @@ def compute_features(prices: pd.DataFrame, features: Sequence[Feature]) -> pd.Da
 
 
 def compute_signals(prices: pd.DataFrame, features_long: pd.DataFrame, signals: Sequence[Signal]) -> pd.DataFrame:
-    """Long scores `[instrument, timestamp, signal_name, score, meta_json]`, sorted by (instrument, timestamp, name).
+    """Long scores of every session in `prices` and `features_long`.
 
-    `prices` and `features_long` are long, in any order, and cover the sessions asked for and
-    `longest_lookback(signals)` before. An undefined score (NaN) is no row. `meta_json` is compact JSON with lookback,
-    inputs and method, the same bytes each time. Raises SignalError, naming signal, instrument, session and value, for a
-    score outside [-1, 1].
+    Parameters
+    ----------
+    prices, features_long : long, in any order; they cover the sessions asked for and `longest_lookback(signals)`
+        before. A feature that a signal names and that has no rows is NaN throughout.
+    signals : what to compute; their order does not matter.
+
+    Returns
+    -------
+    instrument, timestamp, signal_name, score (in [-1, 1]), meta_json (compact JSON with lookback, inputs and method,
+    the same bytes each time), sorted by the first three; row t is known at the close of t. An undefined score (NaN) is
+    no row.
+
+    Raises
+    ------
+    SignalError : naming signal, instrument, session and value; a score outside [-1, 1], or a frame off the panel's
+        axes.
     """
     grid = Grid.spanning(prices, features_long)
     bars = BarPanel.from_prices(prices, grid)

@@ -24,13 +24,24 @@ FEWEST_INSTRUMENTS = 3
 def information_coefficients(
     scores: pd.DataFrame, prices: pd.DataFrame, horizons: Sequence[int] = HORIZONS
 ) -> pd.DataFrame:
-    """signal_name, horizon, coefficient, standard_error, sessions; sorted by the first two.
+    """How well each signal ranks the returns after it.
 
     The coefficient is the mean over sessions of Spearman's rank correlation, across instruments, of the scores at t
     with close_{t+horizon} / close_t - 1. Where no session has `FEWEST_INSTRUMENTS`, it is the mean over instruments of
     the same correlation across sessions. The standard error is that of the mean, as if horizons did not overlap:
-    divided by the root of the number of sessions over the horizon, NaN for fewer than two. It looks ahead, of course:
-    it judges scores afterwards and feeds nothing.
+    divided by the root of the number of sessions over the horizon. It looks ahead, of course: it judges scores
+    afterwards and feeds nothing.
+
+    Parameters
+    ----------
+    scores : long scores: instrument, timestamp, signal_name, score.
+    prices : long bars of the same instruments, reaching the longest horizon beyond the scores.
+    horizons : sessions ahead.
+
+    Returns
+    -------
+    signal_name, horizon (sessions), coefficient (-1 to 1), standard_error (NaN for fewer than two values), sessions
+    (counted across instruments; 0 where they are too few), sorted by the first two.
     """
     grid = Grid.spanning(scores, prices)
     close = BarPanel.from_prices(prices, grid).close

@@ -46,7 +46,17 @@ class Grid:
     def cells(self, long: pd.DataFrame) -> npt.NDArray[np.int64]:
         """Flat position (row-major, T × N) of each row of `long`.
 
-        Raises ValueError, naming the first, for a row whose timestamp is no session or whose cell is off the grid.
+        Parameters
+        ----------
+        long : at least instrument and timestamp (R rows), in any order.
+
+        Returns
+        -------
+        (R,) int64, 0 to T × N - 1.
+
+        Raises
+        ------
+        ValueError : naming the first row whose timestamp is no session or whose cell is off the grid.
         """
         timestamps = long["timestamp"].to_numpy().astype("datetime64[ns]")
         rows = self.sessions.get_indexer(pd.DatetimeIndex(timestamps))
@@ -71,9 +81,16 @@ class Grid:
 
 @dataclass(frozen=True, eq=False)
 class BarPanel:
-    """Daily bars, each field sessions × instruments; a row is known at that session's close, NaN where there is no bar.
+    """Daily bars, sessions × instruments in every field.
 
-    Prices in USD, split-adjusted; volume in shares.
+    Row t is known at the close of session t. A session without a bar of an instrument is NaN in all five fields, and so
+    is what comes before its listing; no gap is bridged.
+
+    Parameters
+    ----------
+    grid : the axes: every session of the exchange calendar in the span, ascending, and the instruments, sorted.
+    open, high, low, close : USD, split-adjusted, float64.
+    volume : shares, float64.
     """
 
     grid: Grid
@@ -85,9 +102,16 @@ class BarPanel:
 
     @classmethod
     def from_prices(cls, prices: pd.DataFrame, grid: Grid | None = None) -> BarPanel:
-        """The panel of long bars `[instrument, timestamp, open, high, low, close, volume]`, in any order.
+        """The panel of long bars.
 
-        `grid` defaults to the one that spans them. Raises ValueError for a bar off the calendar or there twice.
+        Parameters
+        ----------
+        prices : instrument, timestamp (sessions), open, high, low, close, volume, in any order.
+        grid : the axes; the grid that spans `prices` where it is None.
+
+        Raises
+        ------
+        ValueError : a bar off the calendar or off the grid, or one that is there twice.
         """
         grid = Grid.spanning(prices) if grid is None else grid
         cells = grid.cells(prices)

@@ -30,9 +30,22 @@ def rolling_mean(values: pd.DataFrame, sessions: int) -> pd.DataFrame:
 
 
 def rolling_std(values: pd.DataFrame, sessions: int) -> pd.DataFrame:
-    """Sample standard deviation over the trailing `sessions`, in the unit of `values`.
+    """Sample standard deviation over the trailing `sessions`.
 
-    ddof=1 as pandas' rolling std, but in two passes (mean first, then squared deviations). Needs two sessions or more.
+    Parameters
+    ----------
+    values : sessions × instruments, ascending sessions.
+    sessions : length of the window, this row included; at least 2.
+
+    Returns
+    -------
+    Same shape, in the unit of `values`; ddof=1 as pandas' rolling std, but in two passes (mean first, then squared
+    deviations). Row t uses rows t-sessions+1 … t and nothing else, so it is known when row t is; NaN where one of them
+    is.
+
+    Raises
+    ------
+    ValueError : fewer than 2 sessions.
     """
     if sessions < 2:
         raise ValueError(f"a sample standard deviation needs 2 sessions or more, not {sessions}")

@@ -37,9 +37,16 @@ def now_in_new_york() -> datetime:
 class IbkrBars:
     """Daily bars from Interactive Brokers (see PriceSource): split-adjusted trades of the regular session, in USD.
 
-    `instruments` are the watchlist's lines; a symbol without one is a US share. `read_stored` says what is stored
-    already; that, and what IBKR has said to have no bar, is not asked for, unless with `refetch`. `on_progress` is
-    called on the load's thread, `on_done` after a `fetch`. `clock` says now, with a time zone.
+    Parameters
+    ----------
+    config : where the gateway is and how it is treated.
+    instruments : the watchlist's lines; a symbol without one is a US share.
+    read_stored : gives the bars that are stored already; those, and the sessions IBKR is known to have no bar of, are
+        not asked for again.
+    refetch : ask for all of it nevertheless.
+    on_progress : called after each instrument, on the load's thread.
+    on_done : called after a `fetch`, with everything that is known of it.
+    clock : this moment, with a time zone.
     """
 
     def __init__(
@@ -64,7 +71,12 @@ class IbkrBars:
         self._empty = EmptySessions(config.empty_sessions_path)
 
     def fetch(self, requests: Sequence[BarRequest]) -> list[FetchResult]:
-        """One result per request, in their order. Raises GatewayError when no session with the gateway can be had."""
+        """Bars of each request, see PriceSource.
+
+        Raises
+        ------
+        GatewayError : no session with the gateway can be had.
+        """
         load = self.load(requests)
         self._on_done(load)
         return list(load.results)
