@@ -19,6 +19,7 @@ from tt_assets.runs.market_reader import MarketReader
 from tt_assets.settings import Settings
 from tt_assets.trading.config import TradingConfig, TrainingSpan
 from tt_assets.trading.panel import MarketPanel
+from tt_assets.trading.rules.registry import trading_modules
 
 FEWEST_SESSIONS_IN_A_QUARTER = 58
 
@@ -35,6 +36,7 @@ def trading_config(settings: Settings) -> TradingConfig:
     """
     shared = set(TradingConfig.model_fields) & set(type(settings).model_fields)
     chosen = {name: getattr(settings, name) for name in shared - {"embargo_sessions"}}
+    chosen["trading_modules"] = trading_modules(settings.trading_modules)
     config = TradingConfig(**chosen)
     embargo = settings.embargo_sessions
     if embargo is None:

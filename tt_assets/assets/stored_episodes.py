@@ -30,6 +30,7 @@ from tt_assets.trading.episodes.record import CASH, EpisodeRecord
 from tt_assets.trading.judging.checks import CheckResult, stored_config
 from tt_assets.trading.judging.judge import AGENT
 from tt_assets.trading.panel import MarketPanel
+from tt_assets.trading.rules.registry import trading_modules
 
 if TYPE_CHECKING:
     from tt_assets.trading.agents.policy import TrainedPolicy
@@ -144,7 +145,7 @@ def _verdicts(episode: StoredEpisode, grounds: _Grounds) -> tuple[CheckResult, .
 def _config(record: EpisodeRecord) -> TradingConfig:
     """The settings an episode was rolled with; a stored row never decides which modules are imported."""
     config = TradingConfig.from_mapping(stored_config(record)["trading"])
-    ours = Settings().trading_modules
+    ours = trading_modules(Settings().trading_modules)
     if config.trading_modules != ours:
         theirs, now = (", ".join(modules) or "none" for modules in (config.trading_modules, ours))
         raise UserError(f"it was rolled with TT_TRADING_MODULES {theirs}, which is {now} now; roll its window again.")

@@ -120,11 +120,7 @@ def check_trading(settings: Settings) -> None:
     """Raise a `UserError` for a scheme that is unknown or trading settings that contradict each other."""
     from tt_assets.assets.spans import trading_config
     from tt_assets.trading.episodes.baselines import BASELINES
-    from tt_assets.trading.rules.costs import cost_model
-    from tt_assets.trading.rules.registry import named
-    from tt_assets.trading.rules.rewards import reward_scheme
-    from tt_assets.trading.rules.schemes import action_scheme
-    from tt_assets.trading.rules.stoppers import stoppers
+    from tt_assets.trading.rules.registry import action_scheme, cost_model, named, reward_scheme, stoppers
 
     config = trading_config(settings)
     action_scheme(config)

@@ -1,8 +1,7 @@
-"""What a feature and a signal are, and how those of a user are found beside the built-in ones.
+"""What a feature and a signal are, and those of a user beside the built-in ones.
 
-Nothing is kept in a global list. The decorators turn a function into a `Feature` or `Signal`, which stays
-an attribute of its module; loading a module means looking at its attributes, so the same modules give the same registry
-in the same order whatever else the process has imported.
+The decorators turn a function into a `Feature` or `Signal`, which stays an attribute of its module; `tt_assets.plugins`
+finds it there.
 
     @feature(name="gap_2", lookback=2, unit="fraction")
     def gap_2(bars: BarPanel) -> pd.DataFrame:
@@ -12,15 +11,15 @@ in the same order whatever else the process has imported.
 
 from __future__ import annotations
 
-import importlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 
 import pandas as pd
 
 from tt_assets.errors import UserError
+from tt_assets.plugins import Plugin, PluginKind, load_plugins, plugin_modules
 from tt_assets.research.panel import BAR_FIELDS, BarPanel
 
 ComputeFeature = Callable[[BarPanel], pd.DataFrame]
@@ -34,6 +33,14 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.]*")
 
 class RegistryError(UserError):
     """A module of features or signals cannot be used as it stands."""
+
+
+FEATURES = PluginKind(
+    "tt_assets.features", "TT_FEATURE_MODULES", "has no feature of its own. Decorate one with @feature.", RegistryError
+)
+SIGNALS = PluginKind(
+    "tt_assets.signals", "TT_SIGNAL_MODULES", "has no signal of its own. Decorate one with @signal.", RegistryError
+)
 
 
 @dataclass(frozen=True)
@@ -97,21 +104,23 @@ def signal(*, name: str, lookback: int, inputs: Sequence[str], method: str) -> C
 
 
 def load_features(modules: Sequence[str] = ()) -> tuple[Feature, ...]:
-    """The built-in features, then those of `modules`, each module in the order of its source.
+    """The built-in features, then those of `modules` and of entry points, each module in the order of its source.
 
     Raises RegistryError, naming module and feature, for a module that cannot be imported or has no feature of its own,
     and for a name used twice.
     """
-    return _load(Feature, "feature", "TT_FEATURE_MODULES", (BUILT_IN_FEATURES, *modules))
+    plugins = load_plugins(FEATURES, (BUILT_IN_FEATURES, *plugin_modules(FEATURES, modules)), _own(Feature, "feature"))
+    return tuple(plugin.item for plugin in plugins)
 
 
 def load_signals(modules: Sequence[str] = (), features: Sequence[Feature] | None = None) -> tuple[Signal, ...]:
-    """The built-in signals, then those of `modules`; errors as in `load_features`.
+    """The built-in signals, then those of `modules` and of entry points; errors as in `load_features`.
 
     With `features`, also raises RegistryError for an input that is neither one of them nor a field of the bars, and for
     a signal named like a feature (an agent sees both side by side).
     """
-    signals = _load(Signal, "signal", "TT_SIGNAL_MODULES", (BUILT_IN_SIGNALS, *modules))
+    plugins = load_plugins(SIGNALS, (BUILT_IN_SIGNALS, *plugin_modules(SIGNALS, modules)), _own(Signal, "signal"))
+    signals = tuple(plugin.item for plugin in plugins)
     if features is not None:
         names = {known.name for known in features}
         for item in signals:
@@ -137,39 +146,10 @@ def _check(name: str, lookback: int) -> None:
         raise RegistryError(f'"{name}" has look-back {lookback!r}. Give the number of sessions before t that it reads.')
 
 
-def _load[Item: (Feature, Signal)](
-    kind: type[Item], word: str, setting: str, modules: Sequence[str]
-) -> tuple[Item, ...]:
-    found: dict[str, tuple[Item, str]] = {}
-    for name in dict.fromkeys(modules):
-        own = [value for value in vars(_import(name, setting)).values() if isinstance(value, kind)]
-        own = [item for item in own if item.compute.__module__ == name]  # not those imported from elsewhere
-        if not own:
-            raise RegistryError(f'Module "{name}" in {setting} has no {word} of its own. Decorate one with @{word}.')
-        for item in own:
-            if item.name in found and found[item.name][0] is not item:
-                raise RegistryError(
-                    f'{word.capitalize()} "{item.name}" is in both {found[item.name][1]} and {name}. Rename one.'
-                )
-            found[item.name] = (item, name)
-    return tuple(item for item, _ in found.values())
+def _own[Item: (Feature, Signal)](kind: type[Item], word: str) -> Callable[[ModuleType], Iterator[Plugin[Item]]]:
+    def define(module: ModuleType) -> Iterator[Plugin[Item]]:
+        for value in vars(module).values():
+            if isinstance(value, kind) and value.compute.__module__ == module.__name__:  # not imported from elsewhere
+                yield Plugin(word, value.name, value)
 
-
-def _import(name: str, setting: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except UserError:
-        raise
-    except ModuleNotFoundError as error:
-        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
-            raise RegistryError(
-                f'Module "{name}" in {setting} cannot be found. Fix the name, or put its folder on PYTHONPATH.'
-            ) from error
-        raise _failed(name, setting, error) from error
-    except Exception as error:
-        raise _failed(name, setting, error) from error
-
-
-def _failed(name: str, setting: str, error: Exception) -> RegistryError:
-    text = " ".join(str(error).split())
-    return RegistryError(f'Module "{name}" in {setting} fails on import: {type(error).__name__}: {text}. Mend it.')
+    return define

@@ -9,8 +9,7 @@ from tt_assets.errors import UserError
 from tt_assets.settings import Settings
 from tt_assets.trading.config import Execution, TradingConfig, TrainingSpan
 from tt_assets.trading.errors import ConfigError
-from tt_assets.trading.rules.rewards import reward_scheme
-from tt_assets.trading.rules.schemes import action_scheme
+from tt_assets.trading.rules.registry import action_scheme, reward_scheme
 
 
 def test_a_config_reads_back_exactly_from_its_json():

@@ -7,7 +7,7 @@ import pytest
 from tt_assets.trading.config import Execution, TradingConfig
 from tt_assets.trading.errors import NotEnoughHistory
 from tt_assets.trading.panel import MarketPanel
-from tt_assets.trading.rules.schemes import action_scheme
+from tt_assets.trading.rules.registry import action_scheme
 from tt_assets_tests.trading.conftest import build_panel, channels_of, wide
 
 

@@ -23,7 +23,8 @@ from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.engines.observation import Scaler
 from tt_assets.trading.engines.simulator import Simulator
 from tt_assets.trading.panel import MarketPanel
-from tt_assets.trading.rules.schemes import ActionScheme, action_scheme
+from tt_assets.trading.rules.registry import action_scheme
+from tt_assets.trading.rules.schemes import ActionScheme
 
 if TYPE_CHECKING:
     from stable_baselines3.common.policies import ActorCriticPolicy

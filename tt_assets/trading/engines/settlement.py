@@ -14,7 +14,8 @@ import numpy as np
 
 from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.panel import HAIR, Floats
-from tt_assets.trading.rules.costs import CostModel, ProportionalCosts, cost_model
+from tt_assets.trading.rules.costs import CostModel, ProportionalCosts
+from tt_assets.trading.rules.registry import cost_model
 
 # Shares this close to the next whole number are that number: two engines differ in the last digits.
 _WHOLE = 1e-7

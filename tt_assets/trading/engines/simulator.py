@@ -22,9 +22,7 @@ from tt_assets.trading.errors import NotFinite
 from tt_assets.trading.metrics import SESSIONS_PER_YEAR
 from tt_assets.trading.panel import Booleans, Floats, MarketPanel
 from tt_assets.trading.rules.costs import CostModel
-from tt_assets.trading.rules.rewards import reward_scheme
-from tt_assets.trading.rules.schemes import action_scheme
-from tt_assets.trading.rules.stoppers import stoppers
+from tt_assets.trading.rules.registry import action_scheme, reward_scheme, stoppers
 
 
 @dataclass(slots=True)

@@ -32,9 +32,7 @@ from tt_assets.trading.engines.tensortrade_parts import (
 )
 from tt_assets.trading.errors import UnsupportedOnTensorTrade
 from tt_assets.trading.panel import Floats, MarketPanel
-from tt_assets.trading.rules.rewards import reward_scheme
-from tt_assets.trading.rules.schemes import action_scheme
-from tt_assets.trading.rules.stoppers import stoppers
+from tt_assets.trading.rules.registry import action_scheme, reward_scheme, stoppers
 
 
 class _Rebalance(TensorTradeActionScheme):

@@ -7,7 +7,8 @@ import numpy as np
 from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.engines.observation import Scaler
 from tt_assets.trading.panel import Floats, MarketPanel
-from tt_assets.trading.rules.schemes import VolatilityTarget, action_scheme
+from tt_assets.trading.rules.registry import action_scheme
+from tt_assets.trading.rules.schemes import VolatilityTarget
 
 
 class Rationale:

@@ -18,15 +18,15 @@ import pandas as pd
 
 from tt_assets.trading.agents.policy import TrainedPolicy
 from tt_assets.trading.config import TradingConfig
+from tt_assets.trading.engines.choice import open_trader
 from tt_assets.trading.engines.observation import ObservationBuilder, Scaler
-from tt_assets.trading.engines.trader import Engine, open_trader
+from tt_assets.trading.engines.trader import Engine
 from tt_assets.trading.episodes.baselines import BASELINES
 from tt_assets.trading.episodes.record import CASH, EpisodeRecord
 from tt_assets.trading.errors import PolicyMismatch
 from tt_assets.trading.metrics import SESSIONS_PER_YEAR
 from tt_assets.trading.panel import Floats, MarketPanel
-from tt_assets.trading.rules.registry import named
-from tt_assets.trading.rules.rewards import reward_scheme
+from tt_assets.trading.rules.registry import named, reward_scheme
 
 MONEY = 1e-9
 """Largest deviation of an amount, as a fraction of net worth: a hundred-thousandth of a dollar in ten thousand."""

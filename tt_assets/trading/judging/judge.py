@@ -16,7 +16,7 @@ import pandas as pd
 from tt_assets.errors import UserError
 from tt_assets.trading.agents.policy import TrainedPolicy
 from tt_assets.trading.config import TradingConfig
-from tt_assets.trading.engines.trader import SimulatorTrader
+from tt_assets.trading.engines.simulator_trader import SimulatorTrader
 from tt_assets.trading.episodes.baselines import BASELINES, baseline_config
 from tt_assets.trading.episodes.roll import AgentStrategy, Strategy
 from tt_assets.trading.judging.bootstrap import sharpe_interval

@@ -21,7 +21,6 @@ settle through the same arithmetic.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -29,7 +28,6 @@ import numpy as np
 
 from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.panel import Floats
-from tt_assets.trading.rules.registry import load_extensions, named
 
 _BPS = 1e-4
 
@@ -138,8 +136,8 @@ class MultipliedCosts(CostModel):
 
     @classmethod
     def from_config(cls, config: TradingConfig) -> CostModel:
-        """What `cost_model` gives."""
-        return cost_model(config)
+        """Not made from settings: it is what `times` makes of a model that has been made from them."""
+        raise TypeError("costs are multiplied with CostModel.times")
 
     def fill_price(self, shares: Floats, quote: Floats, volume: Floats) -> Floats:
         """The quote and `multiple` times what the model adds to it; a hair above 0 at least."""
@@ -149,14 +147,3 @@ class MultipliedCosts(CostModel):
     def commission(self, shares: Floats, fill_price: Floats) -> Floats:
         """`multiple` times the model's."""
         return self.multiple * self.costs.commission(shares, fill_price)
-
-
-COST_MODELS: Mapping[str, type[CostModel]] = {model.name: model for model in (ProportionalCosts, VolumeShareCosts)}
-"""Built-in cost models by name."""
-
-
-def cost_model(config: TradingConfig) -> CostModel:
-    """The cost model of `config` times its `cost_multiple`; ConfigError lists the known ones for an unknown name."""
-    known = {**COST_MODELS, **load_extensions(config.trading_modules).cost_models}
-    costs = named(known, config.cost_model, "cost model").from_config(config)
-    return costs if config.cost_multiple == 1.0 else costs.times(config.cost_multiple)

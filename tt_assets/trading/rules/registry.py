@@ -1,7 +1,7 @@
-"""Looking a class up by its name, among the built-in ones and those of the user's own modules.
+"""The rules a config names, built-in ones and those of the user's own modules, and how they are made from it.
 
-Nothing is kept in a global list. A config names the modules it needs (`trading_modules`), so the same
-config finds the same classes in every process, and a stored agent says where its own came from.
+A config lists the modules it needs (`trading_modules`), so the same config finds the same classes in every process, and
+a stored agent says where its own came from.
 
     class HalfInvested(ActionScheme):
         "Half of net worth in equal parts, whatever the agent says."
@@ -13,24 +13,85 @@ config finds the same classes in every process, and a stored agent says where it
 
 from __future__ import annotations
 
-import importlib
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
-from typing import TYPE_CHECKING
 
-from tt_assets.errors import UserError
+from tt_assets.plugins import Plugin, PluginKind, load_plugins, plugin_modules
+from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.errors import ConfigError
+from tt_assets.trading.rules import costs, rewards, schemes
+from tt_assets.trading.rules import stoppers as stopping
+from tt_assets.trading.rules.costs import CostModel
+from tt_assets.trading.rules.rewards import RewardScheme
+from tt_assets.trading.rules.schemes import ActionScheme
+from tt_assets.trading.rules.stoppers import Stopper
 
-if TYPE_CHECKING:
-    from tt_assets.trading.rules.costs import CostModel
-    from tt_assets.trading.rules.rewards import RewardScheme
-    from tt_assets.trading.rules.schemes import ActionScheme
-    from tt_assets.trading.rules.stoppers import Stopper
+RULES = PluginKind(
+    "tt_assets.rules",
+    "TT_TRADING_MODULES",
+    "defines no action scheme, reward scheme, cost model or stopper with a name and all its methods. Derive a class "
+    "from one of them, or take the module out.",
+    ConfigError,
+)
 
-SETTING = "TT_TRADING_MODULES"
+BUILT_IN = tuple(module.__name__ for module in (schemes, rewards, costs, stopping))
+
+type Rule = ActionScheme | RewardScheme | CostModel | Stopper
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Every rule there is to choose from, by name."""
+
+    action_schemes: Mapping[str, type[ActionScheme]]
+    reward_schemes: Mapping[str, type[RewardScheme]]
+    cost_models: Mapping[str, type[CostModel]]
+    stoppers: Mapping[str, type[Stopper]]
+
+
+def trading_modules(named: Sequence[str]) -> tuple[str, ...]:
+    """What belongs into `TradingConfig.trading_modules`: the modules that the setting names and those of entry points.
+
+    A config that is made of settings lists both, so that an agent is stored with all the modules it was made with.
+    """
+    return plugin_modules(RULES, named)
+
+
+def load_rules(modules: Sequence[str] = ()) -> Rules:
+    """The built-in rules and those that `modules` define.
+
+    A class counts when it is complete, has a `name` and is defined in the module itself. Raises ConfigError, on one
+    line, for a module that cannot be imported or has none, and for a name that is taken.
+    """
+    return _load(tuple(dict.fromkeys(modules)))
+
+
+def action_scheme(config: TradingConfig) -> ActionScheme:
+    """The action scheme of `config`; an unknown name raises ConfigError listing the known ones."""
+    known = load_rules(config.trading_modules).action_schemes
+    return named(known, config.action_scheme, "action scheme").from_config(config)
+
+
+def reward_scheme(config: TradingConfig, accounts: int) -> RewardScheme:
+    """The reward scheme of `config` over `accounts`; an unknown name raises ConfigError listing the known ones."""
+    known = load_rules(config.trading_modules).reward_schemes
+    return named(known, config.reward_scheme, "reward scheme")(accounts)
+
+
+def cost_model(config: TradingConfig) -> CostModel:
+    """The cost model of `config` times its `cost_multiple`; an unknown name raises ConfigError listing the known."""
+    known = load_rules(config.trading_modules).cost_models
+    model = named(known, config.cost_model, "cost model").from_config(config)
+    return model if config.cost_multiple == 1.0 else model.times(config.cost_multiple)
+
+
+def stoppers(config: TradingConfig) -> tuple[Stopper, ...]:
+    """The stoppers that `config` names, in its order; an unknown name raises ConfigError listing the known ones."""
+    known = load_rules(config.trading_modules).stoppers
+    return tuple(named(known, name, "stopper").from_config(config) for name in config.stoppers)
 
 
 def named[Kind](registry: Mapping[str, Kind], name: str, what: str) -> Kind:
@@ -41,84 +102,29 @@ def named[Kind](registry: Mapping[str, Kind], name: str, what: str) -> Kind:
         raise ConfigError(f"{what} {name!r} is unknown; known are: {', '.join(sorted(registry))}.") from None
 
 
-@dataclass(frozen=True)
-class Extensions:
-    """The user's own classes, by name."""
-
-    action_schemes: Mapping[str, type[ActionScheme]]
-    reward_schemes: Mapping[str, type[RewardScheme]]
-    cost_models: Mapping[str, type[CostModel]]
-    stoppers: Mapping[str, type[Stopper]]
-
-
-def load_extensions(modules: Sequence[str]) -> Extensions:
-    """The schemes, rewards, cost models and stoppers that `modules` define.
-
-    A class counts when it is complete, has a `name` and is defined in the module itself. Raises ConfigError, on one
-    line with module and class, for a module that cannot be imported or has none, and for a name that is taken.
-    """
-    return _load(tuple(dict.fromkeys(modules)))
-
-
 @cache
-def _load(modules: tuple[str, ...]) -> Extensions:
-    from tt_assets.trading.rules.costs import COST_MODELS, CostModel
-    from tt_assets.trading.rules.rewards import REWARD_SCHEMES, RewardScheme
-    from tt_assets.trading.rules.schemes import ACTION_SCHEMES, ActionScheme
-    from tt_assets.trading.rules.stoppers import STOPPERS, Stopper
-
-    for module in modules:
-        if not any(_own(module, kind) for kind in (ActionScheme, RewardScheme, CostModel, Stopper)):
-            raise ConfigError(
-                f'module "{module}" in {SETTING} defines no action scheme, reward scheme, cost model or stopper with a '
-                "name and all its methods. Derive a class from one of them, or take the module out."
-            )
-    return Extensions(
-        _of_kind(ActionScheme, ACTION_SCHEMES, modules),  # type: ignore[type-abstract]
-        _of_kind(RewardScheme, REWARD_SCHEMES, modules),  # type: ignore[type-abstract]
-        _of_kind(CostModel, COST_MODELS, modules),  # type: ignore[type-abstract]
-        _of_kind(Stopper, STOPPERS, modules),  # type: ignore[type-abstract]
+def _load(modules: tuple[str, ...]) -> Rules:
+    found = [plugin.item for plugin in load_plugins(RULES, (*BUILT_IN, *modules), _own)]
+    return Rules(
+        {rule.name: rule for rule in found if issubclass(rule, ActionScheme)},
+        {rule.name: rule for rule in found if issubclass(rule, RewardScheme)},
+        {rule.name: rule for rule in found if issubclass(rule, CostModel)},
+        {rule.name: rule for rule in found if issubclass(rule, Stopper)},
     )
 
 
-def _of_kind[Kind](
-    kind: type[Kind], taken: Mapping[str, type[Kind]], modules: tuple[str, ...]
-) -> dict[str, type[Kind]]:
-    found: dict[str, type[Kind]] = {}
-    for module in modules:
-        for own in _own(module, kind):
-            name = own.name  # type: ignore[attr-defined]
-            if name in taken or name in found:
-                raise ConfigError(
-                    f'{own.__qualname__} in module "{module}" is named {name!r}, which is taken. Rename it.'
-                )
-            found[name] = own
-    return found
+_WORDS: Mapping[type[Rule], str] = {
+    ActionScheme: "action scheme",
+    RewardScheme: "reward scheme",
+    CostModel: "cost model",
+    Stopper: "stopper",
+}
 
 
-def _own[Kind](module: str, kind: type[Kind]) -> list[type[Kind]]:
-    return [
-        value
-        for value in vars(_import(module)).values()
-        if inspect.isclass(value)
-        and issubclass(value, kind)
-        and not inspect.isabstract(value)
-        and isinstance(getattr(value, "name", None), str)
-        and value.__module__ == module  # not those imported from elsewhere
-    ]
-
-
-def _import(name: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except UserError:
-        raise
-    except Exception as error:
-        if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
-            raise ConfigError(
-                f'module "{name}" in {SETTING} cannot be found. Fix the name, or put its folder on PYTHONPATH.'
-            ) from error
-        text = " ".join(str(error).split())
-        raise ConfigError(
-            f'module "{name}" in {SETTING} fails on import: {type(error).__name__}: {text}. Mend it.'
-        ) from error
+def _own(module: ModuleType) -> Iterator[Plugin[type[Rule]]]:
+    for value in vars(module).values():
+        if not inspect.isclass(value) or inspect.isabstract(value) or value.__module__ != module.__name__:
+            continue  # no rule, one to derive from, or one that the module imports from elsewhere
+        for kind, word in _WORDS.items():
+            if issubclass(value, kind) and isinstance(getattr(value, "name", None), str):
+                yield Plugin(word, value.name, value)

@@ -6,15 +6,12 @@ A reward at session t is known at its close and recomputes from the equity curve
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.panel import Floats
-from tt_assets.trading.rules.registry import load_extensions, named
 
 
 class RewardScheme(ABC):
@@ -134,15 +131,3 @@ class DifferentialSharpe(RewardScheme):
         self._mean += self.ADAPTATION * more
         self._square += self.ADAPTATION * more_square
         return np.minimum(np.maximum(raw, -self.CLIP), self.CLIP)
-
-
-REWARD_SCHEMES: Mapping[str, type[RewardScheme]] = {
-    scheme.name: scheme for scheme in (RiskAware, SimpleReturns, DifferentialSharpe)
-}
-"""Built-in reward schemes by name."""
-
-
-def reward_scheme(config: TradingConfig, accounts: int) -> RewardScheme:
-    """The reward scheme of `config` over `accounts`; an unknown name raises ConfigError listing the known ones."""
-    known = {**REWARD_SCHEMES, **load_extensions(config.trading_modules).reward_schemes}
-    return named(known, config.reward_scheme, "reward scheme")(accounts)

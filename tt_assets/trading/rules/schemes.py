@@ -7,7 +7,6 @@ weight = conviction × scale, all weights of an account then shrunk together to 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -15,7 +14,6 @@ import numpy as np
 
 from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.panel import Floats, MarketPanel
-from tt_assets.trading.rules.registry import load_extensions, named
 
 if TYPE_CHECKING:
     from gymnasium import spaces
@@ -124,15 +122,3 @@ class Discrete(ActionScheme):
     def scale(self, panel: MarketPanel) -> Floats:
         """The leverage limit where listed; what is held together is shrunk to it."""
         return np.where(panel.listed, self.max_leverage, 0.0)
-
-
-ACTION_SCHEMES: Mapping[str, type[ActionScheme]] = {
-    scheme.name: scheme for scheme in (VolatilityTarget, LongOnlyWeights, Discrete)
-}
-"""Built-in action schemes by name."""
-
-
-def action_scheme(config: TradingConfig) -> ActionScheme:
-    """The action scheme of `config`; an unknown name raises ConfigError listing the known ones."""
-    known = {**ACTION_SCHEMES, **load_extensions(config.trading_modules).action_schemes}
-    return named(known, config.action_scheme, "action scheme").from_config(config)

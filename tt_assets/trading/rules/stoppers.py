@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.panel import Booleans, Floats
-from tt_assets.trading.rules.registry import load_extensions, named
 
 
 class Stopper(ABC):
@@ -61,13 +59,3 @@ class NetWorthFloor(Stopper):
     def stops(self, net_worth: Floats, drawdown: Floats) -> Booleans:
         """net worth ≤ floor."""
         return net_worth <= self.floor
-
-
-STOPPERS: Mapping[str, type[Stopper]] = {stopper.name: stopper for stopper in (DrawdownStopper, NetWorthFloor)}
-"""Built-in stoppers by name."""
-
-
-def stoppers(config: TradingConfig) -> tuple[Stopper, ...]:
-    """The stoppers that `config` names; an unknown name raises ConfigError listing the known ones."""
-    known = {**STOPPERS, **load_extensions(config.trading_modules).stoppers}
-    return tuple(named(known, name, "stopper").from_config(config) for name in config.stoppers)

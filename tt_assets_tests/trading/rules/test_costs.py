@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.engines.settlement import SearchedSettlement, settlement
 from tt_assets.trading.errors import ConfigError
-from tt_assets.trading.rules.costs import cost_model
+from tt_assets.trading.rules.registry import cost_model
 
 SHARES = arrays(np.float64, (3, 4), elements=st.floats(-50, 500, allow_subnormal=False))
 PRICES = arrays(np.float64, (3, 4), elements=st.floats(0.01, 900))

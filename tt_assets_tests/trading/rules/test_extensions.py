@@ -9,7 +9,7 @@ from tt_assets.trading.agents.training import train_policy
 from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.episodes.roll import roll_episode
 from tt_assets.trading.errors import ConfigError, PolicyMismatch
-from tt_assets.trading.rules.registry import load_extensions
+from tt_assets.trading.rules.registry import load_rules
 from tt_assets_tests.trading.conftest import wide
 
 OWN = "tt_assets_tests.trading.rules.own_schemes"
@@ -74,7 +74,7 @@ def test_names_of_own_classes_stand_in_the_list_of_known_ones(own_config, traini
         ("import not_there_at_all", "fails on import: ModuleNotFoundError"),
         (
             "from tt_assets.trading.rules.stoppers import DrawdownStopper\nclass Again(DrawdownStopper):\n    pass",
-            "Again in module .* is named 'max_drawdown', which is taken",
+            'stopper "max_drawdown" is in both tt_assets.trading.rules.stoppers and own_',
         ),
     ],
 )
@@ -83,7 +83,7 @@ def test_a_module_that_cannot_be_used_is_refused_on_one_line(tmp_path, monkeypat
     (tmp_path / f"{name}.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ConfigError, match=said) as refused:
-        load_extensions((name,))
+        load_rules((name,))
     assert name in str(refused.value)
     assert "\n" not in str(refused.value)
     sys.modules.pop(name, None)
@@ -91,4 +91,4 @@ def test_a_module_that_cannot_be_used_is_refused_on_one_line(tmp_path, monkeypat
 
 def test_a_module_that_is_not_there_is_refused_by_name():
     with pytest.raises(ConfigError, match=r'"nowhere.at_all" in TT_TRADING_MODULES cannot be found'):
-        load_extensions(("nowhere.at_all",))
+        load_rules(("nowhere.at_all",))

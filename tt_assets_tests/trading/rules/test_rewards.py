@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from tt_assets.trading.config import TradingConfig
-from tt_assets.trading.rules.rewards import RiskAware, reward_scheme
-from tt_assets.trading.rules.schemes import action_scheme
+from tt_assets.trading.rules.registry import action_scheme, reward_scheme
+from tt_assets.trading.rules.rewards import RiskAware
 
 
 def test_risk_aware_recomputes_from_each_accounts_own_returns_across_restarts():

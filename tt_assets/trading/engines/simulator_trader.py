@@ -1,0 +1,78 @@
+"""A `Trader` on one account of the simulator."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+
+from tt_assets.trading.config import TradingConfig
+from tt_assets.trading.engines.observation import Scaler
+from tt_assets.trading.engines.settlement import AccountFills
+from tt_assets.trading.engines.simulator import Simulator
+from tt_assets.trading.engines.trader import Observation, TraderStep
+from tt_assets.trading.panel import Floats, MarketPanel
+
+
+class SimulatorTrader:
+    """A `Trader` on one account of the simulator; weights are traded `delay` sessions later than decided."""
+
+    def __init__(self, panel: MarketPanel, config: TradingConfig, scaler: Scaler, delay: int = 0) -> None:
+        self._simulator = Simulator(panel, config, scaler, 1)
+        self._waiting: deque[Floats] = deque()
+        self._delay = delay
+        self.reset()
+
+    def reset(self) -> Observation:
+        """See `Trader`; weights that wait are forgotten, an account holds nothing until its first can be traded."""
+        self._simulator.reset(np.ones(1, dtype=bool), np.array([self._simulator.panel.start]))
+        nothing = np.zeros(len(self._simulator.panel.instruments))
+        self._waiting = deque([nothing[None]] * self._delay)
+        self.fills = AccountFills(nothing, nothing, nothing)
+        self.not_filled = self.cut_by_volume = 0
+        return self._simulator.observe()[0]
+
+    def step(self, action: Floats) -> TraderStep:
+        """See `Trader`."""
+        simulator = self._simulator
+        actions = np.asarray(action, dtype=np.float64)[None]
+        if self._delay:
+            self._waiting.append(simulator.weights(actions))
+            step = simulator.step_to(self._waiting.popleft())
+        else:
+            step = simulator.step(actions)
+        shares, price = step.fills.shares, step.fills.price
+        self.fills = AccountFills(shares[0], price[0], simulator.costs.commission(shares, price)[0])
+        not_filled, cut = simulator.unfilled()
+        self.not_filled += not_filled
+        self.cut_by_volume += cut
+        observation = simulator.observe()[0]
+        return TraderStep(observation, float(step.reward[0]), bool(step.terminated[0]), bool(step.truncated[0]))
+
+    @property
+    def session(self) -> int:
+        return int(self._simulator.session[0])
+
+    @property
+    def observation_names(self) -> tuple[str, ...]:
+        return self._simulator.observations.names
+
+    @property
+    def net_worth(self) -> float:
+        return float(self._simulator.net_worth[0])
+
+    @property
+    def cash(self) -> float:
+        return float(self._simulator.cash[0])
+
+    @property
+    def quantity(self) -> Floats:
+        return self._simulator.quantity[0].copy()
+
+    @property
+    def target(self) -> Floats:
+        return self._simulator.target[0].copy()
+
+    @property
+    def borrow_fees(self) -> float:
+        return float(self._simulator.borrow_fees[0])
