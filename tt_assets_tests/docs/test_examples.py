@@ -12,11 +12,7 @@ import pytest
 from tt_assets.research.compute import compute_features, compute_signals
 from tt_assets.research.registry import load_features, load_signals
 from tt_assets.trading.config import TradingConfig
-from tt_assets.trading.rules.costs import cost_model
-from tt_assets.trading.rules.registry import load_extensions
-from tt_assets.trading.rules.rewards import reward_scheme
-from tt_assets.trading.rules.schemes import action_scheme
-from tt_assets.trading.rules.stoppers import stoppers
+from tt_assets.trading.rules.registry import action_scheme, cost_model, load_rules, reward_scheme, stoppers
 from tt_assets_tests.dagster_runs import stored
 from tt_assets_tests.docs.pages import DOCS, TOP, Page, living_pages
 
@@ -84,8 +80,9 @@ def config(module) -> TradingConfig:
 
 
 def test_every_rule_is_found_under_its_name(config):
-    found = load_extensions(config.trading_modules)
-    assert (*found.action_schemes, *found.reward_schemes, *found.cost_models, *found.stoppers) == RULES
+    found, built_in = load_rules(config.trading_modules), load_rules()
+    own = [set(vars(found)[kind]) - set(vars(built_in)[kind]) for kind in vars(found)]
+    assert own == [{name} for name in RULES]
 
 
 def test_the_rules_do_what_they_say(config):
