@@ -14,7 +14,9 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Date,
@@ -26,9 +28,12 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    PrimaryKeyConstraint,
+    Sequence,
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData(
@@ -153,10 +158,30 @@ tt_policy = Table(
     Column("weights", LargeBinary, nullable=False, comment="Network weights as safetensors."),
     _text("config_json", "JSON: everything needed to rebuild the agent from the weights."),
     _text("sha256", "SHA-256 of the weights followed by config_json, hexadecimal."),
-    UniqueConstraint("window_start", "instrument", "seed"),
+    Column(
+        "superseded_at",
+        DateTime(timezone=True),
+        nullable=True,
+        comment="When another agent of the same key took its place; NULL while it is in force.",
+        info={"content": False},
+    ),
+    Index(
+        "tt_policy_in_force",
+        "window_start",
+        "instrument",
+        "seed",
+        unique=True,
+        postgresql_where=text("superseded_at IS NULL"),
+    ),
     CheckConstraint(_is_json_object("config_json"), name="config_json"),
-    comment="Trained agents, one row per walk-forward window, traded instrument or portfolio, and seed.",
-    info={"layer": Layer.AGENT, "kinds": ("postgres", "stablebaselines3"), "kept_if_equal": "sha256"},
+    comment="Trained agents: one in force per walk-forward window, traded instrument or portfolio, and seed; earlier "
+    "ones stay, with their episodes, until they are pruned.",
+    info={
+        "layer": Layer.AGENT,
+        "kinds": ("postgres", "stablebaselines3"),
+        "kept_if_equal": "sha256",
+        "in_force": "superseded_at IS NULL",
+    },
 )
 
 tt_episode = Table(
@@ -185,9 +210,19 @@ tt_episode = Table(
     ),
     _number("turnover", "Mean over steps and instruments of the absolute change of target weight.", "1", nullable=True),
     _text("config_json", "JSON: settings of the episode and the sha256 of its agent."),
-    _text("strategy", "Who acted: agent, the name of a baseline, or hand."),
+    _text(
+        "strategy", "Who acted: agent, old agent (one that another took the place of), the name of a baseline, or hand."
+    ),
     Column("seed", Integer, nullable=False, comment="Seed of the agent, or of a baseline that draws; 0 otherwise."),
-    UniqueConstraint("window_start", "instrument", "strategy", "seed"),
+    Index(
+        "tt_episode_in_force",
+        "window_start",
+        "instrument",
+        "strategy",
+        "seed",
+        unique=True,
+        postgresql_where=text("strategy <> 'old agent'"),
+    ),
     CheckConstraint(
         "stop_reason IN ('evaluation_complete', 'terminated', 'truncated', 'reset_called', 'env_closed')",
         name="stop_reason",
@@ -328,13 +363,60 @@ EPISODE_TABLES: tuple[str, ...] = tuple(name for name, table in TABLES.items() i
 HAND = "hand"
 """`tt_episode.strategy` of the episodes that people write row by row."""
 
+OLD_AGENT = "old agent"
+"""`tt_episode.strategy` of an agent's episode once the agent that took its place was rolled."""
+
+LEDGER = Table(
+    "tt_slice",
+    metadata,
+    _text("table_name", "Which of the thirteen tables."),
+    Column("date", Date, nullable=False, comment="Date key of the partition: session, month or window, its first day."),
+    _instrument("Instrument key of the partition: a symbol, or what an agent trades."),
+    Column("rows", BigInteger, nullable=True, comment="Rows the slice holds; NULL where it holds nothing yet."),
+    _text("digest", "BLAKE2b-128 of the rows in binary COPY form, hexadecimal; NULL as rows.", nullable=True),
+    Column(
+        "reads",
+        BigInteger,
+        nullable=True,
+        comment="Sum, modulo 2^64, of the first 8 bytes of the digests of all slices with rows that it was computed "
+        "from; NULL where that is not known.",
+    ),
+    _text("code", "Version of the definitions that computed it; NULL where that is not known.", nullable=True),
+    Column("fetch", BigInteger, nullable=False, comment="Number drawn when reading what it was made from began."),
+    _text("run_id", "Run that wrote it; NULL for what was written without one.", nullable=True),
+    Column("written_at", DateTime(timezone=True), nullable=True, comment="When it was written."),
+    _text("outcome", "What came of the partition, in words.", nullable=True),
+    Column(
+        "changed", JSON, nullable=True, comment="How its content came to differ from what stood there before, and why."
+    ),
+    Column(
+        "failure", JSON, nullable=True, comment="Why the wished content could not be made (reason, run, time, tries)."
+    ),
+    _text("source", "State of the price source it was last tried on, as the sensors name it.", nullable=True),
+    Column("tries", Integer, nullable=False, comment="Tries in vain on that state: failures, or no row again."),
+    Column("tried_at", DateTime(timezone=True), nullable=True, comment="When it was last tried."),
+    Column("told", Boolean, nullable=False, comment="Whether Dagster has the event of this content."),
+    Column("written_in", BigInteger, nullable=False, comment="Transaction that changed what sensors read of this row."),
+    PrimaryKeyConstraint("table_name", "date", "instrument"),
+    CheckConstraint("(rows IS NULL) = (digest IS NULL)", name="held"),
+    Index(None, "written_in"),
+    Index("tt_slice_untold_idx", "table_name", postgresql_where=text("NOT told")),
+    comment="What every partition of every table holds, written with its rows in one transaction.",
+)
+"""The ledger. Not one of the thirteen: it says of their slices what they hold, and no asset makes it."""
+
+FETCHES = Sequence("tt_slice_fetch", metadata=metadata)
+"""Numbers the readings of sources, so that the later one wins whatever the order of commits."""
+
 
 def key_columns(table: Table) -> tuple[str, ...]:
-    """The columns that identify a row by content: those of the table's unique constraint, in its order."""
-    (unique,) = (c for c in table.constraints if isinstance(c, UniqueConstraint))
+    """The columns that identify a row in force by content: those of the table's unique rule, in its order."""
+    rules: list[UniqueConstraint | Index] = [rule for rule in table.constraints if isinstance(rule, UniqueConstraint)]
+    rules += [index for index in table.indexes if index.unique]
+    (unique,) = rules
     return tuple(column.name for column in unique.columns)
 
 
 def content_columns(table: Table) -> tuple[str, ...]:
-    """Every column but the surrogate `id`, in the table's order."""
-    return tuple(column.name for column in table.columns if column.name != "id")
+    """The columns that make up a row's content, in the table's order: not its `id`, nor whether it is in force."""
+    return tuple(column.name for column in table.columns if column.name != "id" and column.info.get("content", True))

@@ -20,7 +20,7 @@ from tt_assets.postgres import schema
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.server.embedded import EmbeddedServer
 from tt_assets.settings import SAMPLE_BARS, Settings
-from tt_assets.tables import TABLES
+from tt_assets.tables import LEDGER, TABLES
 
 # How long an example takes is the machine's affair; speed is measured by the benchmarks.
 hypothesis.settings.register_profile("untimed", deadline=None)
@@ -122,11 +122,16 @@ def postgres(embedded_server: EmbeddedServer) -> Database:
     return database
 
 
+def empty(database: Database) -> None:
+    """Take every row out of all thirteen tables and the ledger; ids begin at 1."""
+    with database.connect() as connection:
+        connection.execute(f"TRUNCATE {', '.join([*TABLES, LEDGER.name])} RESTART IDENTITY CASCADE")
+
+
 @pytest.fixture
 def empty_tables(postgres: Database) -> Database:
-    """The `tt` database with all thirteen tables empty and their ids beginning at 1."""
-    with postgres.connect() as connection:
-        connection.execute(f"TRUNCATE {', '.join(TABLES)} RESTART IDENTITY CASCADE")
+    """The `tt` database with all thirteen tables and the ledger empty and their ids beginning at 1."""
+    empty(postgres)
     return postgres
 
 

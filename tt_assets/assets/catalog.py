@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import dagster as dg
-from sqlalchemy import UniqueConstraint
 
 from tt_assets.tables import TABLES, key_columns
 
@@ -42,10 +41,9 @@ def column_schema(table: str) -> dg.TableSchema:
             )
         )
     rules = [str(c.sqltext) for c in TABLES[table].constraints if hasattr(c, "sqltext")]
-    unique = [c for c in TABLES[table].constraints if isinstance(c, UniqueConstraint)]
     return dg.TableSchema(
         columns,
-        constraints=dg.TableConstraints(other=[*(f"UNIQUE ({', '.join(c.columns.keys())})" for c in unique), *rules]),
+        constraints=dg.TableConstraints(other=[f"UNIQUE ({', '.join(keys)})", *rules]),
     )
 
 

@@ -15,11 +15,9 @@ import numpy as np
 import pandas as pd
 
 from tt_assets.assets.episode_rules import CHECKS, BarsBehind, checked
-from tt_assets.assets.grids import WINDOWS
 from tt_assets.assets.rolling import load_policies
 from tt_assets.assets.spans import episode_panel
 from tt_assets.errors import UserError
-from tt_assets.grid.partition_slices import selection_of
 from tt_assets.grid.partitions import Window
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.episode_reader import StoredEpisode, stored_episodes
@@ -114,13 +112,9 @@ class _Grounds:
         own = panel.until(int(panel.sessions.searchsorted(last.to_datetime64(), side="right")))
         return own, BarsBehind.of(self._market, symbols, own)
 
-    @functools.cached_property
-    def _policies(self) -> pd.DataFrame:
-        return self._market.policies(selection_of(WINDOWS, [self._window.key()]))
-
     def _load_policy(self, number: int) -> TrainedPolicy:
-        """The agent of row `number` of tt_policy."""
-        ((_, _, policy),) = load_policies(self._window, self._policies[self._policies["id"] == number])
+        """The agent of row `number` of tt_policy, in force or not."""
+        ((_, _, policy),) = load_policies(self._window, self._market.policy(number))
         return policy
 
 

@@ -26,7 +26,7 @@ from tt_assets.grid.partitions import Window
 from tt_assets.market.watchlist import Watchlist
 from tt_assets.postgres.database import Database
 from tt_assets.settings import DateGrain, database_of
-from tt_assets.tables import EPISODE_TABLES, HAND, MARKET_TABLES
+from tt_assets.tables import EPISODE_TABLES, HAND, MARKET_TABLES, OLD_AGENT
 from tt_assets.trading.config import TrainingSpan
 
 AGENTS = "agents"
@@ -146,8 +146,8 @@ def read_covered(database: Database) -> dict[Window, Covered]:
     with database.connect() as connection:
         rows = connection.execute(
             "SELECT window_start, instrument, max(end_time) FILTER (WHERE stop_reason = 'evaluation_complete')::date, "
-            "bool_or(end_time IS NULL) FROM tt_episode WHERE strategy <> %s GROUP BY window_start, instrument",
-            [HAND],
+            "bool_or(end_time IS NULL) FROM tt_episode WHERE strategy <> ALL(%s) GROUP BY window_start, instrument",
+            [[HAND, OLD_AGENT]],
         ).fetchall()
     return {Window(start, traded): Covered(end, unfinished) for start, traded, end, unfinished in rows}
 

@@ -31,7 +31,7 @@ from tt_assets.notebook.reading import Day, as_day
 from tt_assets.notebook.reports_to_dagster import reporting
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.episode_store import EpisodeStore, EpisodeSummary
-from tt_assets.postgres.slice_store import lock_instruments
+from tt_assets.postgres.locks import lock_instruments
 from tt_assets.settings import Settings
 from tt_assets.tables import HAND, TABLES, content_columns, key_columns
 from tt_assets.trading import metrics

@@ -22,7 +22,7 @@ from tt_assets.postgres.slice_store import read_frame
 from tt_assets.runtime import in_use
 from tt_assets.runtime.selection import known_instruments, known_tables
 from tt_assets.settings import Settings, database_of
-from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES, TABLES, content_columns, key_columns
+from tt_assets.tables import EPISODE_TABLES, HAND, MARKET_TABLES, OLD_AGENT, TABLES, key_columns
 
 Day = date | datetime | str
 """A session: a date, a datetime at midnight or ISO text."""
@@ -34,6 +34,12 @@ ACTION_SCHEME = "action_scheme"
 """The `strategy` of `tt_target_weights` in a frame, where `strategy` is the episode's."""
 
 EPISODE_COLUMNS = ("window_start", "traded", "strategy", "seed")
+
+_STRATEGY = sql.SQL(
+    "CASE WHEN e.policy_id IN (SELECT id FROM tt_policy WHERE superseded_at IS NOT NULL) AND e.strategy <> {hand} "
+    "THEN {old} ELSE e.strategy END AS strategy"
+).format(hand=sql.Literal(HAND), old=sql.Literal(OLD_AGENT))
+"""Who acted; an agent that is not in force any more is an old one, also before the one in its place is rolled."""
 
 
 def read(
@@ -59,9 +65,10 @@ def read(
     Timestamps are datetime64[ns] market time (New York session at 00:00, no zone), numbers float64 (NULL is NaN), keys
     and seeds int64 (Int64 where the column may be NULL), text str (NULL is None). A row of `timestamp` t is known at
     the close of session t. Of the episode tables it has finished episodes only, with `window_start`, `traded`,
-    `strategy` and `seed` in front; `tt_holdings` also has the `episode_id` and `timestamp` of its portfolio row, and
-    the `strategy` of `tt_target_weights` itself is called `action_scheme`. `tt_policy`, `tt_episode` and `tt_portfolio`
-    have their `id` under the name their children use.
+    `strategy` and `seed` in front; the strategy of an agent that another took the place of is "old agent", and its row
+    of `tt_policy` says since when (`superseded_at`, UTC). `tt_holdings` also has the `episode_id` and `timestamp` of
+    its portfolio row, and the `strategy` of `tt_target_weights` itself is called `action_scheme`. `tt_policy`,
+    `tt_episode` and `tt_portfolio` have their `id` under the name their children use.
 
     Raises
     ------
@@ -158,7 +165,7 @@ def _columns(table: Table) -> list[sql.Composable]:
     columns: list[sql.Composable] = []
     if table.name in EPISODE_TABLES:
         columns += [
-            sql.SQL("e.instrument AS traded") if name == "traded" else sql.Identifier("e", name)
+            {"traded": sql.SQL("e.instrument AS traded"), "strategy": _STRATEGY}.get(name, sql.Identifier("e", name))
             for name in EPISODE_COLUMNS
         ]
     if table.name in ID_NAMES:
@@ -166,7 +173,8 @@ def _columns(table: Table) -> list[sql.Composable]:
     if table.name == "tt_holdings":
         columns += [sql.Identifier("p", "episode_id"), sql.Identifier("p", "timestamp")]
     said = {*EPISODE_COLUMNS, "instrument"} if table.name == "tt_episode" else set()
-    columns += [_renamed(table, own, name) for name in content_columns(table) if name not in said]
+    shown = [column.name for column in table.columns if column.name != "id"]
+    columns += [_renamed(table, own, name) for name in shown if name not in said]
     return columns
 
 
@@ -178,7 +186,8 @@ def _renamed(table: Table, own: str, name: str) -> sql.Composable:
 
 def _order(table: Table) -> list[sql.Composable]:
     if table.name not in EPISODE_TABLES:
-        return [_by("t", table, name) for name in key_columns(table)]
+        in_force_first = [sql.SQL("t.superseded_at DESC NULLS FIRST")] if "superseded_at" in table.columns else []
+        return [*(_by("t", table, name) for name in key_columns(table)), *in_force_first]
     order = [_by("e", TABLES["tt_episode"], name) for name in key_columns(TABLES["tt_episode"])]
     if table.name == "tt_holdings":
         order.append(sql.Identifier("p", "timestamp"))

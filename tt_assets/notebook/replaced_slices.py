@@ -6,8 +6,9 @@ only that what is deleted are rows by key. A run of Dagster that writes the same
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -15,16 +16,23 @@ from psycopg import Connection, sql
 from sqlalchemy.dialects import postgresql
 
 from tt_assets.grid.keys import key_texts
+from tt_assets.grid.partition_slices import selection_of
+from tt_assets.grid.partitions import market_grid
 from tt_assets.notebook.reports_to_dagster import reporting
 from tt_assets.postgres.database import Database
-from tt_assets.postgres.slice_store import SliceStore, copy_into
+from tt_assets.postgres.ledger import Provenance, write_entries
+from tt_assets.postgres.slice_store import NOTHING, SliceStore, copy_into
 from tt_assets.postgres.slices import Selection
+from tt_assets.postgres.standing import standing
+from tt_assets.settings import DateGrain, Settings
 from tt_assets.tables import TABLES, key_columns
 
 if TYPE_CHECKING:
     from tt_assets.postgres.slice_store import _Encoder
 
 SESSION = np.timedelta64(1, "D")
+BY_HAND = "written by hand"
+"""Outcome of a slice with rows written by hand."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +47,14 @@ class Upserted:
 
 @dataclass(frozen=True, eq=False)
 class KeyedStore(SliceStore):
-    """Replaces the rows whose keys are in `replaced` (the table's key columns) instead of whole cells."""
+    """Replaces the rows whose keys are in `replaced` (the table's key columns) instead of whole cells.
+
+    `slices` are the partitions these rows are in; the ledger enters them as they stand then. What a slice was computed
+    from stays on record: the rows beside those by hand still were.
+    """
 
     replaced: pd.DataFrame = field(kw_only=True)
+    slices: Selection = field(kw_only=True)
 
     def _replace(self, connection: Connection, selection: Selection, rows: pd.DataFrame, encoder: _Encoder) -> None:
         names = key_columns(self.table)
@@ -59,6 +72,32 @@ class KeyedStore(SliceStore):
         )
         copy_into(connection, self.table, rows.columns, encoder)
 
+    def _enter(
+        self,
+        connection: Connection,
+        selection: Selection,
+        encoder: _Encoder,
+        fetch: int,
+        provenance: Provenance,
+        restated: Mapping[str, Mapping[str, Any]],
+    ) -> None:
+        found = {
+            f"{day}|{name}": (rows, digest)
+            for day, name, rows, digest in standing(connection, self.table.name, self.slices)
+        }
+        held = [found.get(key, (0, NOTHING)) for key in self.slices.keys]
+        outcomes = dict.fromkeys(self.slices.keys, BY_HAND)
+        write_entries(
+            connection,
+            self.table.name,
+            self.slices,
+            [rows for rows, _ in held],
+            [digest for _, digest in held],
+            fetch,
+            replace(provenance, outcomes=outcomes),
+            restated,
+        )
+
 
 def upsert(database: Database, table: str, rows: pd.DataFrame, replaced: pd.DataFrame, *, report: bool) -> Upserted:
     """Replace the rows of `table` whose keys are in `replaced` by `rows`, and report the cells of `replaced`.
@@ -70,7 +109,8 @@ def upsert(database: Database, table: str, rows: pd.DataFrame, replaced: pd.Data
         return Upserted(table, 0, 0, 0)
     cells = session_cells(replaced)
     with reporting(database, wanted=report) as reporter:
-        written = KeyedStore(database, TABLES[table], replaced=replaced).write(cells, rows)
+        slices = partitions_of(replaced, Settings())
+        written = KeyedStore(database, TABLES[table], replaced=replaced, slices=slices).write(cells, rows)
         reported = reporter.market(table, replaced) if reporter else []
     return Upserted(table, written.total, len(cells), len(reported))
 
@@ -82,6 +122,15 @@ def session_cells(rows: pd.DataFrame) -> Selection:
     instruments = cells["instrument"].to_numpy(dtype=object)
     keys = key_texts(np.datetime_as_string(starts, unit="D").tolist(), instruments)
     return Selection(tuple(keys), instruments, starts, (starts + SESSION).astype("datetime64[ns]"))
+
+
+def partitions_of(rows: pd.DataFrame, settings: Settings) -> Selection:
+    """The partitions of the market tables that `rows` (instrument, timestamp) are in."""
+    days = rows["timestamp"].to_numpy().astype("datetime64[D]")
+    if settings.date_grain is DateGrain.MONTH:
+        days = days.astype("datetime64[M]").astype("datetime64[D]")
+    touched = pd.DataFrame({"date": days.astype(str), "instrument": rows["instrument"].to_numpy()}).drop_duplicates()
+    return selection_of(market_grid(settings), key_texts(touched["date"], touched["instrument"]))
 
 
 def _plain(column: pd.Series) -> list[object]:

@@ -16,7 +16,7 @@ from psycopg import sql
 
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.slice_store import read_frames
-from tt_assets.tables import EPISODE_TABLES, HAND, TABLES, content_columns
+from tt_assets.tables import EPISODE_TABLES, HAND, OLD_AGENT, TABLES, content_columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,16 +40,20 @@ def windows_with_episodes(database: Database) -> list[tuple[date, str]]:
     """(window start, traded) of every window that was rolled, in this order."""
     with database.connect() as connection:
         rows = connection.execute(
-            "SELECT DISTINCT window_start, instrument FROM tt_episode WHERE strategy <> %s ORDER BY 1, 2", [HAND]
+            "SELECT DISTINCT window_start, instrument FROM tt_episode WHERE strategy <> ALL(%s) ORDER BY 1, 2",
+            [[HAND, OLD_AGENT]],
         ).fetchall()
     return [(start, traded) for start, traded in rows]
 
 
 def stored_episodes(database: Database, window_start: date, traded: str) -> list[StoredEpisode]:
-    """The episodes that were rolled over one window, unfinished ones too, by strategy and seed."""
+    """The episodes that were rolled over one window, unfinished ones too, by strategy and seed.
+
+    None of an agent in whose place another was rolled.
+    """
     chosen = sql.SQL(
-        "SELECT id FROM tt_episode WHERE window_start = {start} AND instrument = {traded} AND strategy <> {hand}"
-    ).format(start=sql.Literal(window_start), traded=sql.Literal(traded), hand=sql.Literal(HAND))
+        "SELECT id FROM tt_episode WHERE window_start = {start} AND instrument = {traded} AND strategy <> ALL({others})"
+    ).format(start=sql.Literal(window_start), traded=sql.Literal(traded), others=sql.Literal([HAND, OLD_AGENT]))
     headers, *children = read_frames(database, [_query(table, chosen) for table in EPISODE_TABLES])
     grouped = [dict(list(child.groupby("episode_id", sort=False))) for child in children]
     nothing = [child.iloc[:0] for child in children]

@@ -4,23 +4,33 @@ An unfinished episode is plain to see. `open` removes the previous episodes of a
 rows and inserts the new ones with `end_time` NULL, in one transaction; children follow, one transaction a table;
 `finalize` fills `end_time`. A crash in between leaves rows whose `end_time` is NULL, and running the partition again
 replaces them. A reader never sees two materializations mixed, because the old rows went when the new ones opened.
+The ledger follows: opening empties the slices of the nine tables, and closing enters what they hold.
+An agent that another took the place of keeps its episode under another strategy (`OLD_AGENT`) once the other is rolled.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, time, timedelta
+from typing import Any
 
 import pandas as pd
-from psycopg import sql
+from psycopg import Connection, sql
 from psycopg.errors import ForeignKeyViolation
 
 from tt_assets.errors import UserError
 from tt_assets.postgres.copy_format import conform, copy_rows
 from tt_assets.postgres.database import Database
-from tt_assets.postgres.slice_store import copy_into, lock_instruments, read_frame
-from tt_assets.tables import HAND, TABLES, content_columns
+from tt_assets.postgres.ledger import Entry, Provenance, dates_of, draw_fetch, forget_entries, write_entries
+from tt_assets.postgres.locks import lock_instruments
+from tt_assets.postgres.slice_store import NOTHING, copy_into, read_frame
+from tt_assets.postgres.slices import Selection
+from tt_assets.postgres.standing import standing
+from tt_assets.tables import EPISODE_TABLES, HAND, OLD_AGENT, TABLES, content_columns
+
+Closed = Mapping[str, Sequence[Entry]]
+"""Episode table → the slice that stands there for each window, in the order they were given."""
 
 
 class EpisodeReplaced(UserError):
@@ -61,15 +71,24 @@ class EpisodeStore:
     def open(self, partitions: Sequence[tuple[date, str]], headers: Sequence[EpisodeHeader]) -> list[int]:
         """Replace every episode of `partitions` (window start, traded) by unfinished new ones; their ids in order.
 
-        Episodes written by hand stay: nothing of them can be made again.
+        Episodes written by hand stay: nothing of them can be made again. So do the closed ones of agents that are not
+        in force any more, as those of old agents.
         """
+        chosen = [[start for start, _ in partitions], [traded for _, traded in partitions]]
         with self.database.connect() as connection, connection.transaction():
-            lock_instruments(connection, "tt_episode", {traded for _, traded in partitions})
+            lock_episodes(connection, {traded for _, traded in partitions})
+            connection.execute(
+                "UPDATE tt_episode AS e SET strategy = %s FROM unnest(%s::date[], %s::text[]) AS p(w, i), "
+                "tt_policy AS a WHERE e.window_start = p.w AND e.instrument = p.i AND e.strategy <> %s "
+                "AND e.end_time IS NOT NULL AND a.id = e.policy_id AND a.superseded_at IS NOT NULL",
+                [OLD_AGENT, *chosen, HAND],
+            )
             connection.execute(
                 "DELETE FROM tt_episode AS e USING unnest(%s::date[], %s::text[]) AS p(w, i) "
-                "WHERE e.window_start = p.w AND e.instrument = p.i AND e.strategy <> %s",
-                [[start for start, _ in partitions], [traded for _, traded in partitions], HAND],
+                "WHERE e.window_start = p.w AND e.instrument = p.i AND e.strategy <> ALL(%s)",
+                [*chosen, [HAND, OLD_AGENT]],
             )
+            forget_entries(connection, EPISODE_TABLES, _windows(partitions))
             return [
                 connection.execute(
                     "INSERT INTO tt_episode "
@@ -108,9 +127,26 @@ class EpisodeStore:
             raise EpisodeReplaced(_replaced(table)) from error
         return len(frame)
 
-    def finalize(self, summaries: Sequence[EpisodeSummary]) -> None:
-        """Close the episodes; `EpisodeReplaced` where one is gone."""
+    def finalize(
+        self,
+        summaries: Sequence[EpisodeSummary],
+        windows: Selection | None = None,
+        provenance: Provenance | None = None,
+        failures: Mapping[str, str] | None = None,
+    ) -> Closed:
+        """Close the episodes and enter the slices of `windows`; `EpisodeReplaced` where one is gone.
+
+        `windows` are the partitions of the episodes, also such that none of them is to be closed of; None: those of the
+        episodes given. `failures` (partition key → reason) are the windows that hold less than was wished. Returns what
+        the nine tables hold of the windows then.
+        """
         with self.database.connect() as connection, connection.transaction():
+            owned = connection.execute(
+                "SELECT window_start, instrument FROM tt_episode WHERE id = ANY(%s)",
+                [[summary.episode_id for summary in summaries]],
+            ).fetchall()
+            windows = _windows(owned) if windows is None else windows
+            lock_episodes(connection, windows.instruments)
             for summary in summaries:
                 closed = connection.execute(
                     "UPDATE tt_episode SET end_time = %s, stop_reason = %s, max_drawdown = %s, sharpe_ratio = %s, "
@@ -129,6 +165,7 @@ class EpisodeStore:
                         f"tt_episode {summary.episode_id}: replaced by another run of the same partition before it was "
                         "finalized; run the partition again if the other one failed."
                     )
+            return _entered(connection, windows, provenance or Provenance(), failures or {})
 
     def _with_portfolio_id(self, holdings: pd.DataFrame) -> pd.DataFrame:
         episodes = sorted({int(episode) for episode in holdings["episode_id"]})
@@ -146,6 +183,47 @@ class EpisodeStore:
         query = sql.SQL("SELECT id FROM tt_episode WHERE id = ANY({})").format(sql.Literal(episodes))
         if set(episodes) - set(read_frame(self.database, query)["id"]):
             raise EpisodeReplaced(_replaced(table))
+
+
+def lock_episodes(connection: Connection[Any], traded: Iterable[str]) -> None:
+    """Hold the locks of all nine tables for what is `traded` until the transaction ends."""
+    names = set(traded)
+    for table in EPISODE_TABLES:
+        lock_instruments(connection, table, names)
+
+
+def _windows(partitions: Iterable[tuple[date, str]]) -> Selection:
+    """Walk-forward windows (first day, traded) as cells of their quarter."""
+    cells = {}
+    for start, traded in sorted({*partitions}):
+        end = (start.replace(day=1) + timedelta(days=95)).replace(day=1)
+        cells[f"{start} {traded}"] = (traded, datetime.combine(start, time.min), datetime.combine(end, time.min))
+    return Selection.of(cells)
+
+
+def _entered(
+    connection: Connection[Any], windows: Selection, provenance: Provenance, failures: Mapping[str, str]
+) -> Closed:
+    """Enter in the ledger what the nine tables hold of the windows now."""
+    fetch = draw_fetch(connection) if provenance.fetch is None else provenance.fetch
+    found: dict[str, list[Entry]] = {}
+    for table in EPISODE_TABLES:
+        stored = standing(connection, table, windows)
+        own = {(day, traded): (rows, digest) for day, traded, rows, digest in stored}
+        places = zip(dates_of(windows), windows.instruments, windows.keys, strict=True)
+        entries = [Entry(key, *own.get((day, traded), (0, NOTHING))) for day, traded, key in places]
+        write_entries(
+            connection,
+            table,
+            windows,
+            [entry.rows for entry in entries],
+            [entry.digest for entry in entries],
+            fetch,
+            provenance,
+            failures=failures if table == "tt_episode" else {},
+        )
+        found[table] = entries
+    return found
 
 
 def _replaced(table: str) -> str:

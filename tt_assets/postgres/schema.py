@@ -15,12 +15,16 @@ from sqlalchemy import text
 
 from tt_assets.errors import UserError
 from tt_assets.postgres.database import Database
+from tt_assets.postgres.standing import fill_ledger
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
 UPGRADE_LOCK = 0x74745F736368656D
 """Key of the advisory lock: the bytes of `tt_schem`."""
+
+LEDGER_SINCE = "0004"
+"""The revision that brought the ledger."""
 
 _alembic = threading.Lock()  # alembic's environment is a global of the process
 
@@ -69,12 +73,14 @@ def current(database: Database) -> str | None:
     return row[0] if row else None
 
 
-def upgrade(database: Database) -> None:
+def upgrade(database: Database, *, by_month: bool = False) -> None:
     """Create the databases where they are absent and bring the tables to `head()`; nothing to do is fine.
 
     Parameters
     ----------
     database : the tables'; its user must be allowed to change the schema.
+    by_month : whether a partition of the market tables is a month, for a ledger that has to be filled from rows that
+        were stored without one.
 
     Raises
     ------
@@ -90,9 +96,12 @@ def upgrade(database: Database) -> None:
     failure: str | None = None
     with _alembic, database.engine().connect() as connection, connection.begin():
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": UPGRADE_LOCK})
-        _refuse_unknown(database, current(database))
+        before = current(database)
+        _refuse_unknown(database, before)
         try:
             command.upgrade(_config(connection), "head")
+            if before is not None and before < LEDGER_SINCE:
+                fill_ledger(connection.connection.driver_connection, by_month=by_month)  # type: ignore[arg-type]
         except Exception as error:
             if not isinstance(getattr(error, "orig", None), psycopg.errors.InsufficientPrivilege):
                 raise

@@ -3,17 +3,20 @@
 A write is DELETE and COPY under advisory locks in one READ COMMITTED transaction. A reader sees the old
 version or the new one, never a mix; a killed writer leaves the old one; writers of the same instrument wait for each
 other. The locks are taken in sorted order, so two writers never wait for each other in a circle.
-Rows are checked before the transaction begins and encoded while the server stores the ones before them.
+Rows are checked before the transaction begins and encoded while the server stores the ones before them. What every cell
+holds then is entered in the ledger by the same transaction, and a reader can have the digests of what it reads from the
+same snapshot as the rows.
 """
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,11 +28,11 @@ from sqlalchemy import Table
 from tt_assets.errors import UserError
 from tt_assets.postgres.copy_format import HEADER, TRAILER, conform, copy_rows
 from tt_assets.postgres.database import Database
+from tt_assets.postgres.ledger import Provenance, digests_in, draw_fetch, newer_slices, ranges_of, write_entries
+from tt_assets.postgres.locks import lock_instruments
+from tt_assets.postgres.restated import restated_cells
 from tt_assets.postgres.slices import Selection
 from tt_assets.tables import content_columns, key_columns
-
-LOCKS_PER_TABLE = 256
-"""Instruments share this many locks a table: a stock server has room for about 6,400 locks in all."""
 
 COPY_CHUNK = 1 << 20
 ROWS_ENCODED_AT_ONCE = 20_000
@@ -47,13 +50,16 @@ class DuplicateRows(UserError):
 class Written:
     """What a write left in the table. `rows[i]` and `digests[i]` belong to cell i of the selection.
 
-    `replaced` are the rows that stood there before, in no order; None where they were not asked for.
+    `restated` maps the key of each cell whose stored values became others to what changed (see `postgres.restated`);
+    empty where no causes were given. `overtaken` are the keys of the cells that a later reading had written before:
+    they hold its rows, which is what `rows` and `digests` say of them.
     """
 
     rows: tuple[int, ...]
     digests: tuple[str, ...]
     seconds: float
-    replaced: pd.DataFrame | None = field(default=None, compare=False)
+    restated: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, compare=False)
+    overtaken: tuple[str, ...] = ()
 
     @property
     def total(self) -> int:
@@ -69,36 +75,78 @@ class SliceStore:
     table: Table
     date_column: str = "timestamp"
 
-    def write(self, selection: Selection, frame: pd.DataFrame, *, tell_replaced: bool = False) -> Written:
+    def write(self, selection: Selection, frame: pd.DataFrame, provenance: Provenance | None = None) -> Written:
         """Replace the rows of every selected cell by those of `frame`; cells without rows become empty.
 
         `frame` needs the table's content columns in any order; further columns are left out. Rows are stored sorted by
-        the table's key. With `tell_replaced` the rows that stood there are handed back, as the transaction saw them.
-        Raises `FrameMismatch`, `RowsOutsideSlice` or `DuplicateRows` and changes nothing.
+        the table's key. The ledger's entries are part of the transaction. A cell that a later reading (see
+        `Provenance.fetch`) has written keeps its rows. Raises `FrameMismatch`, `RowsOutsideSlice` or `DuplicateRows`
+        and changes nothing.
         """
         started = time.perf_counter()
-        columns = content_columns(self.table)
-        rows = conform(frame, self.table, columns)
+        provenance = provenance or Provenance()
+        rows = conform(frame, self.table, content_columns(self.table))
         cells = selection.refuse_outsiders(rows, self.table.name, self.date_column)
         rows, cells = self._sorted(rows, cells)
-        encoder = _Encoder(rows, self.table, np.searchsorted(cells, np.arange(len(selection) + 1)))
         with self.database.connect() as connection, connection.transaction():
             lock_instruments(connection, self.table.name, selection.instruments)
-            replaced = self._take(connection, selection) if tell_replaced else None
-            self._replace(connection, selection, rows, encoder)
-        return Written(encoder.counts(), tuple(encoder.digests), time.perf_counter() - started, replaced)
+            fetch = draw_fetch(connection) if provenance.fetch is None else provenance.fetch
+            newer = newer_slices(connection, self.table.name, selection, fetch) if provenance.fetch else {}
+            landing = selection.without(newer)
+            if newer:
+                stays = np.isin(np.array(selection.keys, dtype=object), list(newer))
+                rows = rows[~stays[cells]]
+                cells = landing.cell_of(rows["instrument"], rows[self.date_column])
+            encoder = _Encoder(rows, self.table, np.searchsorted(cells, np.arange(len(landing) + 1)))
+            before = self._take(connection, landing) if provenance.causes is not None else None
+            self._replace(connection, landing, rows, encoder)
+            restated: Mapping[str, Mapping[str, Any]] = {}
+            if before is not None and provenance.causes is not None:
+                restated = restated_cells(self.table, landing, before, rows, provenance.causes)
+            self._enter(connection, landing, encoder, fetch, provenance, restated)
+        count, digest = encoder.counts(), encoder.digests
+        if newer:
+            own = {key: (count[place], digest[place]) for place, key in enumerate(landing.keys)}
+            own |= {key: (entry.rows, entry.digest) for key, entry in newer.items()}
+            count = tuple(own[key][0] for key in selection.keys)
+            digest = [own[key][1] for key in selection.keys]
+        return Written(count, tuple(digest), time.perf_counter() - started, restated, tuple(newer))
 
     def read(self, selection: Selection, columns: Iterable[str] | None = None) -> pd.DataFrame:
-        """The rows of the selected cells, sorted by the table's key; `columns` defaults to the content columns."""
+        """The rows of the selected cells, sorted by the table's key; `columns` defaults to the content columns.
+
+        Of a table whose rows are put out of force, those in force.
+        """
         names = tuple(columns or content_columns(self.table))
-        keys = key_columns(self.table)
-        query = sql.SQL("SELECT {columns} FROM {table} AS t JOIN {slice} ON {inside}").format(
-            columns=sql.SQL(", ").join(sql.Identifier("t", name) for name in dict.fromkeys((*names, *keys))),
+        return self._in_order(read_frame(self.database, self._query(selection, names)), names)
+
+    def read_with_digests(
+        self, selection: Selection, columns: Iterable[str] | None = None, *, whole_months: bool = False
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """As `read`, and the digests of the slices that hold these rows, of the same snapshot.
+
+        The second frame has date (datetime64), instrument and number (see `ledger.digest_number`); slices without rows
+        are left out. `whole_months` says that a slice is a month, so that one counts of which only a part was selected.
+        """
+        names = tuple(columns or content_columns(self.table))
+        instruments, starts, ends = ranges_of(selection)
+        if whole_months:
+            starts = [f"{start[:7]}-01" for start in starts]
+        digests = digests_in(self.table.name, instruments, starts, ends)
+        rows, numbers = read_frames(self.database, [self._query(selection, names), digests])
+        return self._in_order(rows, names), numbers
+
+    def _query(self, selection: Selection, names: Sequence[str]) -> sql.Composed:
+        columns = dict.fromkeys((*names, *key_columns(self.table)))
+        return sql.SQL("SELECT {columns} FROM {table} AS t JOIN {slice} ON {inside}").format(
+            columns=sql.SQL(", ").join(sql.Identifier("t", name) for name in columns),
             table=sql.Identifier(self.table.name),
             slice=self._slice(selection),
             inside=self._inside(),
         )
-        rows = read_frame(self.database, query)
+
+    def _in_order(self, rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+        keys = key_columns(self.table)
         # The ranges are sorted and the server walks them through the key's index, so rows mostly come in order. Asking
         # it for the order would have it sort them all, on disk, before it sends the first one.
         ranks = [_rank(rows[name]) for name in keys]
@@ -126,7 +174,7 @@ class SliceStore:
         if "kept_if_equal" in self.table.info:
             for _ in encoder:
                 pass  # for the digests, which are of all rows
-            new = self._spare_equal(connection, selection, rows)
+            new = self._supersede(connection, selection, rows)
             copy_into(connection, self.table, new.columns, copy_rows(new, self.table).pieces())
             return
         connection.execute(self._delete(selection))
@@ -144,11 +192,24 @@ class SliceStore:
             table=sql.Identifier(self.table.name), slice=self._slice(selection), inside=self._inside()
         )
 
-    def _spare_equal(self, connection: Connection, selection: Selection, rows: pd.DataFrame) -> pd.DataFrame:
-        """Delete only rows whose content differs, and return those of `rows` that are still to be copied.
+    def _enter(
+        self,
+        connection: Connection,
+        selection: Selection,
+        encoder: _Encoder,
+        fetch: int,
+        provenance: Provenance,
+        restated: Mapping[str, Mapping[str, Any]],
+    ) -> None:
+        """Enter what was written in the ledger."""
+        counts, digests = encoder.counts(), encoder.digests
+        write_entries(connection, self.table.name, selection, counts, digests, fetch, provenance, restated)
 
-        Rows that other tables point at keep their id while their content is the same; deleting them would take the
-        dependants with them.
+    def _supersede(self, connection: Connection, selection: Selection, rows: pd.DataFrame) -> pd.DataFrame:
+        """Put out of force the rows whose content differs, and return those of `rows` that are still to be copied.
+
+        Rows that other tables point at keep their id while their content is the same, and stay for what points at them
+        when another takes their place.
         """
         same = self.table.info["kept_if_equal"]
         identity = [*key_columns(self.table), same]
@@ -164,7 +225,10 @@ class SliceStore:
         present = {tuple(row[1:]): row[0] for row in stored}
         doomed = [row_id for content, row_id in present.items() if content not in wanted]
         connection.execute(
-            sql.SQL("DELETE FROM {table} WHERE id = ANY(%s)").format(table=sql.Identifier(self.table.name)), [doomed]
+            sql.SQL("UPDATE {table} SET superseded_at = now() WHERE id = ANY(%s)").format(
+                table=sql.Identifier(self.table.name)
+            ),
+            [doomed],
         )
         missing = [tuple(map(_plain, row)) not in present for row in rows[identity].itertuples(index=False)]
         return rows[np.array(missing, dtype=bool)]
@@ -176,8 +240,9 @@ class SliceStore:
         )
 
     def _inside(self) -> sql.Composed:
-        return sql.SQL("t.instrument = s.i AND t.{date} >= s.f AND t.{date} < s.u").format(
-            date=sql.Identifier(self.date_column)
+        rule = self.table.info.get("in_force")
+        return sql.SQL("t.instrument = s.i AND t.{date} >= s.f AND t.{date} < s.u{in_force}").format(
+            date=sql.Identifier(self.date_column), in_force=sql.SQL(f" AND t.{rule}" if rule else "")
         )
 
 
@@ -212,19 +277,6 @@ def copy_into(connection: Connection, table: Table, columns: Iterable[str], piec
             for start in range(0, len(piece), COPY_CHUNK):
                 copy.write(piece[start : start + COPY_CHUNK])
         copy.write(TRAILER)
-
-
-def lock_instruments(connection: Connection, table: str, instruments: Iterable[str]) -> None:
-    """Hold the advisory locks of `instruments` in `table` until the transaction ends; taken in sorted order."""
-    numbers = sorted({_lock_number(table, name) for name in set(instruments)})
-    connection.execute("SELECT pg_advisory_xact_lock(n) FROM unnest(%s::bigint[]) AS n", [numbers])
-
-
-def _lock_number(table: str, instrument: str) -> int:
-    # Python's hash is salted per process; this one is the same everywhere.
-    space = int.from_bytes(hashlib.blake2b(table.encode(), digest_size=6).digest(), "big")
-    bucket = int.from_bytes(hashlib.blake2b(instrument.encode(), digest_size=4).digest(), "big") % LOCKS_PER_TABLE
-    return space * LOCKS_PER_TABLE + bucket
 
 
 class _Encoder:

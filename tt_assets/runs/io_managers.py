@@ -23,15 +23,20 @@ from pydantic import Field
 from tt_assets.grid.keys import CellKey
 from tt_assets.grid.partition_slices import Beyond, cells_around, selection_of
 from tt_assets.postgres.episode_store import EpisodeStore, EpisodeSummary
-from tt_assets.postgres.restated import RESTATED, RESTATEMENTS, Cause, describe, remedy, restated_cells
+from tt_assets.postgres.ledger import Provenance
+from tt_assets.postgres.restated import RESTATED, RESTATEMENTS, Cause, describe, remedy
 from tt_assets.postgres.slice_store import SliceStore
 from tt_assets.postgres.slices import Selection
 from tt_assets.runs import progress
 from tt_assets.runs.attempts import take_over
+from tt_assets.runs.failures import named
 from tt_assets.settings import Settings, database_of
-from tt_assets.tables import TABLES, content_columns
+from tt_assets.tables import OLD_AGENT, TABLES, content_columns
 
 DATE_COLUMN = {"tt_policy": "window_start"}
+SOURCE_TAG = "tt/source"
+"""Tag of a run that a sensor asked for: the state of the price source."""
+OVERTAKEN = "overtaken: a later reading had written it, and its rows stay"
 REASONS_SHOWN = 10
 NAMED = 1_000
 """Failed partitions that the failure of a step names in its metadata."""
@@ -44,6 +49,10 @@ class Slices:
     `failed` maps a partition key to the reason it must not be written: its stored rows stay as they are, the other
     partitions land, and the step fails with the reasons. `outcomes` maps a key to words for its metadata, `metadata` to
     further entries; `of_the_run` are entries that the asset's page is to show. `warnings` are said in the run's log.
+
+    `fetch` is the number of the reading they were made of (`ledger.next_fetch`, drawn before it began; None: now),
+    `code` the version of what computed them, `reads` maps a partition key to the sum of the digests it was computed
+    from. A partition that a later reading has written keeps that one's rows.
 
     `elsewhere` are rows outside the run's partitions that replace stored ones of the same key, in the same transaction.
     With `causes` (instrument → cause, else SOURCE_CHANGED) every partition whose stored rows changed says so (see
@@ -58,6 +67,9 @@ class Slices:
     causes: Mapping[str, Cause] | None = None
     metadata: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     of_the_run: Mapping[str, Any] = field(default_factory=dict)
+    fetch: int | None = None
+    code: str | None = None
+    reads: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -138,20 +150,33 @@ class SliceIOManager(dg.ConfigurableIOManager):
         selection = selection_of(context.asset_partitions_def, keys).without(slices.failed)
         beyond, frame = _with_elsewhere(store, context.asset_partitions_def, slices)
         everything = selection.joined(beyond.cells)
-        written = store.write(everything, frame, tell_replaced=slices.causes is not None)
-        per_cell = {
-            key: {"dagster/row_count": rows, "digest": digest, **_outcome(slices.outcomes.get(key), rows)}
+        run = context.step_context.dagster_run
+        provenance = Provenance(
+            run_id=run.run_id,
+            fetch=slices.fetch,
+            code=slices.code,
+            source=run.tags.get(SOURCE_TAG),
+            reads=slices.reads,
+            outcomes=slices.outcomes,
+            causes=slices.causes,
+        )
+        written = store.write(everything, frame, provenance)
+        outcomes = {**slices.outcomes, **dict.fromkeys(written.overtaken, OVERTAKEN)}
+        per_cell: dict[str, dict[str, Any]] = {
+            key: {"dagster/row_count": rows, "digest": digest, **_outcome(outcomes.get(key), rows)}
             for key, rows, digest in zip(everything.keys, written.rows, written.digests, strict=True)
         }
+        if written.overtaken:
+            words = f"{store.table.name}: {named(written.overtaken)} overtaken by a later reading, whose rows stay"
+            context.log.warning(words)
+            progress.report(f"{words}.")
         metadata = self._describe(store.table.name, selection, written.total, written.seconds)
         context.log.info(
             f"{store.table.name}: {written.total:,} rows in {len(everything):,} partitions, {written.seconds:.2f} s"
         )
-        restated: dict[str, dict[str, Any]] = {}
-        if slices.causes is not None and written.replaced is not None:
-            restated = restated_cells(store.table, everything, written.replaced, frame, slices.causes)
+        restated = written.restated
         for key, said in restated.items():
-            per_cell[key][RESTATED] = dg.MetadataValue.json(said)
+            per_cell[key][RESTATED] = dg.MetadataValue.json(dict(said))
         if restated:
             metadata[RESTATEMENTS] = words = describe(restated, everything)
             context.log.warning(f"{store.table.name}: {words}")
@@ -251,7 +276,7 @@ class EpisodeIOManager(dg.ConfigurableIOManager):
         query = sql.SQL(
             "SELECT e.window_start, e.instrument AS traded, {columns} FROM {source} "
             "JOIN unnest({starts}::date[], {traded}::text[]) AS s(w, i) ON e.window_start = s.w AND e.instrument = s.i "
-            "WHERE e.end_time IS NOT NULL ORDER BY e.window_start, e.instrument, {alias}.id"
+            "WHERE e.end_time IS NOT NULL AND e.strategy <> {old} ORDER BY e.window_start, e.instrument, {alias}.id"
         ).format(
             columns=sql.SQL(", ").join(
                 sql.Identifier(alias, name)
@@ -262,6 +287,7 @@ class EpisodeIOManager(dg.ConfigurableIOManager):
             starts=sql.Literal([str(start)[:10] for start in selection.starts]),
             traded=sql.Literal(list(selection.instruments)),
             alias=sql.Identifier(alias),
+            old=sql.Literal(OLD_AGENT),
         )
         return read_frame(database_of(Settings()), query)
 

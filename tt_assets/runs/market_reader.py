@@ -24,16 +24,27 @@ class MarketReader(dg.ConfigurableResource):
         return SliceStore(database_of(Settings()), TABLES[table]).read(Selection.of(cells))
 
     def policies(self, selection: Selection) -> pd.DataFrame:
-        """Rows of `tt_policy` of the selected windows, with `id`, sorted by window, traded and seed."""
+        """Rows of `tt_policy` in force of the selected windows, with `id`, sorted by window, traded and seed."""
         store = SliceStore(database_of(Settings()), TABLES["tt_policy"], "window_start")
         return store.read(selection, columns=[column.name for column in TABLES["tt_policy"].columns])
 
+    def policy(self, number: int) -> pd.DataFrame:
+        """The row of `tt_policy` with `id` `number`, in force or not; none where there is no such row."""
+        columns = sql.SQL(", ").join(sql.Identifier(column.name) for column in TABLES["tt_policy"].columns)
+        return self._query(
+            "SELECT {columns} FROM tt_policy WHERE id = {number}", columns=columns, number=sql.Literal(number)
+        )
+
     def rolled_policies(self, traded: str) -> pd.DataFrame:
-        """Rows of `tt_policy` of `traded` whose agents have a finished episode, with `id`, by window and seed."""
+        """Rows of `tt_policy` of `traded` whose agents have a finished episode, with `id`, by window and seed.
+
+        An agent that is not in force any more is among them until the one in its place is rolled.
+        """
         columns = sql.SQL(", ").join(sql.Identifier("p", column.name) for column in TABLES["tt_policy"].columns)
         return self._query(
             "SELECT {columns} FROM tt_policy AS p JOIN tt_episode AS e ON e.policy_id = p.id "
-            "WHERE p.instrument = {traded} AND e.end_time IS NOT NULL ORDER BY p.window_start, p.seed",
+            "WHERE p.instrument = {traded} AND e.end_time IS NOT NULL AND e.strategy = 'agent' "
+            "ORDER BY p.window_start, p.seed",
             columns=columns,
             traded=sql.Literal(traded),
         )

@@ -17,7 +17,7 @@ from tt_assets.market.watchlist import Watchlist, read_watchlist
 from tt_assets.postgres.database import Database
 from tt_assets.runtime import in_use
 from tt_assets.runtime.own_modules import find_own_modules, python_path
-from tt_assets.settings import Settings, database_of, shared_file
+from tt_assets.settings import DateGrain, Settings, database_of, shared_file
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -64,7 +64,7 @@ def prepare(settings: Settings | None = None, *, sync: bool = True) -> Platform:
     in_use.hold(settings)
     database = database_of(settings, start=True)
     database.create_databases()
-    upgrade(database)
+    upgrade(database, by_month=settings.date_grain is DateGrain.MONTH)
     platform = Platform(settings, database, watchlist)
     adopt(platform)
     if sync:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import CheckConstraint, Column, Table
 from sqlalchemy.dialects import postgresql
 
-from tt_assets.tables import MARKET_TABLES, TABLES, key_columns
+from tt_assets.tables import LEDGER, MARKET_TABLES, TABLES, key_columns
 from tt_assets_tests.docs.markdown import code, page, table
 
 INTRODUCTION = """\
@@ -22,22 +22,33 @@ def tables_page() -> str:
         ("table", "holds", "key"),
         ((f"[{name}](#{name})", declared.comment or "", _key(declared)) for name, declared in TABLES.items()),
     )
-    return page("Tables", INTRODUCTION, overview, *(_section(name, declared) for name, declared in TABLES.items()))
+    sections = (_section(name, declared) for name, declared in TABLES.items())
+    return page("Tables", INTRODUCTION, overview, *sections, _ledger())
 
 
 def _section(name: str, declared: Table) -> str:
     partitions = "trading session × instrument" if name in MARKET_TABLES else "walk-forward window × what is traded"
-    columns = table(
+    checks = sorted(str(c.sqltext) for c in declared.constraints if isinstance(c, CheckConstraint))
+    rules = "\n".join(["Rules the database holds:", "", *(f"- {code(rule)}" for rule in checks)]) if checks else ""
+    facts = f"Key: {_key(declared)}. Partitions: {partitions}. Group in the UI: {code(declared.info['layer'])}."
+    return "\n\n".join(filter(None, [f"## {name}", declared.comment or "", facts, _columns(declared), rules]))
+
+
+def _ledger() -> str:
+    """The table beside the thirteen: it has no asset."""
+    key = ", ".join(code(column.name) for column in LEDGER.primary_key.columns)
+    facts = f"The ledger: no asset makes it, every writer of the tables above keeps it. Key: {key}."
+    return "\n\n".join([f"## {LEDGER.name}", LEDGER.comment or "", facts, _columns(LEDGER)])
+
+
+def _columns(declared: Table) -> str:
+    return table(
         ("column", "type", "may be empty", "unit", "meaning"),
         (
             (code(column.name), _type(column), "yes" if column.nullable else "", _unit(column), _meaning(column))
             for column in declared.columns
         ),
     )
-    checks = sorted(str(c.sqltext) for c in declared.constraints if isinstance(c, CheckConstraint))
-    rules = "\n".join(["Rules the database holds:", "", *(f"- {code(rule)}" for rule in checks)]) if checks else ""
-    facts = f"Key: {_key(declared)}. Partitions: {partitions}. Group in the UI: {code(declared.info['layer'])}."
-    return "\n\n".join(filter(None, [f"## {name}", declared.comment or "", facts, columns, rules]))
 
 
 def _key(declared: Table) -> str:

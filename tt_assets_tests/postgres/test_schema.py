@@ -15,7 +15,7 @@ from psycopg import sql
 from tt_assets.postgres import schema
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.server.embedded import EmbeddedServer
-from tt_assets.tables import TABLES, metadata
+from tt_assets.tables import LEDGER, TABLES, metadata
 
 
 @pytest.fixture
@@ -74,8 +74,8 @@ def test_the_migrated_schema_is_the_one_of_tables_py(new_database: Database, sec
     for part in CATALOG:
         assert migrated[part] - declared[part] == set(), f"{part} only in the migrations"
         assert declared[part] - migrated[part] == set(), f"{part} only in tables.py"
-    assert {row[0] for row in migrated["comments"]} == set(TABLES)
-    assert len(migrated["columns"]) == sum(len(table.columns) for table in TABLES.values())
+    assert {row[0] for row in migrated["comments"]} == {*TABLES, LEDGER.name} == set(metadata.tables)
+    assert len(migrated["columns"]) == sum(len(table.columns) for table in metadata.tables.values())
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,7 @@ KILLED = textwrap.dedent(
     import sys, time
     from pathlib import Path
     import psycopg
-    from tt_assets.settings import Settings
+    from tt_assets.settings import Settings, database_of
     from tt_assets.postgres import slice_store
     from tt_assets.postgres.database import Database
     from tt_assets.tables import TABLES
@@ -214,7 +214,7 @@ def test_rows_that_others_point_at_keep_their_id_while_their_content_is_the_same
 
     def ids() -> dict[int, int]:
         with postgres.connect() as connection:
-            return dict(connection.execute("SELECT seed, id FROM tt_policy").fetchall())
+            return dict(connection.execute("SELECT seed, id FROM tt_policy WHERE superseded_at IS NULL").fetchall())
 
     policies.write(selection, agents("x", "y"))
     before = ids()

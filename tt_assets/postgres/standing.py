@@ -1,0 +1,153 @@
+"""Slices as they stand in their tables: rows and digest of each, worked out of the stored rows.
+
+The server itself puts the rows into binary COPY form, so the digests are those a writer takes of the same rows before
+they are stored. Used where what is written is not the whole slice (rows by hand, episodes) and to fill the ledger of a
+database that had none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import Any, LiteralString
+
+from psycopg import Connection, sql
+from sqlalchemy import BigInteger, Date, DateTime, Double, Integer, LargeBinary, Table, Text
+
+from tt_assets.postgres.ledger import NOW
+from tt_assets.postgres.slices import Selection
+from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES, OLD_AGENT, TABLES, content_columns, key_columns
+
+SURROGATES = ("episode_id", "portfolio_id", "policy_id")
+"""Keys that differ from one writing of the same content to the next; they are no part of an episode's digest."""
+
+_FIXED: dict[type, tuple[LiteralString, int]] = {
+    Double: ("float8send", 8),
+    Integer: ("int4send", 4),
+    BigInteger: ("int8send", 8),
+    DateTime: ("timestamp_send", 8),
+    Date: ("date_send", 4),
+}
+_NULL: LiteralString = "'\\xffffffff'::bytea"
+
+Slice = tuple[str, str, int, str]
+"""Date key, instrument, rows, digest."""
+
+
+def standing(
+    connection: Connection[Any], table: str, selection: Selection | None = None, *, by_month: bool = False
+) -> Iterator[Slice]:
+    """The slices of `table` that hold rows: those of `selection`, or all of them.
+
+    `by_month` says that a partition of the market tables is a month; of a selection, its cells say it. Of the episode
+    tables only closed episodes count, and none of agents that others took the place of.
+    """
+    # Named, so that the rows of a large table come a few at a time.
+    with connection.cursor(name="standing", binary=True) as cursor:
+        cursor.itersize = 2_000
+        cursor.execute(_query(TABLES[table], selection, by_month=by_month))
+        for day, instrument, rows, content in cursor:
+            yield f"{day:%Y-%m-%d}", instrument, rows, hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def fill_ledger(connection: Connection[Any], *, by_month: bool = False) -> None:
+    """Enter every slice that the ledger lacks, as it stands; what it was computed from is not known.
+
+    Idempotent. Dagster has its events of these slices.
+    """
+    for table in TABLES:
+        found = list(standing(connection, table, by_month=by_month))
+        connection.execute(
+            f"""
+            INSERT INTO tt_slice (table_name, date, instrument, rows, digest, "fetch", written_at, outcome, tries, told,
+                                  written_in)
+            SELECT %s, n.d, n.i, n.r, n.g, 0, now(), 'loaded', 0, true, {NOW}
+            FROM unnest(%s::date[], %s::text[], %s::bigint[], %s::text[]) AS n(d, i, r, g) ON CONFLICT DO NOTHING
+            """,
+            [table, *map(list, zip(*found, strict=True))] if found else [table, [], [], [], []],
+        )
+
+
+def _query(table: Table, selection: Selection | None, *, by_month: bool) -> sql.Composed:
+    alias = "e" if table.name == "tt_episode" else "t"
+    if table.name in EPISODE_TABLES:
+        day, owner, source = sql.SQL("e.window_start"), "e", _EPISODE_SOURCES.get(table.name, _CHILD_SOURCE)
+        names = [name for name in content_columns(table) if name not in SURROGATES]
+        order: list[sql.Composable] = [sql.SQL('e.strategy COLLATE "C"'), sql.SQL("e.seed")]
+        order += [sql.SQL("p.timestamp")] if table.name == "tt_holdings" else []
+        order += [_by(table, alias, name) for name in ("timestamp", "instrument") if name in names]
+        conditions: list[sql.Composable] = [
+            sql.SQL("e.end_time IS NOT NULL"),
+            sql.SQL("e.strategy <> {}").format(sql.Literal(OLD_AGENT)),
+        ]
+    else:
+        owner, source, names = "t", "{} AS t", list(content_columns(table))
+        order = [_by(table, "t", name) for name in key_columns(table)]
+        rule = table.info.get("in_force")
+        conditions = [sql.SQL(f"t.{rule}")] if rule else []
+        if table.name in MARKET_TABLES:
+            day = sql.SQL("date_trunc('month', t.timestamp)::date" if by_month else "t.timestamp::date")
+        else:
+            day = sql.SQL("t.window_start")
+    source_sql = sql.SQL(source).format(sql.Identifier(table.name))
+    if selection is not None:
+        moment = sql.SQL("t.timestamp") if table.name in MARKET_TABLES else day
+        source_sql += sql.SQL(
+            " JOIN unnest({}::text[], {}::timestamp[], {}::timestamp[]) AS k(i, f, u) "
+            "ON {}.instrument = k.i AND {m} >= k.f AND {m} < k.u"
+        ).format(
+            sql.Literal(list(selection.instruments)),
+            _moments(selection.starts.astype("datetime64[us]").tolist()),
+            _moments(selection.ends.astype("datetime64[us]").tolist()),
+            sql.Identifier(owner),
+            m=moment,
+        )
+        day = sql.SQL("k.f::date")
+    return sql.SQL(
+        "SELECT {day}, {owner}.instrument, count(*), string_agg({bytes}, ''::bytea ORDER BY {order}) FROM {source} "
+        "{where} GROUP BY 1, 2"
+    ).format(
+        day=day,
+        owner=sql.Identifier(owner),
+        bytes=_row_bytes(table, alias, names),
+        order=sql.SQL(", ").join(order),
+        source=source_sql,
+        where=sql.SQL("WHERE ") + sql.SQL(" AND ").join(conditions) if conditions else sql.SQL(""),
+    )
+
+
+_CHILD_SOURCE: LiteralString = "{} AS t JOIN tt_episode AS e ON e.id = t.episode_id"
+_EPISODE_SOURCES: dict[str, LiteralString] = {
+    "tt_episode": "{} AS e",
+    "tt_holdings": "{} AS t JOIN tt_portfolio AS p ON p.id = t.portfolio_id "
+    "JOIN tt_episode AS e ON e.id = p.episode_id",
+}
+
+
+def _row_bytes(table: Table, alias: str, names: Sequence[str]) -> sql.Composed:
+    """SQL: a row in binary COPY form, the number of its fields first."""
+    fields = [sql.SQL("int2send({}::int2)").format(sql.Literal(len(names)))]
+    for name in names:
+        column = table.columns[name]
+        value = sql.Identifier(alias, name)
+        if isinstance(column.type, LargeBinary):
+            own = sql.SQL("int4send(octet_length({v})) || {v}").format(v=value)
+        elif isinstance(column.type, Text):
+            own = sql.SQL("int4send(octet_length(convert_to({v}, 'UTF8'))) || convert_to({v}, 'UTF8')").format(v=value)
+        else:
+            send, width = _FIXED[type(column.type)]
+            own = sql.SQL("int4send({}) || {}({})").format(sql.Literal(width), sql.SQL(send), value)
+        if column.nullable:
+            own = sql.SQL("CASE WHEN {} IS NULL THEN {} ELSE {} END").format(value, sql.SQL(_NULL), own)
+        fields.append(own)
+    return sql.SQL(" || ").join(fields)
+
+
+def _by(table: Table, alias: str, name: str) -> sql.Composed:
+    # By code point, as every writer sorts text, whatever the collation of the database is.
+    collated = isinstance(table.columns[name].type, Text)
+    return sql.SQL('{} COLLATE "C"' if collated else "{}").format(sql.Identifier(alias, name))
+
+
+def _moments(moments: Sequence[Any]) -> sql.Literal:
+    return sql.Literal(f"{{{','.join(map(str, moments))}}}")
