@@ -117,8 +117,8 @@ def up(port: int, host: str) -> None:
                     bury_abandoned_runs(instance)
             code = serve(platform.settings, record, host, port, stopping, say)
         finally:
-            if told := stop_if_unused(settings):
-                say(told)
+            if message := stop_if_unused(settings):
+                say(message)
     sys.exit(code)
 
 
@@ -131,8 +131,8 @@ def down() -> None:
     settings = Settings()
     served = stop(settings)
     say(f"Stopped {served}." if served else "No `tt up` was running.")
-    if told := stop_if_unused(settings):
-        say(told)
+    if message := stop_if_unused(settings):
+        say(message)
 
 
 @commands.command(short_help="Materialize tables for a span of sessions, in bulk.")

@@ -1,4 +1,4 @@
-"""Filling the tables by hand, from a notebook: the same checks, the same storage, and Dagster is told.
+"""Filling the tables by hand, from a notebook: the same checks, the same storage, and Dagster knows of it.
 
     from tt_assets import population as tt
 

@@ -270,7 +270,7 @@ def _by_cell(selection: Selection, findings: Sequence[Finding]) -> dict[str, str
         frame = pd.DataFrame(findings, columns=["instrument", "timestamp", "said"])
         for cell, words in zip(selection.cell_before(frame["instrument"], frame["timestamp"]), findings, strict=True):
             if cell >= 0:
-                said.setdefault(selection.keys[cell], []).append(f"{words.session:%Y-%m-%d} {words.said}")
+                said.setdefault(selection.keys[cell], []).append(f"{words.session:%Y-%m-%d} {words.message}")
     return {key: "; ".join(words) for key, words in said.items()}
 
 

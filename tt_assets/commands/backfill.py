@@ -67,7 +67,7 @@ def train(
     windows = [key for key in keys if quarter_of(span.first).isoformat() <= key <= span.last.isoformat()]
     if not windows:
         raise UserError(
-            f"No walk-forward window lies between {span.first} and {span.last}; the first is "
+            f"No walk-forward window is between {span.first} and {span.last}; the first is "
             f"{keys[0] if keys else 'none'} (TT_TRAIN_WINDOWS={platform.settings.train_windows} quarters train it) and "
             f"the last is {keys[-1] if keys else 'none'}."
         )

@@ -18,7 +18,7 @@ def describe(settings: Settings) -> dict[str, Any]:
     from tt_assets.postgres.schema import check, current, head
 
     database = database_of(settings)
-    told: dict[str, Any] = {
+    described: dict[str, Any] = {
         "server": "external" if settings.database_url else "embedded",
         "url": database.masked(),
         "answers": False,
@@ -29,14 +29,14 @@ def describe(settings: Settings) -> dict[str, Any]:
     }
     try:
         with database.connect() as connection:
-            told["answers"] = True
-            told["version"] = connection.execute("SHOW server_version").fetchone()[0]  # type: ignore[index]
-        told["revision"] = current(database)
+            described["answers"] = True
+            described["version"] = connection.execute("SHOW server_version").fetchone()[0]  # type: ignore[index]
+        described["revision"] = current(database)
         check(database)
-        told["ready"] = True
+        described["ready"] = True
     except UserError as error:
-        told["reason"] = str(error)
-    return told
+        described["reason"] = str(error)
+    return described
 
 
 def psql(settings: Settings, arguments: Sequence[str]) -> int:

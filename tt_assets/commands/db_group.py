@@ -37,12 +37,12 @@ def db_status(json_: bool) -> None:
     """Where the database is, whether it answers, and its schema; exit code 1 where it cannot be used as it is."""
     from tt_assets.commands.database import describe
 
-    told = describe(Settings())
+    described = describe(Settings())
     if json_:
-        print_json(told)
+        print_json(described)
     else:
-        print_one(told, title="database")
-    sys.exit(0 if told["ready"] else 1)
+        print_one(described, title="database")
+    sys.exit(0 if described["ready"] else 1)
 
 
 @db.command("upgrade")

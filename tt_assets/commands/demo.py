@@ -45,7 +45,7 @@ def demo(platform: Platform, instance: dg.DagsterInstance) -> tuple[Outcome, lis
     windows = [window for window in window_starts(instance) if window <= span.last][-WINDOWS_SHOWN:]
     if not windows:
         outcome.errors.append(
-            f"tt_policy: no walk-forward window lies in {span.first} to {span.last}; one needs "
+            f"tt_policy: no walk-forward window is in {span.first} to {span.last}; one needs "
             f"{platform.settings.train_windows} whole quarters before it (TT_TRAIN_WINDOWS)."
         )
         return outcome, []

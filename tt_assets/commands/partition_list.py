@@ -121,7 +121,7 @@ def read_matrix(
 def _dates_between(table: str, axes: Axes, first: date | None, last: date | None) -> tuple[str, ...]:
     """The date keys that the span touches."""
     if first and last and last < first:
-        raise UserError(f"--from {first} lies after --to {last}; did you mean --from {last} --to {first}?")
+        raise UserError(f"--from {first} is after --to {last}; did you mean --from {last} --to {first}?")
     begin = first
     if first and table not in MARKET_TABLES:
         begin = quarter_of(first)
@@ -135,7 +135,7 @@ def _dates_between(table: str, axes: Axes, first: date | None, last: date | None
     if not found:
         there = f"they run from {axes.dates[0]} to {axes.dates[-1]}" if axes.dates else "there is none"
         raise UserError(
-            f"No date partition of {table} lies between {first or 'the first'} and {last or 'today'}; {there}."
+            f"No date partition of {table} is between {first or 'the first'} and {last or 'today'}; {there}."
         )
     return found
 
@@ -160,23 +160,24 @@ def _keys_with_rows(database: Database, table: str, dates: Sequence[str]) -> lis
 
 
 def _outcomes(instance: dg.DagsterInstance, table: str, keys: Sequence[str]) -> dict[str, str]:
-    """What the latest materialization of each cell without rows said of it."""
+    """What the latest materialization of each cell without rows says of it."""
     asked = list(keys[-MOST_REASONS:])
-    said: dict[str, str] = {}
+    outcomes: dict[str, str] = {}
     cursor = None
     while asked:
         asset = dg.AssetRecordsFilter(dg.AssetKey(table), asset_partitions=asked)
         page = instance.fetch_materializations(asset, limit=1_000, cursor=cursor)
         for record in page.records:  # the newest first
             materialization = record.asset_materialization
-            if materialization and materialization.partition and materialization.partition not in said:
+            if materialization and materialization.partition and materialization.partition not in outcomes:
                 outcome = materialization.metadata.get("outcome")
-                said[materialization.partition] = str(outcome.value) if outcome else "no rows"
-        if not page.has_more or len(said) == len(asked):
+                outcomes[materialization.partition] = str(outcome.value) if outcome else "no rows"
+        if not page.has_more or len(outcomes) == len(asked):
             break
         cursor = page.cursor
     # A run that says it loaded a cell and no row to show for it: somebody took the row away since.
-    return {key: "its row is gone; materialize it again" if words == "loaded" else words for key, words in said.items()}
+    gone = "its row is gone; materialize it again"
+    return {key: gone if outcome == "loaded" else outcome for key, outcome in outcomes.items()}
 
 
 def _failures(instance: dg.DagsterInstance, table: str, keys: Sequence[str]) -> dict[str, str]:
@@ -189,8 +190,8 @@ def _failures(instance: dg.DagsterInstance, table: str, keys: Sequence[str]) -> 
     run_of = {key: attempts[key] for key in keys if key in attempts}
     newest = sorted({(number, run) for run, number in run_of.values()}, reverse=True)
     recent = list(dict.fromkeys(run for _, run in newest))[:RUNS_READ]
-    told = {run: _told_by(instance, run, table) for run in recent}
-    return {key: told[run][0].get(key) or told[run][1] for key, (run, _) in run_of.items() if run in told}
+    by_run = {run: _failure_of(instance, run, table) for run in recent}
+    return {key: by_run[run][0].get(key) or by_run[run][1] for key, (run, _) in run_of.items() if run in by_run}
 
 
 def _ends_before(instance: dg.DagsterInstance, axes: Axes, table: str, keys: Sequence[str]) -> dict[str, str]:
@@ -205,14 +206,14 @@ def _ends_before(instance: dg.DagsterInstance, axes: Axes, table: str, keys: Seq
         own = axes.none()
         own[place] = waiting[place]
         waiting &= ~own
-        reasons, otherwise = _told_by(instance, run.run_id, table)
+        reasons, otherwise = _failure_of(instance, run.run_id, table)
         for key in map(str, axes.pairs(own)):
             found[key] = reasons.get(key) or otherwise
     return found
 
 
-def _told_by(instance: dg.DagsterInstance, run_id: str, table: str) -> tuple[Mapping[str, str], str]:
-    """What a run said of single partitions of `table` and of all of them: its own step, or the one that came before."""
+def _failure_of(instance: dg.DagsterInstance, run_id: str, table: str) -> tuple[Mapping[str, str], str]:
+    """What a run says of single partitions of `table` and of all of them: its own step, or the one that came before."""
     records = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.STEP_FAILURE).records
     events = [record.event_log_entry.dagster_event for record in records]
     found = [event for event in events if event is not None]

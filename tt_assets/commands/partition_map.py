@@ -121,11 +121,11 @@ def gaps(matrix: Matrix) -> list[Gap]:
     """Every stretch that is not plainly materialized, the worst state first, long ones before short ones."""
     found: dict[tuple[CellState, int, int, str], list[str]] = {}
     for column, name in enumerate(matrix.instruments):
-        told = [
+        reasons = [
             (STATES[state], matrix.reasons.get(str(CellKey(day, name)), ""))
             for day, state in zip(matrix.dates, matrix.states[:, column].tolist(), strict=True)
         ]
-        for (state, reason), run in groupby(range(len(told)), key=lambda index: told[index]):
+        for (state, reason), run in groupby(range(len(reasons)), key=lambda index: reasons[index]):
             if state is not CellState.MATERIALIZED:
                 positions = list(run)
                 found.setdefault((state, positions[0], positions[-1], reason), []).append(name)

@@ -30,7 +30,7 @@ def import_scores(path: Path, *, report: bool = True) -> Upserted:
     """Write the scores in `path` to `tt_signal_scores` and report their cells to Dagster.
 
     Columns instrument, timestamp (ISO date), signal_name, score in [-1, 1], and perhaps meta_json; where that is
-    absent, or a cell of it empty, the method is said to be the import of this file. Scores of the same instrument,
+    absent, or a cell of it empty, the method is the import of this file. Scores of the same instrument,
     session and signal are replaced, all others stay. Raises ScoresFileError, and what `upsert_signal_scores` raises,
     with nothing written.
     """

@@ -30,7 +30,7 @@ class Finding(NamedTuple):
 
     instrument: str
     session: pd.Timestamp
-    said: str
+    message: str
 
 
 def broken_bars(bars: pd.DataFrame) -> list[Finding]:

@@ -36,7 +36,7 @@ Days = npt.NDArray[np.datetime64]
 
 
 class CalendarSpanError(UserError):
-    """A day lies outside the span the session calendar knows."""
+    """A day is outside the span the session calendar knows."""
 
 
 @cache

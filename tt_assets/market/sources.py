@@ -67,7 +67,7 @@ class BarRequest:
 
     def __post_init__(self) -> None:
         if self.last < self.first:
-            raise ValueError(f"{self.instrument}: last {self.last} lies before first {self.first}")
+            raise ValueError(f"{self.instrument}: last {self.last} is before first {self.first}")
 
     @cached_property
     def sessions(self) -> pd.DatetimeIndex:

@@ -75,14 +75,14 @@ def timestamps(column: pd.Series) -> tuple[pd.Series, list[Rule]]:
     codes, distinct = pd.factorize(column)
     read = [read_day(raw) for raw in distinct] + [(None, BarRule.DATE)]  # code -1, a missing one, points at the last
     days = np.array([day for day, _ in read], dtype="datetime64[D]")[codes]
-    said = np.array([rule or "" for _, rule in read], dtype=object)[codes]
-    rules = [Rule(rule, said == rule) for rule in (BarRule.DATE, BarRule.TIME_ZONE, BarRule.TIME_OF_DAY)]
+    rule_of = np.array([rule or "" for _, rule in read], dtype=object)[codes]
+    rules = [Rule(rule, rule_of == rule) for rule in (BarRule.DATE, BarRule.TIME_ZONE, BarRule.TIME_OF_DAY)]
     rules.append(Rule(BarRule.CLOSED_DAY, ~np.isnat(days) & ~are_sessions(days)))
     return pd.Series(days.astype("datetime64[ns]"), index=column.index), rules
 
 
 def outside(sessions: pd.Series, span: Span) -> Rule:
-    """The rule that a session lies in `span`."""
+    """The rule that a session is in `span`."""
     stray = ((sessions < pd.Timestamp(span.first)) | (sessions > pd.Timestamp(span.last))).to_numpy()
     return Rule(f"outside the partitions {span.first} to {span.last}", stray)
 

@@ -64,10 +64,10 @@ def _asked(engine: Engine) -> Database:
     else:
         try:
             # psycopg 3 and psycopg2 tell the same under different names; neither lists the password with the rest.
-            told: Any = connection.dbapi_connection.info  # type: ignore[union-attr]
-            parameters = told.get_parameters() if hasattr(told, "get_parameters") else dict(told.dsn_parameters)
-            parameters |= {"host": told.host, "port": str(told.port), "user": told.user, "dbname": told.dbname}
-            return Database.of(parameters | ({"password": told.password} if told.password else {}))
+            info: Any = connection.dbapi_connection.info  # type: ignore[union-attr]
+            parameters = info.get_parameters() if hasattr(info, "get_parameters") else dict(info.dsn_parameters)
+            parameters |= {"host": info.host, "port": str(info.port), "user": info.user, "dbname": info.dbname}
+            return Database.of(parameters | ({"password": info.password} if info.password else {}))
         finally:
             connection.close()
     raise DatabaseUnreachable(f"No connection to {engine.url!r} ({failure}); correct its URL, or use get_engine().")

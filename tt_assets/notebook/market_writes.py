@@ -242,7 +242,7 @@ def _meta_json(rows: pd.DataFrame, method: str) -> pd.Series:
     if "meta_json" not in rows.columns:
         return pd.Series(default_meta_json(method), index=rows.index, dtype=object)
     return rows["meta_json"].map(
-        lambda said: json.dumps(said, separators=(",", ":"), ensure_ascii=False) if isinstance(said, Mapping) else said
+        lambda meta: json.dumps(meta, separators=(",", ":"), ensure_ascii=False) if isinstance(meta, Mapping) else meta
     )
 
 

@@ -118,7 +118,7 @@ def _span(start: Day | None, end: Day | None) -> tuple[date | None, date | None]
     first = None if start is None else as_day(start, "start")
     last = None if end is None else as_day(end, "end")
     if first and last and last < first:
-        raise UserError(f"start {first} lies after end {last}; did you mean {last} to {first}?")
+        raise UserError(f"start {first} is after end {last}; did you mean {last} to {first}?")
     return first, last
 
 
@@ -172,9 +172,9 @@ def _columns(table: Table) -> list[sql.Composable]:
         columns.append(sql.SQL("{} AS {}").format(sql.Identifier(own, "id"), sql.Identifier(ID_NAMES[table.name])))
     if table.name == "tt_holdings":
         columns += [sql.Identifier("p", "episode_id"), sql.Identifier("p", "timestamp")]
-    said = {*EPISODE_COLUMNS, "instrument"} if table.name == "tt_episode" else set()
+    in_front = {*EPISODE_COLUMNS, "instrument"} if table.name == "tt_episode" else set()
     shown = [column.name for column in table.columns if column.name != "id"]
-    columns += [_renamed(table, own, name) for name in shown if name not in said]
+    columns += [_renamed(table, own, name) for name in shown if name not in in_front]
     return columns
 
 

@@ -243,9 +243,9 @@ class Database:
     def _all(self) -> dict[str, str]:
         return dict(self.parameters) | {name: secret.get_secret_value() for name, secret in self.secrets}
 
-    def _explain(self, said: str) -> DatabaseUnreachable:
-        """The error for what libpq said about a failed connection: server messages have no code at this stage."""
-        lines = [line.strip() for line in said.splitlines() if line.strip()]
+    def _explain(self, message: str) -> DatabaseUnreachable:
+        """The error for libpq's message about a failed connection: server messages have no code at this stage."""
+        lines = [line.strip() for line in message.splitlines() if line.strip()]
         reason = _PLACE_IN_MESSAGE.sub("", lines[0]) if lines else "no reason given"
         reason = re.sub(r"^FATAL:\s*", "", reason)
         for secret in (secret.get_secret_value() for _, secret in self.secrets):
@@ -258,7 +258,7 @@ class Database:
             )
         if re.search(r'database "[^"]*" does not exist', reason):
             return NoSuchDatabase(f'The server at {self._place} has no database "{self.name}": run `tt db upgrade`.')
-        if "FATAL:" in said or self._answers():
+        if "FATAL:" in message or self._answers():
             return AccessRefused(
                 f'The server at {self._place} refused user "{user}" the database "{self.name}" ({reason}): '
                 "correct user and database in TT_DATABASE_URL, or the server's pg_hba.conf."

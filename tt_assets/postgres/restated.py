@@ -86,8 +86,8 @@ def describe(restated: Mapping[str, Mapping[str, Any]], selection: Selection) ->
     """One line for people: per instrument how many sessions changed, when, and why; the keys are of `selection`."""
     instrument_of = dict(zip(selection.keys, selection.instruments, strict=True))
     by_instrument: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    for key, said in sorted(restated.items()):
-        by_instrument[instrument_of[key]].append(said)
+    for key, restatement in sorted(restated.items()):
+        by_instrument[instrument_of[key]].append(restatement)
     parts = []
     for instrument, cells in list(by_instrument.items())[:INSTRUMENTS_NAMED]:
         count, cause, ratio = sum(cell["changed"] for cell in cells), cells[0]["cause"], cells[0]["ratio"]
@@ -101,14 +101,14 @@ def describe(restated: Mapping[str, Mapping[str, Any]], selection: Selection) ->
 
 def remedy(restated: Mapping[str, Mapping[str, Any]]) -> str:
     """One line for people: how what was computed from the old values is brought up to date."""
-    first = min(said["session"] for said in restated.values())
+    first = min(restatement["session"] for restatement in restated.values())
     again = f"`tt backfill market --from {first}`"
     return f"What was computed from the old bars is out of date: `tt up` refreshes it, or {again}."
 
 
 def _say(sessions: list[dict[str, Any]], cause: Cause) -> dict[str, Any]:
-    said = {**sessions[0], "cause": cause.word, "ratio": cause.ratio, "changed": len(sessions)}
-    return said | ({"sessions": sessions[:SESSIONS_SHOWN]} if len(sessions) > 1 else {})
+    restatement = {**sessions[0], "cause": cause.word, "ratio": cause.ratio, "changed": len(sessions)}
+    return restatement | ({"sessions": sessions[:SESSIONS_SHOWN]} if len(sessions) > 1 else {})
 
 
 def _row(names: Iterable[str], values: Iterable[np.float64]) -> dict[str, float | None]:

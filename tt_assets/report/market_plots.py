@@ -91,9 +91,9 @@ def bars_figure(bars: pd.DataFrame, sessions: pd.DatetimeIndex, instrument: str)
     volumes.set_ylabel("Million\nshares")
     volumes.set_ylim(bottom=0.0)
     prices.set_title(instrument)
-    said = "blue rose, orange fell" if len(shown) <= CANDLES_UP_TO else "closes"
+    caption = "blue rose, orange fell" if len(shown) <= CANDLES_UP_TO else "closes"
     missing = f"; shaded: {len(gaps)} without a bar" if len(gaps) else ""
-    prices.set_title(f"{said}{missing}", loc="right", fontsize=7.5, fontweight="normal")
+    prices.set_title(f"{caption}{missing}", loc="right", fontsize=7.5, fontweight="normal")
     figure.align_ylabels([prices, volumes])
     return figure
 

@@ -2,7 +2,7 @@
 
 The yardstick is equal weight bought and held, what a person would do without an agent; where it was not
 judged, the first baseline that was. A lead counts as
-evidence only if the bootstrap interval of the agent's Sharpe ratio lies wholly above the yardstick's ratio and the lead
+evidence only if the bootstrap interval of the agent's Sharpe ratio is wholly above the yardstick's ratio and the lead
 outlasts every harder scenario that was judged.
 """
 

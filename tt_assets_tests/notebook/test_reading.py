@@ -114,7 +114,7 @@ def test_a_retired_instrument_is_still_read(bars, tmp_path, monkeypatch):
     ("arguments", "complaint"),
     [
         (("tt_price",), "Unknown table 'tt_price'; the nearest is tt_prices"),
-        (("tt_prices", None, "2012-05-18", "2012-05-14"), "start 2012-05-18 lies after end 2012-05-14"),
+        (("tt_prices", None, "2012-05-18", "2012-05-14"), "start 2012-05-18 is after end 2012-05-14"),
         (("tt_prices", None, "May"), "start 'May' is no session date"),
         (("tt_prices", None, None, datetime(2012, 5, 18, 16)), "end .* is no session date"),
     ],

@@ -54,14 +54,14 @@ def test_what_the_registry_computes_holds(bars, stored, scores):
 def test_a_value_that_is_not_finite_is_named(stored, value):
     stored.loc[at(stored, "IBM", "vol_10"), "value"] = value
     (finding,) = values_not_finite(stored)
-    assert (finding.instrument, finding.session, finding.said) == ("IBM", DAY, f"vol_10 is {value}")
+    assert (finding.instrument, finding.session, finding.message) == ("IBM", DAY, f"vol_10 is {value}")
 
 
 def test_a_value_that_is_missing_although_due_is_named(bars, stored):
     gone = stored[~at(stored, "IBM", "vol_10")]
     (finding,) = values_out_of_place(gone, bars, FEATURES, SINCE)
     assert (finding.instrument, finding.session) == ("IBM", DAY)
-    assert finding.said.startswith("vol_10 has no value although its look-back of 10 sessions is full")
+    assert finding.message.startswith("vol_10 has no value although its look-back of 10 sessions is full")
 
 
 def test_a_missing_bar_excuses_every_value_that_looks_back_over_it(bars):
@@ -73,7 +73,7 @@ def test_a_missing_bar_excuses_every_value_that_looks_back_over_it(bars):
 def test_values_whose_bar_is_gone_are_named(bars, stored):
     halted = bars[~((bars["instrument"] == "IBM") & (bars["timestamp"] == DAY))]
     found = values_out_of_place(stored, halted, FEATURES, SINCE)
-    said = {finding.said for finding in found if finding.session == DAY}
+    said = {finding.message for finding in found if finding.session == DAY}
     assert {finding.instrument for finding in found} == {"IBM"}
     assert "vol_10 has a value although there is no bar to compute it from" in said
 
@@ -94,7 +94,7 @@ def test_a_value_that_was_changed_is_found_at_a_sampled_session_and_only_there(b
     stored.loc[at(stored, "AAPL", "return_5"), "value"] += 1e-6
     (finding,) = values_that_differ_on_truncated_bars(stored, bars, FEATURES, [DAY])
     assert (finding.instrument, finding.session) == ("AAPL", DAY)
-    assert finding.said.startswith("return_5 is ")
+    assert finding.message.startswith("return_5 is ")
     assert values_that_differ_on_truncated_bars(stored, bars, FEATURES, [DAY + pd.Timedelta(days=1)]) == []
 
 
@@ -102,7 +102,7 @@ def test_a_feature_that_sees_the_next_close_is_caught(bars):
     cheat = Feature("cheat", 1, "1", lambda panel: panel.close.shift(-1) / panel.close, "")
     found = values_that_differ_on_truncated_bars(compute_features(bars, [cheat]), bars, [cheat], [DAY])
     assert {finding.instrument for finding in found} == set(bars["instrument"])
-    assert all("bars up to this session give no value" in finding.said for finding in found)
+    assert all("bars up to this session give no value" in finding.message for finding in found)
 
 
 def test_a_feature_scaled_by_the_whole_history_is_caught(bars):
@@ -138,7 +138,7 @@ def test_meta_json_that_is_no_object_is_named(scores, text, why):
     scores.loc[at(scores, "FB", "momentum_20d", "signal_name"), "meta_json"] = text
     (finding,) = meta_json_not_an_object(scores)
     assert (finding.instrument, finding.session) == ("FB", DAY)
-    assert finding.said.startswith(f"meta_json of momentum_20d is {why}")
+    assert finding.message.startswith(f"meta_json of momentum_20d is {why}")
 
 
 def test_empty_tables_have_nothing_to_find(bars, stored, scores):

@@ -42,12 +42,12 @@ class Settled:
 
     @property
     def starts_late(self) -> bool:
-        """Whether the oldest session asked for lies before the answer: a listing, or an answer cut short."""
+        """Whether the oldest session asked for is before the answer: a listing, or an answer cut short."""
         return not self.undated and (self.first is None or self.first > self.ask.oldest)
 
     @property
     def ends_early(self) -> bool:
-        """Whether the newest session asked for lies after the answer."""
+        """Whether the newest session asked for is after the answer."""
         return not self.undated and (self.last is None or self.last < self.ask.newest)
 
 
@@ -89,14 +89,14 @@ def listing_agrees(settled: Settled, first_day: date) -> bool:
     return settled.first is None or settled.first - first_day <= LISTING_SLACK
 
 
-def late_start(settled: Settled, said: str) -> Withheld:
+def late_start(settled: Settled, detail: str) -> Withheld:
     """The sessions before an answer that starts too late."""
     first = settled.first or settled.ask.today
     return Withheld(
         settled.ask.oldest,
         first - timedelta(days=1),
-        f"{settled.ask.symbol}: IBKR's answer begins on {first}, {said}; the sessions from {settled.ask.oldest} on are "
-        "missing from it. Run it again.",
+        f"{settled.ask.symbol}: IBKR's answer begins on {first}, {detail}; the sessions from {settled.ask.oldest} on "
+        "are missing from it. Run it again.",
     )
 
 

@@ -1,4 +1,4 @@
-"""Sessions IBKR has no bar of, as far as it has said: before the listing, and halts in between. Kept between runs.
+"""Sessions IBKR has no bar of, as far as its answers tell: before the listing, and halts in between. Kept between runs.
 
 Only sessions an answer vouches for are remembered, and a later answer over the same sessions replaces
 what was remembered of them. So what is complete is not asked again, and a bar that turns up after all is not missed.

@@ -37,12 +37,12 @@ class ClientIdsInUseError(GatewayError):
 
 
 class RequestFailed(Exception):
-    """One request failed; `said` is what the gateway or the adapter has to say about it."""
+    """One request failed; `detail` is the text of the gateway or the adapter."""
 
-    def __init__(self, outcome: Outcome, said: str) -> None:
-        super().__init__(f"{outcome}: {said}")
+    def __init__(self, outcome: Outcome, detail: str) -> None:
+        super().__init__(f"{outcome}: {detail}")
         self.outcome = outcome
-        self.said = said
+        self.detail = detail
 
 
 class LinkDown(Exception):
@@ -92,9 +92,10 @@ def classify(code: int, text: str) -> Outcome:
 
 
 def reason(symbol: str, failed: RequestFailed, attempts: int, config: IbkrConfig) -> str:
-    """One line for people: the instrument, what was said, what to do."""
+    """One line for people: the instrument, the error, what to do."""
     asked = f" after {attempts} attempts" if attempts > 1 else ""
-    return f"{symbol}: {_words(failed.outcome)}{asked} ({failed.said.rstrip('. ')}). {_remedy(symbol, failed, config)}"
+    detail = failed.detail.rstrip(". ")
+    return f"{symbol}: {_words(failed.outcome)}{asked} ({detail}). {_remedy(symbol, failed, config)}"
 
 
 def _words(outcome: Outcome) -> str:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 HISTORY_MESSAGE = 17
 BEST_ROUTE = "SMART"
 
-# What the library has to say is said by the outcomes; without a handler Python would print it to stderr.
+# What the library logs is in the outcomes; without a handler Python would print it to stderr.
 logging.getLogger("ib_insync").addHandler(logging.NullHandler())
 logging.getLogger("eventkit").addHandler(logging.NullHandler())
 
@@ -152,8 +152,8 @@ class Link:
                     cancel(request)
             raise RequestFailed(Outcome.TIMED_OUT, f"nothing came within {self._config.timeout:g} s") from None
         except RequestError as error:
-            said = f"error {error.code}: {error.message}"
-            raise RequestFailed(classify(error.code, error.message), said) from None
+            detail = f"error {error.code}: {error.message}"
+            raise RequestFailed(classify(error.code, error.message), detail) from None
         except ConnectionError as lost:
             raise LinkDown(str(lost)) from lost
         finally:

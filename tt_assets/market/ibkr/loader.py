@@ -68,7 +68,7 @@ class Retry:
 
     instrument: str
     outcome: Outcome
-    said: str
+    detail: str
 
 
 @dataclass(frozen=True)
@@ -250,7 +250,7 @@ class Loader:
                 await self._hear(link, failed)
                 if asked_before and not failed.outcome.retried:
                     return None
-                return late_start(settled, f"and when it was listed could not be learned ({failed.said})")
+                return late_start(settled, f"and when it was listed could not be learned ({failed.detail})")
         if listing_agrees(settled, first_day):
             return None
         return late_start(settled, f"although it trades since {first_day}")
@@ -275,7 +275,7 @@ class Loader:
         return True
 
     def _repeat(self, ask: HistoryAsk, failed: RequestFailed) -> None:
-        self.tally.retries.append(Retry(ask.symbol, failed.outcome, failed.said))
+        self.tally.retries.append(Retry(ask.symbol, failed.outcome, failed.detail))
 
     def _failure(self, ask: HistoryAsk, state: _State, failed: RequestFailed) -> Failure:
         return Failure(failed.outcome, reason(ask.symbol, failed, max(state.attempts, 1), self._config))

@@ -1,4 +1,4 @@
-"""Small files that remember per instrument what IBKR has said, between runs.
+"""Small files that remember per instrument what IBKR answered, between runs.
 
 A memory is worth a few requests and nothing more. One that cannot be read counts as empty, one that
 cannot be written is left, and neither is an error.

@@ -119,22 +119,22 @@ async def _open(config: IbkrConfig, client_id: int) -> Link | None:
     ib = IB()
     ib.RaiseRequestErrors = True
     refused: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
-    said: list[str] = []
+    errors: list[str] = []
 
     def on_error(request: int, code: int, text: str, _contract: object) -> None:
         if request != NO_REQUEST or code in HARMLESS or 2100 <= code < 2200:
             return
-        said.append(f"error {code}: {text}")
+        errors.append(f"error {code}: {text}")
         if not refused.done() and (code == CLIENT_ID_IN_USE or "read-only" in text.lower()):
             refused.set_result((code, text))
 
     def on_closed(_message: str) -> None:
         if not refused.done():
-            refused.set_result((0, said[-1] if said else ""))
+            refused.set_result((0, errors[-1] if errors else ""))
 
     ib.errorEvent += on_error
     ib.client.conn.disconnected += on_closed
-    # Listening before the handshake is over: an interruption of the gateway's own link may be told with its last word.
+    # Listening before the handshake is over: an interruption of the gateway's own link may come with its last message.
     link = Link(ib, config)
     task = asyncio.create_task(
         ib.connectAsync(config.host, config.port, client_id, timeout=config.connect_timeout, readonly=True)

@@ -131,12 +131,12 @@ def _number(folder: Path) -> int:
 def _inspect(folder: Path) -> Binaries:
     program = _program(folder, "postgres")
     try:
-        said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True, cwd=folder).stdout
+        output = subprocess.run([program, "--version"], capture_output=True, text=True, check=True, cwd=folder).stdout
     except (OSError, subprocess.CalledProcessError) as error:
         raise BinariesError(f'"{program}" does not run ({error}): reinstall it, or set TT_PG_BIN to another.') from None
-    found = re.search(r"\d+(\.\d+)*", said)
+    found = re.search(r"\d+(\.\d+)*", output)
     if found is None:
-        raise BinariesError(f'"{program}" does not say its version but "{said.strip()}": set TT_PG_BIN to another.')
+        raise BinariesError(f'"{program}" does not say its version but "{output.strip()}": set TT_PG_BIN to another.')
     binaries = Binaries(folder, found.group())
     if binaries.major < OLDEST_MAJOR:
         raise BinariesError(

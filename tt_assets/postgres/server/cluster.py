@@ -128,7 +128,7 @@ def telling_line(text: str) -> str:
     """The most telling line of a server's or a program's output, ending in a full stop."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     telling = [line for line in lines if any(word in line for word in ("FATAL:", "PANIC:", "error:"))] or lines[-1:]
-    return f"{telling[0].rstrip('.')}." if telling else "it said nothing."
+    return f"{telling[0].rstrip('.')}." if telling else "it printed nothing."
 
 
 def _sync(folder: Path) -> None:

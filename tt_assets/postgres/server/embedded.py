@@ -160,7 +160,7 @@ class EmbeddedServer:
                 if root != self.home:
                     root.mkdir(parents=True, exist_ok=True)
                     for folder in (CLOSED_HOMES, root):
-                        folder.chmod(0o755)  # ours, whatever the umask said
+                        folder.chmod(0o755)  # ours, whatever the umask
                 # As root in a person's own home: leave nothing behind that they cannot open.
                 lock = self.home / ".postgres.lock"
                 if not lock.exists():
@@ -196,7 +196,7 @@ class EmbeddedServer:
         while True:
             disown_reused_pids(data, address.socket_folder, account)
             seen = log.stat().st_size if log.exists() else 0
-            said = self._pg_ctl(data, binaries, account, "-l", f"{data.name}/{log.name}", "start")
+            output = self._pg_ctl(data, binaries, account, "-l", f"{data.name}/{log.name}", "start")
             if self._comes_up(until=began + _START_SECONDS):
                 return
             with log.open("rb") if log.exists() else open(os.devnull, "rb") as file:  # noqa: PTH123
@@ -210,7 +210,7 @@ class EmbeddedServer:
             elif not _outlived_backends(news) or waited > _START_SECONDS:
                 raise EmbeddedServerError(
                     f'PostgreSQL {binaries.version} does not start on "{data}": '
-                    f'{telling_line(news or said)} See "{log}".'
+                    f'{telling_line(news or output)} See "{log}".'
                 )
             elif waited > _ORPHAN_PATIENCE:
                 quit_orphans(data)
@@ -223,29 +223,29 @@ class EmbeddedServer:
         return state is pq.Ping.OK
 
     def _pg_ctl_stop(self, data: Path, binaries: Binaries, account: ServerAccount, mode: StopMode) -> None:
-        said = self._pg_ctl(data, binaries, account, "-m", mode, "stop")
+        output = self._pg_ctl(data, binaries, account, "-m", mode, "stop")
         if (pid := running_postmaster(data)) is not None:
             raise EmbeddedServerError(
-                f'The server on "{data}" (process {pid}) does not stop: {telling_line(said)} '
+                f'The server on "{data}" (process {pid}) does not stop: {telling_line(output)} '
                 "Disconnect its clients or stop with mode immediate."
             )
 
     def _pg_ctl(self, data: Path, binaries: Binaries, account: ServerAccount, *arguments: str) -> str:
-        """Run `pg_ctl -w` on the cluster and return what it said; its exit code matters less than what then answers."""
-        with tempfile.TemporaryFile() as said:  # a pipe would stay open as long as the server lives
+        """Run `pg_ctl -w` on the cluster and return its output; its exit code matters less than what then answers."""
+        with tempfile.TemporaryFile() as output:  # a pipe would stay open as long as the server lives
             subprocess.run(
                 [binaries.program("pg_ctl"), "-w", "-t", "60", "-D", data.name, *arguments],
                 cwd=data.parent,
                 env=server_environment(),
                 stdin=subprocess.DEVNULL,
-                stdout=said,
+                stdout=output,
                 stderr=subprocess.STDOUT,
                 check=False,
                 start_new_session=True,
                 **account.process_options(),
             )
-            said.seek(0)
-            return said.read().decode("utf-8", "replace")
+            output.seek(0)
+            return output.read().decode("utf-8", "replace")
 
 
 def _outlived_backends(news: str) -> bool:
