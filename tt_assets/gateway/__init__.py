@@ -5,9 +5,9 @@ against. It is not IB Gateway: it knows no account, no order and no live price.
 """
 
 from tt_assets.gateway.book import BarBook, WireBar
+from tt_assets.gateway.client_requests import Kind, Request
 from tt_assets.gateway.open_request import OpenRequest
 from tt_assets.gateway.request_log import RequestLog, SeenRequest
-from tt_assets.gateway.requests import Kind, Request
 from tt_assets.gateway.running import serve
 from tt_assets.gateway.server import StandIn
 

@@ -10,8 +10,8 @@ from typing import Protocol
 
 from tt_assets.gateway import answers
 from tt_assets.gateway.book import BarBook, WireBar
+from tt_assets.gateway.client_requests import Kind, Request
 from tt_assets.gateway.frames import frame
-from tt_assets.gateway.requests import Kind, Request
 from tt_assets.market.calendar import NEW_YORK
 
 FARMS = (

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tt_assets.gateway.requests import Kind, Request
+from tt_assets.gateway.client_requests import Kind, Request
 
 
 @dataclass

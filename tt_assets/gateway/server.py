@@ -14,10 +14,10 @@ from datetime import date, datetime
 
 from tt_assets.gateway import answers
 from tt_assets.gateway.book import BarBook
+from tt_assets.gateway.client_requests import Kind, Request
 from tt_assets.gateway.frames import GREETING, NotTheProtocolError, frame, read_frame
 from tt_assets.gateway.open_request import OpenRequest
 from tt_assets.gateway.request_log import RequestLog, SeenRequest
-from tt_assets.gateway.requests import Kind, Request
 from tt_assets.market.calendar import NEW_YORK
 
 NEWEST_VERSION = 176

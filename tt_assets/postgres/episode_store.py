@@ -69,10 +69,19 @@ class EpisodeStore:
     database: Database
 
     def open(self, partitions: Sequence[tuple[date, str]], headers: Sequence[EpisodeHeader]) -> list[int]:
-        """Replace every episode of `partitions` (window start, traded) by unfinished new ones; their ids in order.
+        """Replace the episodes of walk-forward windows by unfinished new ones, in one transaction.
 
-        Episodes written by hand stay: nothing of them can be made again. So do the closed ones of agents that are not
-        in force any more, as those of old agents.
+        Episodes written by hand stay: nothing of them can be made again. So do the closed ones of superseded agents, as
+        those of old agents.
+
+        Parameters
+        ----------
+        partitions : (window start, traded) whose episodes go.
+        headers : the new episodes, of these partitions; timestamps are market time without zone.
+
+        Returns
+        -------
+        The `episode_id` of each header, in their order.
         """
         chosen = [[start for start, _ in partitions], [traded for _, traded in partitions]]
         with self.database.connect() as connection, connection.transaction():
@@ -108,10 +117,23 @@ class EpisodeStore:
             ]
 
     def add(self, table: str, rows: pd.DataFrame) -> int:
-        """Append children; returns their number.
+        """Append rows to one child table, in one transaction.
 
-        `rows` carries `episode_id` and the table's content columns. Holdings carry `episode_id` and `timestamp` in
-        place of `portfolio_id`, which is looked up, so `tt_portfolio` comes before them.
+        Parameters
+        ----------
+        table : one of the eight children of tt_episode.
+        rows : `episode_id` and the table's content columns. Holdings carry `episode_id` and `timestamp` in place of
+            `portfolio_id`, which is looked up, so `tt_portfolio` comes before them.
+
+        Returns
+        -------
+        How many rows were written.
+
+        Raises
+        ------
+        EpisodeReplaced : nothing was written; another run opened the same partition meanwhile.
+        FrameMismatch : nothing was written; a column is missing, of another type, or NaN where the table admits no
+            NULL.
         """
         target = TABLES[table]
         if table == "tt_holdings":
@@ -134,11 +156,23 @@ class EpisodeStore:
         provenance: Provenance | None = None,
         failures: Mapping[str, str] | None = None,
     ) -> Closed:
-        """Close the episodes and enter the slices of `windows`; `EpisodeReplaced` where one is gone.
+        """Close the episodes and enter the slices of their windows in the ledger, in one transaction.
 
-        `windows` are the partitions of the episodes, also such that none of them is to be closed of; None: those of the
-        episodes given. `failures` (partition key → reason) are the windows that hold less than was wished. Returns what
-        the nine tables hold of the windows then.
+        Parameters
+        ----------
+        summaries : of the episodes to close.
+        windows : the partitions of the episodes, also such that none of them is to be closed of; None: those of the
+            episodes given.
+        provenance : where the rows come from.
+        failures : partition key → reason, for the windows that hold less than was wished.
+
+        Returns
+        -------
+        What the nine tables hold of the windows then.
+
+        Raises
+        ------
+        EpisodeReplaced : nothing was closed; one of the episodes is gone.
         """
         with self.database.connect() as connection, connection.transaction():
             owned = connection.execute(

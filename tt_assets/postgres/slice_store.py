@@ -48,11 +48,16 @@ class DuplicateRows(UserError):
 
 @dataclass(frozen=True)
 class Written:
-    """What a write left in the table. `rows[i]` and `digests[i]` belong to cell i of the selection.
+    """What a write left in the table.
 
-    `restated` maps the key of each cell whose stored values became others to what changed (see `postgres.restated`);
-    empty where no causes were given. `overtaken` are the keys of the cells that a later reading had written before:
-    they hold its rows, which is what `rows` and `digests` say of them.
+    Parameters
+    ----------
+    rows, digests : of cell i of the selection; the digest is of the rows in COPY form, in key order.
+    seconds : what the write took.
+    restated : key of each cell whose stored values became others → what changed (see `postgres.restated`); empty where
+        no causes were given.
+    overtaken : keys of the cells that a later reading had written before: they hold its rows, which is what `rows` and
+        `digests` tell of them.
     """
 
     rows: tuple[int, ...]
@@ -69,7 +74,14 @@ class Written:
 
 @dataclass(frozen=True)
 class SliceStore:
-    """Reads and replaces slices of one table. `date_column` is what the cells' time ranges bound."""
+    """Reads and replaces slices of one table.
+
+    Parameters
+    ----------
+    database : where the table is.
+    table : one of `tables.TABLES`.
+    date_column : the column that the cells' time ranges bound.
+    """
 
     database: Database
     table: Table
@@ -78,10 +90,24 @@ class SliceStore:
     def write(self, selection: Selection, frame: pd.DataFrame, provenance: Provenance | None = None) -> Written:
         """Replace the rows of every selected cell by those of `frame`; cells without rows become empty.
 
-        `frame` needs the table's content columns in any order; further columns are left out. Rows are stored sorted by
-        the table's key. The ledger's entries are part of the transaction. A cell that a later reading (see
-        `Provenance.fetch`) has written keeps its rows. Raises `FrameMismatch`, `RowsOutsideSlice` or `DuplicateRows`
-        and changes nothing.
+        Parameters
+        ----------
+        selection : the cells to replace.
+        frame : the table's content columns in any order, timestamps datetime64 market time without zone; further
+            columns are left out, NaN is NULL. Rows are stored sorted by the table's key.
+        provenance : where the rows come from; entered in the ledger by the same transaction. A cell that a later
+            reading (see `Provenance.fetch`) has written keeps its rows.
+
+        Returns
+        -------
+        What each cell holds then.
+
+        Raises
+        ------
+        FrameMismatch : nothing was changed; a column is missing, of another type, or NaN where the table admits no
+            NULL.
+        RowsOutsideSlice : nothing was changed; a row falls in no cell of the selection.
+        DuplicateRows : nothing was changed; two rows have one key.
         """
         started = time.perf_counter()
         provenance = provenance or Provenance()
@@ -113,9 +139,17 @@ class SliceStore:
         return Written(count, tuple(digest), time.perf_counter() - started, restated, tuple(newer))
 
     def read(self, selection: Selection, columns: Iterable[str] | None = None) -> pd.DataFrame:
-        """The rows of the selected cells, sorted by the table's key; `columns` defaults to the content columns.
+        """The rows of the selected cells; of a table whose rows are superseded, the current ones.
 
-        Of a table whose rows are put out of force, those in force.
+        Parameters
+        ----------
+        selection : the cells to read.
+        columns : the content columns where it is None.
+
+        Returns
+        -------
+        Those columns, sorted by the table's key (text by code point); timestamps datetime64[ns], text str, NULL is None
+        or NaN. An empty frame of the same columns where there is no row.
         """
         names = tuple(columns or content_columns(self.table))
         return self._in_order(read_frame(self.database, self._query(selection, names)), names)
@@ -125,8 +159,15 @@ class SliceStore:
     ) -> tuple[pd.DataFrame, pd.DataFrame]:
         """As `read`, and the digests of the slices that hold these rows, of the same snapshot.
 
-        The second frame has date (datetime64), instrument and number (see `ledger.digest_number`); slices without rows
-        are left out. `whole_months` says that a slice is a month, so that one counts of which only a part was selected.
+        Parameters
+        ----------
+        selection, columns : as of `read`.
+        whole_months : a slice is a month, so that one counts of which only a part was selected.
+
+        Returns
+        -------
+        The rows, and a frame of date (datetime64), instrument and number (see `ledger.digest_number`); slices without
+        rows are left out of it.
         """
         names = tuple(columns or content_columns(self.table))
         instruments, starts, ends = ranges_of(selection)
@@ -247,7 +288,12 @@ class SliceStore:
 
 
 def read_frame(database: Database, query: sql.Composable) -> pd.DataFrame:
-    """The result of `query` through ADBC and Arrow; timestamps as datetime64[ns], text as str, NULL as None or NaN."""
+    """The result of a query, through ADBC and Arrow.
+
+    Returns
+    -------
+    Timestamps as datetime64[ns] without zone, text as str, NULL as None or NaN.
+    """
     return read_frames(database, [query])[0]
 
 

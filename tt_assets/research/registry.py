@@ -47,9 +47,14 @@ SIGNALS = PluginKind(
 class Feature:
     """A named value per instrument and session.
 
-    `compute` takes the panel and returns sessions × instruments on its axes; row t may read rows t-lookback … t,
-    nothing else, and is known at the close of t. NaN says undefined. `lookback` counts the sessions before t
-    (return_1: 1).
+    Parameters
+    ----------
+    name : unique among features and signals, and no field of the bars.
+    lookback : how many sessions before t row t reads (return_1: 1).
+    unit : of the value, for people.
+    compute : takes a BarPanel and returns float sessions × instruments on its axes; row t uses rows t-lookback … t,
+        nothing else, and is known at the close of t. NaN where it is undefined, never infinite.
+    description : one line for people.
     """
 
     name: str
@@ -66,10 +71,17 @@ class Feature:
 
 @dataclass(frozen=True)
 class Signal:
-    """A named conviction in [-1, 1] per instrument and session.
+    """A named conviction per instrument and session, -1 (short) to 1 (long).
 
-    `compute` takes the panel and the frames of the features among `inputs` (features and bar fields it reads), all
-    sessions × instruments; row t may read rows t-lookback … t of them. `method` says the formula in one line.
+    Parameters
+    ----------
+    name : unique among features and signals.
+    lookback : how many sessions before t row t reads, of its inputs.
+    inputs : features and fields of the bars that it reads.
+    method : the formula in one line, for people.
+    compute : takes a BarPanel and the frames of the features among `inputs` by name, all sessions × instruments, and
+        returns float on the same axes, in [-1, 1]; row t uses rows t-lookback … t and is known at the close of t. NaN
+        says no view can be formed.
     """
 
     name: str
@@ -85,7 +97,17 @@ class Signal:
 def feature(
     *, name: str, lookback: int, unit: str, description: str | None = None
 ) -> Callable[[ComputeFeature], Feature]:
-    """Make a Feature of the decorated function; the description defaults to the first line of its docstring."""
+    """Make a Feature of the decorated function.
+
+    Parameters
+    ----------
+    name, lookback, unit : as of `Feature`.
+    description : the first line of the function's docstring where it is None.
+
+    Raises
+    ------
+    RegistryError : the name or the look-back is none that a feature may have.
+    """
 
     def registered(compute: ComputeFeature) -> Feature:
         text = description or next(iter((compute.__doc__ or "").strip().splitlines()), "")
@@ -95,7 +117,16 @@ def feature(
 
 
 def signal(*, name: str, lookback: int, inputs: Sequence[str], method: str) -> Callable[[ComputeSignal], Signal]:
-    """Make a Signal of the decorated function."""
+    """Make a Signal of the decorated function.
+
+    Parameters
+    ----------
+    name, lookback, inputs, method : as of `Signal`.
+
+    Raises
+    ------
+    RegistryError : the name or the look-back is none that a signal may have.
+    """
 
     def registered(compute: ComputeSignal) -> Signal:
         return Signal(name, lookback, tuple(inputs), method, compute)
@@ -106,18 +137,31 @@ def signal(*, name: str, lookback: int, inputs: Sequence[str], method: str) -> C
 def load_features(modules: Sequence[str] = ()) -> tuple[Feature, ...]:
     """The built-in features, then those of `modules` and of entry points, each module in the order of its source.
 
-    Raises RegistryError, naming module and feature, for a module that cannot be imported or has no feature of its own,
-    and for a name used twice.
+    Parameters
+    ----------
+    modules : importable names, as in TT_FEATURE_MODULES.
+
+    Raises
+    ------
+    RegistryError : naming module and feature; a module that cannot be imported or has no feature of its own, or a name
+        used twice.
     """
     plugins = load_plugins(FEATURES, (BUILT_IN_FEATURES, *plugin_modules(FEATURES, modules)), _own(Feature, "feature"))
     return tuple(plugin.item for plugin in plugins)
 
 
 def load_signals(modules: Sequence[str] = (), features: Sequence[Feature] | None = None) -> tuple[Signal, ...]:
-    """The built-in signals, then those of `modules` and of entry points; errors as in `load_features`.
+    """The built-in signals, then those of `modules` and of entry points, each module in the order of its source.
 
-    With `features`, also raises RegistryError for an input that is neither one of them nor a field of the bars, and for
-    a signal named like a feature (an agent sees both side by side).
+    Parameters
+    ----------
+    modules : importable names, as in TT_SIGNAL_MODULES.
+    features : what inputs may name beside fields of the bars; None checks no input.
+
+    Raises
+    ------
+    RegistryError : as of `load_features`, and with `features` for an input that is neither one of them nor a field of
+        the bars, and for a signal named like a feature (an agent sees both side by side).
     """
     plugins = load_plugins(SIGNALS, (BUILT_IN_SIGNALS, *plugin_modules(SIGNALS, modules)), _own(Signal, "signal"))
     signals = tuple(plugin.item for plugin in plugins)

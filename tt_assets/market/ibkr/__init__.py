@@ -15,10 +15,10 @@ from tt_assets.market.ibkr.faults import (
     GatewaySilentError,
     GatewayUnreachableError,
 )
+from tt_assets.market.ibkr.load_report import IbkrLoad, LoadReport
 from tt_assets.market.ibkr.loader import LoadProgress, Retry
 from tt_assets.market.ibkr.overlap import Overlap, Verdict, compare
 from tt_assets.market.ibkr.plan import IbkrPlan, ReadStored, StoredBars, nothing_stored, plan
-from tt_assets.market.ibkr.report import IbkrLoad, LoadReport
 from tt_assets.market.ibkr.results import IbkrFetched
 from tt_assets.market.ibkr.source import IbkrBars, now_in_new_york
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from tt_assets.market.bars import BarFault, check_bars
-from tt_assets.market.ibkr.spans import HistoryAsk
+from tt_assets.market.ibkr.history_asks import HistoryAsk
 from tt_assets.market.sources import Outcome
 
 LISTING_SLACK = timedelta(days=7)

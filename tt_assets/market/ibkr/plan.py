@@ -15,8 +15,8 @@ from tt_assets.market.bars import BAR_COLUMNS
 from tt_assets.market.calendar import NEW_YORK, latest_closed_session
 from tt_assets.market.ibkr.config import STRICT_REQUESTS, STRICT_WINDOW, IbkrConfig
 from tt_assets.market.ibkr.empties import NOTHING_KNOWN, Known
+from tt_assets.market.ibkr.history_asks import HistoryAsk, before
 from tt_assets.market.ibkr.pacing import clock, seconds_needed
-from tt_assets.market.ibkr.spans import HistoryAsk, before
 from tt_assets.market.sources import BarRequest
 from tt_assets.market.watchlist_format import Instrument
 

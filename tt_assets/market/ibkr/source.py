@@ -17,13 +17,13 @@ from tt_assets.market.calendar import FIRST_DAY, NEW_YORK
 from tt_assets.market.ibkr.config import IbkrConfig
 from tt_assets.market.ibkr.contracts import ContractBook
 from tt_assets.market.ibkr.empties import EmptySessions
+from tt_assets.market.ibkr.history_asks import HistoryAsk
+from tt_assets.market.ibkr.load_report import IbkrLoad, LoadReport
 from tt_assets.market.ibkr.loader import Answer, Failure, Loader, LoadProgress
 from tt_assets.market.ibkr.opening import Gateway
 from tt_assets.market.ibkr.overlap import Overlap, compare
 from tt_assets.market.ibkr.plan import IbkrPlan, ReadStored, nothing_stored, plan
-from tt_assets.market.ibkr.report import IbkrLoad, LoadReport
 from tt_assets.market.ibkr.results import result_of
-from tt_assets.market.ibkr.spans import HistoryAsk
 from tt_assets.market.ibkr.threads import run_on_thread
 from tt_assets.market.sources import BarRequest, FetchResult
 from tt_assets.market.watchlist_format import Instrument

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from tt_assets.market.calendar import NEW_YORK, is_session, sessions
 from tt_assets.market.ibkr import IbkrConfig, plan
 from tt_assets.market.ibkr.faults import RequestFailed, classify
+from tt_assets.market.ibkr.history_asks import before, duration
 from tt_assets.market.ibkr.pacing import NotReady, Pacer, seconds_needed
-from tt_assets.market.ibkr.spans import before, duration
 from tt_assets.market.ibkr.wire import read_day, read_history
 from tt_assets.market.sources import BarRequest, Outcome
 from tt_assets_tests.gateway.worlds import EVENING, FIRST, FRIDAY, NOON, ask, stored, walk
