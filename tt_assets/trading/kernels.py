@@ -16,7 +16,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from tt_assets.trading.panel import HAIR, Booleans, Floats
+from tt_assets.trading.panel import CASH_RESERVE, Booleans, Floats
 
 Rows = npt.NDArray[np.int64]
 Observations = npt.NDArray[np.float32]
@@ -98,7 +98,7 @@ def settle_linear(
         usd = cash[account] + sold * (1.0 - commission_rate)
         outlay = bought * (1.0 + commission_rate)
         # An account below 0 (a short gone wrong) buys nothing.
-        free = max(usd, 0.0) * (1.0 - HAIR)
+        free = max(usd, 0.0) * (1.0 - CASH_RESERVE)
         part = 1.0 if outlay <= free else free / outlay
         left[account] = usd - outlay * part
         for column in range(wanted.shape[1]):

@@ -21,10 +21,13 @@ from tt_assets.trading.errors import NotEnoughHistory
 Floats = npt.NDArray[np.float64]
 Booleans = npt.NDArray[np.bool_]
 
+Actions = npt.NDArray[np.floating[Any]]
+"""Raw actions as they come from a network: float32 or float64."""
+
 BAR_FIELDS = ("open", "high", "low", "close", "volume")
 
-HAIR = 1e-12
-"""Buys use the cash on hand down to this relative hair, so that rounding never overdraws the account."""
+CASH_RESERVE = 1e-12
+"""Fraction of the cash that buys leave, so that rounding never overdraws the account."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.engines.observation import Scaler
 from tt_assets.trading.errors import ConfigError, PolicyMismatch
-from tt_assets.trading.panel import MarketPanel
+from tt_assets.trading.panel import Floats, MarketPanel
 
 FORMAT = 2
 """Raised when the stored form changes."""
@@ -68,7 +68,8 @@ class TrainedPolicy:
 
     @cached_property
     def _stored(self) -> dict[str, Any]:
-        return json.loads(self.config_json)
+        stored: dict[str, Any] = json.loads(self.config_json)
+        return stored
 
     @cached_property
     def config(self) -> TradingConfig:
@@ -131,14 +132,14 @@ class TrainedPolicy:
         return tensors
 
     @cached_property
-    def _layers(self) -> list[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
+    def _layers(self) -> list[tuple[Floats, Floats]]:
         names = [f"mlp_extractor.policy_net.{2 * layer}" for layer in range(len(self.network.hidden))] + ["action_net"]
         return [
             (self.tensors[f"{name}.weight"].astype(np.float64), self.tensors[f"{name}.bias"].astype(np.float64))
             for name in names
         ]
 
-    def act(self, observation: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    def act(self, observation: npt.NDArray[np.float32]) -> Floats:
         """The likeliest action (N) for one observation (size): a mean cut to its bounds, or a choice. Deterministic."""
         values = observation.astype(np.float64)
         for weight, bias in self._layers[:-1]:
@@ -149,8 +150,10 @@ class TrainedPolicy:
         if choices:
             scores = outputs.reshape(-1, choices)
             # argmax would take a NaN for the highest score.
-            return np.where(np.isfinite(scores).all(axis=1), scores.argmax(axis=1), np.nan)
-        return np.clip(outputs, self.network.lowest, 1.0)
+            chosen: Floats = np.where(np.isfinite(scores).all(axis=1), scores.argmax(axis=1), np.nan)
+            return chosen
+        mean: Floats = np.clip(outputs, self.network.lowest, 1.0)
+        return mean
 
     def check_fits(self, panel: MarketPanel) -> None:
         """PolicyMismatch naming the difference if `panel` offers other instruments or channels."""

@@ -14,6 +14,9 @@ import numpy.typing as npt
 
 from tt_assets.trading.panel import Floats, MarketPanel
 
+Observation = npt.NDArray[np.float32]
+"""What one account sees at one close (size); `ObservationBuilder.names` says what each element is."""
+
 CLIP = 10.0
 """Scaled channels are cut here: an outlier should be large, not decide everything."""
 

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from tt_assets.trading.config import TradingConfig
-from tt_assets.trading.panel import HAIR, Floats
+from tt_assets.trading.panel import CASH_RESERVE, Floats
 from tt_assets.trading.rules.costs import CostModel, ProportionalCosts
 from tt_assets.trading.rules.registry import cost_model
 
@@ -88,7 +88,7 @@ class SearchedSettlement:
         sells, sell_price, outlay = self._fill(selling, quote, volume)
         cash = cash - outlay
         buys, buy_price, outlay = self._fill(buying, quote, volume)
-        free = cash if self.whole_shares else cash * (1.0 - HAIR)
+        free = cash if self.whole_shares else cash * (1.0 - CASH_RESERVE)
         short_of_cash = outlay > free
         if short_of_cash.any():
             most = self._largest_factor(buying, quote, volume, free)

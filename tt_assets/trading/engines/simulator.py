@@ -20,7 +20,7 @@ from tt_assets.trading.engines.settlement import Fills, settlement
 from tt_assets.trading.engines.tape import Decision, DecisionTape, unfilled
 from tt_assets.trading.errors import NotFinite
 from tt_assets.trading.metrics import SESSIONS_PER_YEAR
-from tt_assets.trading.panel import Booleans, Floats, MarketPanel
+from tt_assets.trading.panel import Actions, Booleans, Floats, MarketPanel
 from tt_assets.trading.rules.costs import CostModel
 from tt_assets.trading.rules.registry import action_scheme, reward_scheme, stoppers
 
@@ -92,7 +92,7 @@ class Simulator:
         """What each account sees at the close of its session (B × size), in `out` if given."""
         return self.observations.observe_books(self.session, self.positions, self.cash, self.net_worth, out)
 
-    def step(self, actions: npt.NDArray[np.floating]) -> Step:
+    def step(self, actions: Actions) -> Step:
         """Decide with raw `actions` (B × N) at the close of t, fill in t+1, mark at its close.
 
         Raises NotFinite naming session, instrument and value if a weight, a reward or a net worth is NaN or infinite.
@@ -101,7 +101,7 @@ class Simulator:
         decision, actions = self._decisions.at(self.session), np.ascontiguousarray(actions, dtype=np.float64)
         return self._trade(self.scheme.weights(actions, decision.scale), decision, actions)
 
-    def weights(self, actions: npt.NDArray[np.floating]) -> Floats:
+    def weights(self, actions: Actions) -> Floats:
         """Target weights (B × N) that the scheme makes of `actions` at the close of each account's session."""
         return self.scheme.weights(actions, self.tape.scale[self.session])
 
@@ -118,7 +118,7 @@ class Simulator:
         """Orders of the last step that met no trading at all, and orders that were cut to the volume limit."""
         return unfilled(self.wanted, self.tape.at(self.session - 1), self.config)
 
-    def _trade(self, weights: Floats, decision: Decision, actions: npt.NDArray[np.floating]) -> Step:
+    def _trade(self, weights: Floats, decision: Decision, actions: Actions) -> Step:
         from tt_assets.trading import kernels
 
         shorts = self.config.allow_shorts
@@ -180,7 +180,7 @@ class Simulator:
 def refuse_not_finite(
     panel: MarketPanel,
     decided: npt.NDArray[np.int64],
-    actions: npt.NDArray[np.floating],
+    actions: Actions,
     weights: Floats,
     reward: Floats,
     net_worth: Floats,

@@ -7,10 +7,10 @@ from collections import deque
 import numpy as np
 
 from tt_assets.trading.config import TradingConfig
-from tt_assets.trading.engines.observation import Scaler
+from tt_assets.trading.engines.observation import Observation, Scaler
 from tt_assets.trading.engines.settlement import AccountFills
 from tt_assets.trading.engines.simulator import Simulator
-from tt_assets.trading.engines.trader import Observation, TraderStep
+from tt_assets.trading.engines.trader import TraderStep
 from tt_assets.trading.panel import Floats, MarketPanel
 
 
@@ -30,7 +30,8 @@ class SimulatorTrader:
         self._waiting = deque([nothing[None]] * self._delay)
         self.fills = AccountFills(nothing, nothing, nothing)
         self.not_filled = self.cut_by_volume = 0
-        return self._simulator.observe()[0]
+        seen: Observation = self._simulator.observe()[0]
+        return seen
 
     def step(self, action: Floats) -> TraderStep:
         """See `Trader`."""
@@ -67,11 +68,13 @@ class SimulatorTrader:
 
     @property
     def quantity(self) -> Floats:
-        return self._simulator.quantity[0].copy()
+        quantity: Floats = self._simulator.quantity[0].copy()
+        return quantity
 
     @property
     def target(self) -> Floats:
-        return self._simulator.target[0].copy()
+        target: Floats = self._simulator.target[0].copy()
+        return target
 
     @property
     def borrow_fees(self) -> float:

@@ -99,7 +99,7 @@ class Account:
     @property
     def cash(self) -> float:
         """USD in the cash wallet, locked or not."""
-        return self.cash_wallet.total_balance.as_float()
+        return float(self.cash_wallet.total_balance.as_float())
 
     @property
     def quantity(self) -> Floats:

@@ -10,11 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from gymnasium import spaces
 
 from tt_assets.trading.config import TradingConfig
-from tt_assets.trading.engines.observation import ObservationBuilder, Scaler
+from tt_assets.trading.engines.observation import Observation, ObservationBuilder, Scaler
 from tt_assets.trading.engines.settlement import AccountFills, settlement
 from tt_assets.trading.engines.simulator import refuse_not_finite
 from tt_assets.trading.engines.tape import DecisionTape, unfilled, wanted_shares
@@ -31,7 +30,7 @@ from tt_assets.trading.engines.tensortrade_parts import (
     TradingEnv,
 )
 from tt_assets.trading.errors import UnsupportedOnTensorTrade
-from tt_assets.trading.panel import Floats, MarketPanel
+from tt_assets.trading.panel import Actions, Floats, MarketPanel
 from tt_assets.trading.rules.registry import action_scheme, reward_scheme, stoppers
 
 
@@ -61,13 +60,13 @@ class _Rebalance(TensorTradeActionScheme):
         self.fills = AccountFills(nothing, nothing, nothing)
 
     @property
-    def action_space(self) -> spaces.Space:
+    def action_space(self) -> spaces.Space[Any]:
         return self._scheme.space(len(self._panel.instruments))
 
     def get_orders(self, action: Any, portfolio: Any) -> list[Any]:
         raise NotImplementedError("orders are built one after the other in `perform`: an order locks its funds")
 
-    def perform(self, env: TradingEnv, action: npt.NDArray[np.floating]) -> None:
+    def perform(self, env: TradingEnv, action: Actions) -> None:
         if not env.observer.has_next():
             raise IndexError("the episode is over: TensorTrade would repeat its last row; call reset")
         now = np.array([env.observer.session])
@@ -111,13 +110,13 @@ class _CloseObserver(TensorTradeObserver):
     def names(self) -> tuple[str, ...]:
         return self._builder.names
 
-    def observe(self, env: TradingEnv) -> npt.NDArray[np.float32]:
+    def observe(self, env: TradingEnv) -> Observation:
         self.session = int(self.feed.next()["external"]["row"])
         net_worth = float(self._account.portfolio.net_worth)
         weights = self._account.quantity * self._marks[self.session] / net_worth
-        return self._builder.observe(
-            np.array([self.session]), weights[None], np.array([self._account.cash / net_worth])
-        )[0]
+        cash_share = np.array([self._account.cash / net_worth])
+        seen: Observation = self._builder.observe(np.array([self.session]), weights[None], cash_share)[0]
+        return seen
 
 
 class _Reward(TensorTradeRewardScheme):
@@ -186,6 +185,9 @@ class SessionEnv(TradingEnv):
     and raises IndexError after it.
     """
 
+    action_scheme: _Rebalance
+    observer: _CloseObserver
+
     @property
     def account(self) -> Account:
         """The wallets."""
@@ -204,7 +206,8 @@ class SessionEnv(TradingEnv):
     @property
     def target(self) -> Floats:
         """Target weights (N) of the last decision."""
-        return self.action_scheme.target[0]
+        target: Floats = self.action_scheme.target[0]
+        return target
 
     @property
     def fills(self) -> AccountFills:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
-
 from tt_assets.trading.config import TradingConfig
-from tt_assets.trading.engines.observation import Scaler
+from tt_assets.trading.engines.observation import Observation, Scaler
 from tt_assets.trading.engines.settlement import AccountFills
 from tt_assets.trading.engines.tensortrade_env import session_env
 from tt_assets.trading.engines.trader import TraderStep
@@ -21,8 +18,9 @@ class TensorTradeTrader:
     def __init__(self, panel: MarketPanel, config: TradingConfig, scaler: Scaler) -> None:
         self._env = session_env(panel, config, scaler)
 
-    def reset(self) -> npt.NDArray[np.float32]:
-        return self._env.reset()[0]
+    def reset(self) -> Observation:
+        observation: Observation = self._env.reset()[0]
+        return observation
 
     def step(self, action: Floats) -> TraderStep:
         observation, reward, terminated, truncated, _ = self._env.step(action)

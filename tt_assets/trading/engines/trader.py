@@ -9,13 +9,9 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
+from tt_assets.trading.engines.observation import Observation
 from tt_assets.trading.engines.settlement import AccountFills
 from tt_assets.trading.panel import Floats
-
-Observation = npt.NDArray[np.float32]
 
 
 class Engine(StrEnum):

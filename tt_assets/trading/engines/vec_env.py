@@ -15,7 +15,7 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 
 from tt_assets.trading.engines.simulator import Simulator
-from tt_assets.trading.panel import Booleans
+from tt_assets.trading.panel import Actions, Booleans
 
 EPISODE_SESSIONS = 63
 """Longest training episode in sessions: a quarter, as long as the window that an agent trades."""
@@ -33,7 +33,7 @@ class SimulatorVecEnv(VecEnv):
         self.last_start = max(first, len(simulator.panel.sessions) - 1 - SHORTEST_EPISODE)
         self.render_mode = None
         self._random = np.random.default_rng(0)
-        self._actions: npt.NDArray[np.floating] = np.zeros((simulator.accounts, len(simulator.panel.instruments)))
+        self._actions: Actions = np.zeros((simulator.accounts, len(simulator.panel.instruments)))
         observation_space = spaces.Box(-np.inf, np.inf, (simulator.observations.size,), np.float32)
         action_space = simulator.scheme.space(len(simulator.panel.instruments))
         super().__init__(simulator.accounts, observation_space, action_space)
@@ -48,7 +48,7 @@ class SimulatorVecEnv(VecEnv):
         self._restart(np.ones(self.num_envs, dtype=bool))
         return self.simulator.observe()
 
-    def step_async(self, actions: npt.NDArray[np.floating]) -> None:
+    def step_async(self, actions: Actions) -> None:
         """Keep the actions (B × N) for `step_wait`."""
         self._actions = actions
 

@@ -13,8 +13,8 @@ from typing import ClassVar
 import numpy as np
 
 from tt_assets.trading.config import SIGMA_SESSIONS, TradingConfig
-from tt_assets.trading.engines.observation import Scaler
-from tt_assets.trading.engines.trader import Engine, Observation, Trader
+from tt_assets.trading.engines.observation import Observation, Scaler
+from tt_assets.trading.engines.trader import Engine, Trader
 from tt_assets.trading.episodes.record import EpisodeRecord
 from tt_assets.trading.episodes.roll import roll
 from tt_assets.trading.panel import Floats, MarketPanel
@@ -71,7 +71,8 @@ class Baseline(ABC):
         return {"policy_sha256": None, "policy_seed": None, "baseline_seed": self.seed}
 
     def _listed(self, session: int) -> Floats:
-        return self.panel.listed[session].astype(np.float64)
+        listed: Floats = self.panel.listed[session].astype(np.float64)
+        return listed
 
 
 class Cash(Baseline):
@@ -186,7 +187,8 @@ class Random(Baseline):
         """Shares of a uniform draw from the simplex; the first is cash's."""
         draw = self._draws[session - self.panel.start]
         parts = draw[1:] * self._listed(session)
-        return parts / (draw[0] + parts.sum())
+        shares: Floats = parts / (draw[0] + parts.sum())
+        return shares
 
     def reason(self, session: int, column: int) -> str:
         """There is none."""

@@ -10,6 +10,7 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -134,7 +135,7 @@ def episode_record(
     )
 
 
-def _per_instrument(timestamps: npt.NDArray[np.datetime64], names: tuple[str, ...]) -> dict[str, npt.NDArray]:
+def _per_instrument(timestamps: npt.NDArray[np.datetime64], names: tuple[str, ...]) -> dict[str, npt.NDArray[Any]]:
     return {
         "timestamp": np.repeat(timestamps, len(names)),
         "instrument": np.tile(np.array(names, dtype=object), len(timestamps)),

@@ -12,8 +12,8 @@ from typing import Protocol
 from tt_assets.trading.agents.policy import TrainedPolicy
 from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.engines.choice import open_trader
-from tt_assets.trading.engines.observation import Scaler
-from tt_assets.trading.engines.trader import Engine, Observation, Trader
+from tt_assets.trading.engines.observation import Observation, Scaler
+from tt_assets.trading.engines.trader import Engine, Trader
 from tt_assets.trading.episodes.rationale import Rationale
 from tt_assets.trading.episodes.record import CASH, EpisodeLog, EpisodeRecord, StopReason, episode_record
 from tt_assets.trading.errors import NotEnoughHistory, PolicyMismatch

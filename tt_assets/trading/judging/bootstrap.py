@@ -29,7 +29,8 @@ def stationary_indices(sessions: int, draws: int, mean_block: float, seed: int) 
     place = np.arange(sessions)
     jumped_at = np.maximum.accumulate(np.where(jumps, place, 0), axis=1)
     landed = random.integers(0, sessions, size=(draws, sessions))
-    return (np.take_along_axis(landed, jumped_at, axis=1) + place - jumped_at) % sessions
+    rows: npt.NDArray[np.int64] = (np.take_along_axis(landed, jumped_at, axis=1) + place - jumped_at) % sessions
+    return rows
 
 
 def sharpe_interval(

@@ -124,7 +124,9 @@ class VolumeShareCosts(ProportionalCosts):
     def fill_price(self, shares: Floats, quote: Floats, volume: Floats) -> Floats:
         """quote × (1 ± (slippage + impact × share²)); the share of volume is never taken above 1."""
         share = np.minimum(np.abs(shares) / np.maximum(volume, 1.0), 1.0)
-        return quote * (1.0 + np.sign(shares) * (self.slippage_rate + self.price_impact * share * share))
+        slippage = self.slippage_rate + self.price_impact * share * share
+        price: Floats = quote * (1.0 + np.sign(shares) * slippage)
+        return price
 
 
 @dataclass(frozen=True)

@@ -130,4 +130,5 @@ class DifferentialSharpe(RewardScheme):
         raw = (self._square * more - 0.5 * self._mean * more_square) / (variance * np.sqrt(variance))
         self._mean += self.ADAPTATION * more
         self._square += self.ADAPTATION * more_square
-        return np.minimum(np.maximum(raw, -self.CLIP), self.CLIP)
+        clipped: Floats = np.minimum(np.maximum(raw, -self.CLIP), self.CLIP)
+        return clipped

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -44,7 +44,7 @@ class ActionScheme(ABC):
         """How many actions an agent chooses from per instrument; 0 where actions are numbers."""
         return 0
 
-    def space(self, instruments: int) -> spaces.Space:
+    def space(self, instruments: int) -> spaces.Space[Any]:
         """The action space of an agent that trades `instruments`."""
         from gymnasium import spaces
 
