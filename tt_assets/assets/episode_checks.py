@@ -75,7 +75,7 @@ def check_results(names: Iterable[str], verdicts: Sequence[Verdict]) -> Iterator
         worst = max((result.worst for _, _, result in found), default=0.0)
         metadata: dict[str, Any] = {"episodes": len(found), "worst_deviation": float(worst)}
         if bad:
-            said = [f"{window.key()} {who}: {result.said}" for window, who, result in bad]
+            said = [f"{window.key()} {who}: {result.finding}" for window, who, result in bad]
             metadata["failing_episodes"] = len(bad)
             metadata["failing"] = dg.MetadataValue.json(said[:SHOWN])
         yield dg.AssetCheckResult(
@@ -94,6 +94,6 @@ def by_window(verdicts: Iterable[Verdict]) -> Iterator[PartitionEvaluation]:
     for window, who, result in verdicts:
         found.setdefault((result.name, window.key()), []).append((who, result))
     for (name, key), results in found.items():
-        said = [f"{who}: {result.said}" for who, result in results if not result.passed]
+        said = [f"{who}: {result.finding}" for who, result in results if not result.passed]
         shown = said or [f"holds in {len(results)} episodes"]
         yield PartitionEvaluation(name, key, passed=not said, metadata={"episodes": dg.MetadataValue.json(shown)})

@@ -39,7 +39,7 @@ class RolledEpisode:
     @property
     def lies(self) -> str:
         """The checks its record fails, in words; empty where all hold."""
-        return "; ".join(f"{verdict.name} {verdict.said}" for verdict in self.verdicts if not verdict.passed)
+        return "; ".join(f"{verdict.name} {verdict.finding}" for verdict in self.verdicts if not verdict.passed)
 
 
 @dataclass

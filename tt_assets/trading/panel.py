@@ -34,9 +34,23 @@ CASH_RESERVE = 1e-12
 class MarketPanel:
     """Bars (T sessions × N instruments) and channels (T × N × F) of one span and its look-back.
 
-    Prices are USD and known at the close of their session, except `open`, known at its open. A missing bar is NaN in
-    all five fields. `features` holds features and signal scores alike, in the order of `feature_names`; NaN where
-    undefined. `start` is the row of the span's first session; the rows before are look-back.
+    Parameters
+    ----------
+    sessions : dates of the exchange calendar at 00:00 in market time, without time zone (T), strictly ascending.
+    instruments : symbols (N).
+    open, high, low, close : USD per share, split-adjusted (T × N). Known at the close of their session, `open` at its
+        open. A missing bar is NaN in all five fields.
+    volume : shares (T × N), known at the close.
+    features : features and signal scores alike (T × N × F), known at the close; NaN where undefined.
+    feature_names : names of the channels (F).
+    start : row of the span's first session; the rows before are look-back.
+
+    Raises
+    ------
+    NotEnoughHistory
+        `start` is not a row.
+    ValueError
+        Shapes do not fit together, or sessions do not ascend.
     """
 
     sessions: npt.NDArray[np.datetime64]
@@ -74,10 +88,22 @@ class MarketPanel:
     ) -> MarketPanel:
         """The panel of `instruments` × `sessions` from long frames with the columns of the market tables.
 
-        prices: instrument, timestamp, open, high, low, close, volume. features: instrument, timestamp, feature, value.
-        scores: instrument, timestamp, signal_name, score. Other columns, instruments and sessions are ignored; what is
-        missing is NaN. Channels are sorted by name. `start` is the first session of the span; rows before it are
-        look-back, None means there are none.
+        Parameters
+        ----------
+        prices : instrument, timestamp, open, high, low, close (USD), volume (shares).
+        features : instrument, timestamp, feature, value.
+        scores : instrument, timestamp, signal_name, score in [−1, 1].
+        instruments : symbols in the order of the panel's columns.
+        sessions : dates at 00:00 in market time, without time zone, strictly ascending: the rows.
+        start : first session of the span; rows before it are look-back. None: there are none.
+
+        Other columns, instruments and sessions of the frames are left out; what is missing is NaN. Channels are
+        features and scores together, sorted by name.
+
+        Raises
+        ------
+        NotEnoughHistory
+            The span starts after the last session.
         """
         index = pd.DatetimeIndex(np.asarray(sessions)).as_unit("ns")
         names = tuple(instruments)
@@ -124,6 +150,7 @@ class MarketPanel:
     @cached_property
     def marks(self) -> Floats:
         """Price a position is marked at (T × N, USD): the close, or the last close before; 0 while not listed."""
+        # The row of the last close so far: where there is none yet it is row 0, which `listed` then blanks.
         row = np.where(np.isfinite(self.close), np.arange(len(self.sessions))[:, None], 0)
         last = np.take_along_axis(self.close, np.maximum.accumulate(row, axis=0), axis=0)
         return np.where(self.listed, last, 0.0)

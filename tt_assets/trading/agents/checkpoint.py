@@ -14,9 +14,13 @@ from tt_assets.trading.engines.simulator import Simulator
 class BestOnValidation(BaseCallback):
     """Scores the agent after every update and keeps the weights of the best; the earliest of equals.
 
-    The score is the sum of rewards of the deterministic agent over the validation sessions, costs included, on an
-    account of its own. That account should have no stopper: an agent that is stopped early is not better for it.
-    `validation` None keeps the last weights. `report` is called with the steps done after each rollout.
+    The score is the sum of rewards of the deterministic agent over the validation sessions, costs included.
+
+    Parameters
+    ----------
+    validation : one account over the validation sessions, scaled as training is. It should have no stopper: an agent
+        that is stopped early is not better for it. None keeps the last weights.
+    report : called with the steps done after each rollout.
     """
 
     def __init__(self, validation: Simulator | None, report: Callable[[int], None]) -> None:

@@ -140,9 +140,19 @@ class TrainedPolicy:
         ]
 
     def act(self, observation: npt.NDArray[np.float32]) -> Floats:
-        """The likeliest action (N) for one observation (size): a mean cut to its bounds, or a choice. Deterministic."""
+        """The likeliest action for one observation: a mean cut to its bounds, or a choice. Deterministic.
+
+        Parameters
+        ----------
+        observation : of one account at a close (size, float32), scaled by `scaler`.
+
+        Returns
+        -------
+        Raw action (N). NaN in an observation or a weight gives NaN, which no engine trades.
+        """
         values = observation.astype(np.float64)
         for weight, bias in self._layers[:-1]:
+            # einsum without `optimize` is NumPy's own loop: no BLAS, whose sums depend on threads and processor.
             values = np.tanh(np.einsum("oi,i->o", weight, values) + bias)
         weight, bias = self._layers[-1]
         outputs = np.einsum("oi,i->o", weight, values) + bias
@@ -191,7 +201,17 @@ def digest(weights: bytes, config_json: str) -> str:
 def load_policy(weights: bytes, config_json: str, sha256: str, name: str = "the policy") -> TrainedPolicy:
     """The stored policy, checked whole: digest, format, settings, tensor names and shapes.
 
-    Raises PolicyMismatch, calling it by `name`, where anything differs.
+    Parameters
+    ----------
+    weights : safetensors file. Nothing of it is run or unpickled, and no module is imported for it.
+    config_json : as `TrainedPolicy.config_json`.
+    sha256 : digest of the two that was stored with them.
+    name : what errors call the policy.
+
+    Raises
+    ------
+    PolicyMismatch
+        Anything differs: the row was changed, or another version wrote it.
     """
     weights = bytes(weights)
     actual = digest(weights, config_json)

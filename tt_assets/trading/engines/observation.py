@@ -23,7 +23,13 @@ CLIP = 10.0
 
 @dataclass(frozen=True, eq=False)
 class Scaler:
-    """Mean and standard deviation per instrument and channel (N × F), from the training span."""
+    """Statistics of the training span, by which every observation of an agent is scaled.
+
+    Parameters
+    ----------
+    mean, std : per instrument and channel (N × F), in the channel's unit; `std` is above 0.
+    clip : scaled values are cut to ± this many standard deviations.
+    """
 
     mean: Floats
     std: Floats
@@ -70,7 +76,14 @@ def _moments(values: Floats, axis: int) -> tuple[Floats, Floats, npt.NDArray[np.
 
 
 class ObservationBuilder:
-    """Observations over a panel, float32, of length W · N · F + N + 1."""
+    """Observations over a panel, float32, of length W · N · F + N + 1. Attributes: `size`, and `names` of the elements.
+
+    Parameters
+    ----------
+    panel : channels (T × N × F); an observation at row t reads rows t − W + 1 … t, rows before the first are unknown.
+    scaler : statistics of the training span (N × F); unknown values (NaN) are 0 after scaling.
+    window : W, sessions that an observation shows, the deciding one included.
+    """
 
     def __init__(self, panel: MarketPanel, scaler: Scaler, window: int) -> None:
         sessions, instruments, channels = panel.features.shape
@@ -103,9 +116,18 @@ class ObservationBuilder:
         cash_share: Floats,
         out: npt.NDArray[np.float32] | None = None,
     ) -> npt.NDArray[np.float32]:
-        """Observations (B × size) at the closes of `session` (B rows of the panel).
+        """What accounts see at a close.
 
-        `weights` (B × N) and `cash_share` (B) are current shares of net worth at that close. Written to `out` if given.
+        Parameters
+        ----------
+        session : row of the panel for each account (B).
+        weights : what each account holds (B × N), shares of net worth at that close.
+        cash_share : the rest (B).
+        out : where to write (B × size); a new array when None.
+
+        Returns
+        -------
+        B × size, float32, without NaN where the account's books have none.
         """
         return self.observe_books(session, weights, cash_share, np.ones_like(cash_share), out)
 

@@ -27,7 +27,16 @@ from tt_assets.trading.rules.registry import action_scheme, reward_scheme, stopp
 
 @dataclass(slots=True)
 class Step:
-    """What one step did to B accounts, marked at the close of the session after the decision."""
+    """What one step did to B accounts, marked at the close of the session after the decision.
+
+    Parameters
+    ----------
+    reward : of the step (B).
+    terminated : a stopper, or a net worth of 0 or less with shorts, closed the account (B).
+    truncated : the account has reached its last session and was not stopped there (B).
+    weights : target weights of the decision (B × N), fractions of net worth at the deciding close.
+    fills : signed shares and USD per share (B × N), and the cash after them (B).
+    """
 
     reward: Floats
     terminated: Booleans
@@ -39,11 +48,22 @@ class Step:
 class Simulator:
     """B accounts trading `panel`.
 
+    Parameters
+    ----------
+    panel : bars and channels (T × N) of the span with its look-back; accounts start at its row `start` at first.
+    config : costs, execution, schemes and limits. An unknown name raises ConfigError.
+    scaler : what observations are scaled by.
+    accounts : B.
+
+    Attributes
+    ----------
     State is public and belongs to the close of each account's `session`. It changes in place: copy what is to be kept.
 
-    session: row of the panel (B). cash, net_worth, peak: USD (B). quantity: shares, positions: USD (B × N).
-    target: weights of the last decision (B × N). margin_call: whether shorts are covered next (B).
-    borrow_fees: USD paid so far for shares held short (B).
+    session : row of the panel (B). end : row at whose close the account is truncated (B).
+    cash, net_worth, peak : USD (B). borrow_fees : USD paid so far for shares held short (B).
+    quantity : shares (B × N), negative when short. positions : USD at the mark (B × N).
+    target : weights of the last decision (B × N). wanted : signed shares it asked for (B × N).
+    margin_call : whether shorts are covered at the next decision (B).
     """
 
     def __init__(self, panel: MarketPanel, config: TradingConfig, scaler: Scaler, accounts: int) -> None:
@@ -74,9 +94,13 @@ class Simulator:
         self.wanted = np.zeros((accounts, instruments))
 
     def reset(self, which: Booleans, session: npt.NDArray[np.int64], end: npt.NDArray[np.int64] | None = None) -> None:
-        """Start the accounts in `which` (B) afresh in cash at the close of `session` (rows, one per started account).
+        """Start accounts afresh, in cash.
 
-        `end` is the row at whose close each of them is truncated; the last session when None.
+        Parameters
+        ----------
+        which : the accounts to start (B).
+        session : row of the panel at whose close each of them begins, one per started account.
+        end : row at whose close each of them is truncated; the panel's last session when None.
         """
         self.session[which] = session
         self.end[which] = self._last if end is None else np.minimum(end, self._last)
@@ -93,10 +117,17 @@ class Simulator:
         return self.observations.observe_books(self.session, self.positions, self.cash, self.net_worth, out)
 
     def step(self, actions: Actions) -> Step:
-        """Decide with raw `actions` (B × N) at the close of t, fill in t+1, mark at its close.
+        """Decide at the close of t, fill in t+1, mark at its close.
 
-        Raises NotFinite naming session, instrument and value if a weight, a reward or a net worth is NaN or infinite.
-        An account on its last session must be reset instead.
+        Parameters
+        ----------
+        actions : raw actions (B × N), as the scheme's space has them. An account on its last session must be reset
+            instead of stepped.
+
+        Raises
+        ------
+        NotFinite
+            Naming session, instrument and value: a weight, a reward or a net worth is NaN or infinite.
         """
         decision, actions = self._decisions.at(self.session), np.ascontiguousarray(actions, dtype=np.float64)
         return self._trade(self.scheme.weights(actions, decision.scale), decision, actions)
@@ -169,6 +200,7 @@ class Simulator:
 
     def _stops(self, net_worth: Floats, drawdown: Floats) -> Booleans:
         # An account that shorts can lose more than it has; nothing can be traded from there.
+        # Where there is no stopper either, the same comparison is the array that stops nobody.
         stops = net_worth <= 0.0 if self.config.allow_shorts or not self._stoppers else None
         for stopper in self._stoppers:
             asked = stopper.stops(net_worth, drawdown)

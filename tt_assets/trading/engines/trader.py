@@ -31,10 +31,17 @@ class TraderStep(NamedTuple):
 
 
 class Trader(Protocol):
-    """One account over a panel's span. Its figures belong to the close of `session` (row of the panel).
+    """One account over a panel's span. Its figures belong to the close of `session`.
 
-    net_worth, cash, borrow_fees: USD. quantity: shares (N). target, fills: of the last decision (N). not_filled and
-    cut_by_volume count orders so far.
+    Attributes
+    ----------
+    session : row of the panel.
+    observation_names : name of each element of an observation.
+    net_worth, cash, borrow_fees : USD; the fees are those paid so far.
+    quantity : shares (N), negative when short.
+    target : weights of the last decision (N), fractions of net worth at its close; 0 before the first.
+    fills : of the last decision (N); nothing before the first.
+    not_filled, cut_by_volume : orders so far that met no trading, and that were cut to the volume limit.
     """
 
     @property
@@ -59,9 +66,19 @@ class Trader(Protocol):
     def borrow_fees(self) -> float: ...
 
     def reset(self) -> Observation:
-        """Start afresh in cash at the close of the span's first session."""
+        """Start afresh in cash at the close of the span's first session; gives what is seen there (size, float32)."""
         ...
 
     def step(self, action: Floats) -> TraderStep:
-        """Decide with a raw `action` (N) at this close, fill in the next session, mark at its close."""
+        """Decide at this close, fill in the next session, mark at its close.
+
+        Parameters
+        ----------
+        action : raw action (N), as the action scheme's space has it.
+
+        Raises
+        ------
+        NotFinite
+            A weight, the reward or the net worth is NaN or infinite.
+        """
         ...

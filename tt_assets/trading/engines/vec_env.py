@@ -25,13 +25,23 @@ SHORTEST_EPISODE = 21
 
 
 class SimulatorVecEnv(VecEnv):
-    """B accounts of one simulator, started at random sessions from `first` (row) on; seeded by `seed`."""
+    """B accounts of one simulator, each started at a random session; nothing is drawn but the starts.
+
+    Parameters
+    ----------
+    simulator : the accounts. Its panel should end where training ends: nothing beyond it is ever visited.
+    first : row of the panel that is the earliest start, the first at which an instrument can be held.
+
+    Observations are float32 (B × size), rewards float32 (B), `terminal_observation` of an ended account stands in its
+    info, as Stable-Baselines3 asks.
+    """
 
     def __init__(self, simulator: Simulator, first: int) -> None:
         self.simulator = simulator
         self.first = first
         self.last_start = max(first, len(simulator.panel.sessions) - 1 - SHORTEST_EPISODE)
         self.render_mode = None
+        # Stable-Baselines3 calls `seed` before the first reset; without it the starts are those of seed 0.
         self._random = np.random.default_rng(0)
         self._actions: Actions = np.zeros((simulator.accounts, len(simulator.panel.instruments)))
         observation_space = spaces.Box(-np.inf, np.inf, (simulator.observations.size,), np.float32)
@@ -59,6 +69,8 @@ class SimulatorVecEnv(VecEnv):
         done = step.terminated | step.truncated
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         if done.any():
+            # PPO bootstraps the value of what a truncated account would have seen next, so it is shown here and not
+            # the first observation of the account's next episode.
             for account in np.flatnonzero(done):
                 infos[account]["terminal_observation"] = observations[account].copy()
                 infos[account]["TimeLimit.truncated"] = bool(step.truncated[account])

@@ -88,11 +88,25 @@ def roll(
     engine: Engine = Engine.TENSORTRADE,
     delay: int = 0,
 ) -> EpisodeRecord:
-    """Roll `strategy` over the panel's span. `delay` trades every decision that many sessions later (simulator only).
+    """Roll `strategy` over the panel's span, as one account that starts in cash.
 
-    A window of one session has no decision: one equity row, `evaluation_complete`, no Sharpe ratio. Raises
-    UnsupportedOnTensorTrade for shorts and delays on TensorTrade; NotEnoughHistory for a window without a session;
-    NotFinite when a weight, a reward or a net worth is not a number.
+    Parameters
+    ----------
+    strategy : who decides.
+    panel : bars and channels of the window with its look-back. A window of one session has no decision: one equity row,
+        `evaluation_complete`, no Sharpe ratio.
+    config : how it trades.
+    engine : what keeps the books.
+    delay : sessions that every decision is traded later; the simulator only.
+
+    Raises
+    ------
+    NotEnoughHistory
+        The window has no session.
+    UnsupportedOnTensorTrade
+        Shorts or a delay are asked for on TensorTrade.
+    NotFinite
+        A weight, a reward or a net worth is not a number; nothing is recorded.
     """
     if len(panel.sessions) == panel.start:
         raise NotEnoughHistory("the window has no session yet; choose an earlier one.")

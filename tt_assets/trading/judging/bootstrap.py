@@ -22,10 +22,23 @@ COVERAGE = 0.95
 
 
 def stationary_indices(sessions: int, draws: int, mean_block: float, seed: int) -> npt.NDArray[np.int64]:
-    """Rows to resample (draws × sessions), each a walk through 0 … sessions−1 that jumps with chance 1 / mean_block."""
+    """Rows to resample, each draw a walk through 0 … sessions−1 that jumps with chance 1 / mean_block.
+
+    Parameters
+    ----------
+    sessions : length of the series and of each draw.
+    draws : how many series to draw.
+    mean_block : mean length of a block, sessions.
+    seed : of the generator; equal seeds give equal rows.
+
+    Returns
+    -------
+    draws × sessions, row numbers of the series; a block that passes the end goes on at the beginning.
+    """
     random = np.random.default_rng(seed)
     jumps = random.random((draws, sessions)) < 1.0 / mean_block
     jumps[:, 0] = True
+    # Between two jumps the row moves on by one: the landing of the last jump plus the distance from it.
     place = np.arange(sessions)
     jumped_at = np.maximum.accumulate(np.where(jumps, place, 0), axis=1)
     landed = random.integers(0, sessions, size=(draws, sessions))
@@ -36,10 +49,19 @@ def stationary_indices(sessions: int, draws: int, mean_block: float, seed: int) 
 def sharpe_interval(
     returns: Floats, *, draws: int = DRAWS, mean_block: float = MEAN_BLOCK, coverage: float = COVERAGE, seed: int = 0
 ) -> tuple[float, float] | None:
-    """Interval of the annual Sharpe ratio of `returns` (sessions × seeds), the median over the seeds.
+    """Percentile interval of the annual Sharpe ratio, the median over the seeds.
 
-    The same sessions are drawn for all seeds, since they live in the same market. None where the ratio is undefined:
-    fewer than two sessions, or returns of a seed that do not vary.
+    Parameters
+    ----------
+    returns : close-to-close returns (sessions × seeds), fractions, without NaN. The same sessions are drawn for all
+        seeds, since they live in the same market.
+    draws, mean_block, seed : as in `stationary_indices`.
+    coverage : of the interval, a fraction: 0.95 leaves 2.5 % on either side.
+
+    Returns
+    -------
+    Low and high end, or None where the ratio is undefined: fewer than two sessions, or returns of a seed that do not
+    vary.
     """
     if len(returns) < 2 or (np.ptp(returns, axis=0) == 0.0).any():
         return None

@@ -39,10 +39,16 @@ EXACT = 0.0
 
 @dataclass(frozen=True)
 class CheckResult:
-    """Outcome of one check. `worst` is the largest deviation, in the unit of the check; `where` says at what place.
+    """Outcome of one check.
 
-    `passed` is worst ≤ tolerance. A deviation that is not a number counts as infinite. `reason` is why the check could
-    not be made, which fails it.
+    Parameters
+    ----------
+    name : of the check.
+    passed : worst ≤ tolerance.
+    worst : largest deviation, in the unit of the check; one that is not a number counts as infinite.
+    tolerance : largest deviation that passes.
+    where : the place of the worst deviation: session, instrument or figure.
+    reason : why the check could not be made, which fails it; empty where it was made.
     """
 
     name: str
@@ -58,7 +64,7 @@ class CheckResult:
         return cls(name, False, np.inf, EXACT, "", reason)
 
     @property
-    def said(self) -> str:
+    def finding(self) -> str:
         """What is wrong, for people."""
         return self.reason or f"off by {self.worst:.3g} at {self.where}"
 
@@ -231,8 +237,18 @@ def no_look_ahead(
 ) -> CheckResult:
     """Actions decided on bars that end with the deciding session are the recorded ones.
 
-    `cuts` deciding sessions, evenly spread, the last among them, are tried. `tolerance` is for baselines, whose
-    holdings are recorded in single precision.
+    Parameters
+    ----------
+    record : the episode.
+    prices : rows of tt_prices (USD) for its instruments, look-back included, to the window's end or beyond.
+    rebuild : a panel from bars, its channels computed anew.
+    decide : the strategy's action at the last session of a panel.
+    cuts : how many deciding sessions are decided again, evenly spread, the last among them.
+    tolerance : for baselines, whose holdings are recorded in single precision; an agent decides to the last bit.
+
+    Returns
+    -------
+    The largest difference between an action decided so and the one recorded, in the unit of the action.
     """
     instruments = tuple(dict.fromkeys(record.action["instrument"]))
     decided = record.observation["timestamp"]

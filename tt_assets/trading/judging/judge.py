@@ -37,7 +37,13 @@ class NothingToJudge(UserError):
 
 @dataclass(frozen=True)
 class Scenario:
-    """Costs times `cost_multiple`, every decision traded `delay` sessions later."""
+    """Under what a strategy is judged.
+
+    Parameters
+    ----------
+    cost_multiple : commission, slippage and borrow fee times this.
+    delay : sessions that every decision is traded later than it would be.
+    """
 
     cost_multiple: float = 1.0
     delay: int = 0
@@ -108,9 +114,28 @@ def judge(
     """Chain the agents and the `baselines` over `windows`, in each scenario.
 
     Windows are chained by return in the order of their first session: each starts in cash, so the session between two
-    windows earns nothing. An account that is stopped stays at its last net worth until its window ends. Raises
-    NothingToJudge without windows, or where windows have different numbers of agents, and ConfigError for an unknown
-    baseline.
+    windows earns nothing. An account that is stopped stays at its last net worth until its window ends.
+
+    Parameters
+    ----------
+    windows : walk-forward windows with the agents trained for them, as many in each; in any order.
+    scenarios : costs and delays to judge under.
+    baselines : names of baselines to roll beside the agents; the one that draws is rolled once a seed.
+    report : called after each scenario with scenarios done, scenarios, and a note.
+
+    Returns
+    -------
+    Three frames, described at `Judgement`: timestamps in market time at 00:00 without time zone, fractions, NaN where a
+    figure is undefined.
+
+    Raises
+    ------
+    NothingToJudge
+        There is no window, or windows have different numbers of agents.
+    ConfigError
+        A baseline is unknown.
+    PolicyMismatch
+        An agent was trained on other instruments, channels or settings than its window has.
     """
     windows = sorted(windows, key=lambda window: window.panel.sessions[window.panel.start])
     counts = {len(window.policies) for window in windows}

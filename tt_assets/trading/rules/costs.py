@@ -33,9 +33,10 @@ _BPS = 1e-4
 
 
 class CostModel(ABC):
-    """Slippage and commission of fills, element by element over accounts × instruments.
+    """Slippage and commission of fills, element by element over accounts × instruments (B × N).
 
-    Filling more must never cost less in all: `settlement` searches for the most that the cash can pay.
+    A model of your own has a `name`, `from_config`, `fill_price` and `commission`. Filling more must never cost less
+    in all: `settlement` searches by halving for the most that the cash can pay.
     """
 
     name: ClassVar[str]
@@ -47,14 +48,33 @@ class CostModel(ABC):
 
     @abstractmethod
     def fill_price(self, shares: Floats, quote: Floats, volume: Floats) -> Floats:
-        """USD per share at which signed `shares` fill, when `quote` is quoted in a session of `volume` shares.
+        """Price at which an order fills, slippage included.
 
-        `volume` is the whole session's, known at its close: it prices the fill, the agent never sees it beforehand.
+        Parameters
+        ----------
+        shares : signed (B × N): bought above 0, sold below, 0 not traded.
+        quote : open or close of the fill's session (B × N), USD per share; finite, 0 where nothing can be filled.
+        volume : shares traded in the whole session (B × N), known at its close only: it prices the fill, the agent
+            never sees it beforehand.
+
+        Returns
+        -------
+        USD per share (B × N), above 0 where `quote` is.
         """
 
     @abstractmethod
     def commission(self, shares: Floats, fill_price: Floats) -> Floats:
-        """USD charged for filling `shares` at `fill_price`; 0 where there are none."""
+        """What is charged for the fills.
+
+        Parameters
+        ----------
+        shares : signed (B × N).
+        fill_price : as `fill_price` gives it (B × N), USD per share.
+
+        Returns
+        -------
+        USD (B × N), at least 0; 0 where there are no shares.
+        """
 
     def times(self, multiple: float) -> CostModel:
         """The model with all its costs times `multiple`."""
@@ -142,8 +162,9 @@ class MultipliedCosts(CostModel):
         raise TypeError("costs are multiplied with CostModel.times")
 
     def fill_price(self, shares: Floats, quote: Floats, volume: Floats) -> Floats:
-        """The quote and `multiple` times what the model adds to it; a hair above 0 at least."""
+        """The quote and `multiple` times what the model adds to it."""
         slipped = quote + self.multiple * (self.costs.fill_price(shares, quote, volume) - quote)
+        # Several times a large slippage would sell below 0: a basis point of the quote is the least a seller gets.
         return np.maximum(slipped, 1e-4 * quote)
 
     def commission(self, shares: Floats, fill_price: Floats) -> Floats:

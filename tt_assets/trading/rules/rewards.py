@@ -15,7 +15,15 @@ from tt_assets.trading.panel import Floats
 
 
 class RewardScheme(ABC):
-    """Reward per account and step. Holds what it needs of each account's past."""
+    """Reward per account and step. Holds what it needs of each account's past.
+
+    A scheme of your own has a `name`, `reset` and `reward`. A reward may depend on what `reward` has been given since
+    the last `reset` and on nothing else: a check recomputes it from the stored curve and weights.
+
+    Parameters
+    ----------
+    accounts : number of accounts (B) that are stepped together.
+    """
 
     name: ClassVar[str]
 
@@ -28,10 +36,17 @@ class RewardScheme(ABC):
 
     @abstractmethod
     def reward(self, returns: Floats, drawdown: Floats, turnover: Floats) -> Floats:
-        """Reward of one step (B).
+        """Reward of one step, known at the close that ends it.
 
-        returns: close-to-close return of net worth. drawdown: fall from the peak so far, fraction. turnover: Σ over
-        instruments of |Δ target weight| of the decision that led here.
+        Parameters
+        ----------
+        returns : close-to-close return of net worth, costs included (B), fraction.
+        drawdown : fall from the peak so far (B), fraction in [0, 1].
+        turnover : Σ over instruments of |Δ target weight| of the decision that led here (B), without cash.
+
+        Returns
+        -------
+        Reward (B), in whatever unit the scheme has. NaN and infinity end a training or an episode with NotFinite.
         """
 
 

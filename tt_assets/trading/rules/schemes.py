@@ -21,7 +21,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ActionScheme(ABC):
-    """Raw actions (B × N) to target weights (B × N, fractions of net worth, Σ|w| ≤ max_leverage)."""
+    """Raw actions (B × N) to target weights (B × N, fractions of net worth, Σ|w| ≤ max_leverage).
+
+    A scheme of your own has a `name` and a `scale`; it may change `lowest`, `choices` and `convictions` too. B is the
+    number of accounts, N of instruments, T of the panel's sessions.
+
+    Parameters
+    ----------
+    max_leverage : largest Σ|w| of one account, fraction of net worth.
+    risk_target : standard deviation of daily returns that one full position aims at, fraction.
+    allow_shorts : whether weights may be negative.
+    """
 
     name: ClassVar[str]
 
@@ -45,7 +55,7 @@ class ActionScheme(ABC):
         return 0
 
     def space(self, instruments: int) -> spaces.Space[Any]:
-        """The action space of an agent that trades `instruments`."""
+        """The gymnasium space of an agent that trades so many `instruments` (N)."""
         from gymnasium import spaces
 
         if self.choices:
@@ -53,17 +63,46 @@ class ActionScheme(ABC):
         return spaces.Box(self.lowest, 1.0, (instruments,), np.float32)
 
     def convictions(self, actions: Floats) -> Floats:
-        """Actions clipped to their bounds: the fraction of a full position the agent asks for. NaN stays NaN."""
+        """The fraction of a full position that the agent asks for: actions cut to their bounds.
+
+        Parameters
+        ----------
+        actions : raw output of the agent (B × N), decided at the close of each account's session.
+
+        Returns
+        -------
+        B × N in [lowest, 1]. NaN stays NaN, so that an agent that has come apart is seen and not traded.
+        """
         from tt_assets.trading import kernels
 
         return kernels.clipped(actions, self.lowest, 1.0)
 
     @abstractmethod
     def scale(self, panel: MarketPanel) -> Floats:
-        """Weight of a full position (T × N), known at the close of t; 0 where an instrument cannot be held."""
+        """Weight of a full position in each instrument at each session; worked out once for a panel.
+
+        Parameters
+        ----------
+        panel : bars and channels of the span with its look-back. Row t of the result may read rows up to t only.
+
+        Returns
+        -------
+        T × N, fractions of net worth, known at the close of t. Finite everywhere: 0 where an instrument cannot be held,
+        as before it is listed.
+        """
 
     def weights(self, actions: Floats, scale: Floats) -> Floats:
-        """Target weights (B × N) from raw actions (B × N) and the scale of each account's session (B × N or N)."""
+        """Conviction × scale, the weights of an account shrunk together where Σ|w| exceeds `max_leverage`.
+
+        Parameters
+        ----------
+        actions : raw output of the agent (B × N).
+        scale : rows of `scale` at each account's session (B × N), or one row for all of them (N).
+
+        Returns
+        -------
+        Target weights (B × N), fractions of net worth at the deciding close. One NaN makes all of its account NaN.
+        """
         from tt_assets.trading import kernels
 
         convictions = self.convictions(actions)

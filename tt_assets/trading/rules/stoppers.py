@@ -11,7 +11,7 @@ from tt_assets.trading.panel import Booleans, Floats
 
 
 class Stopper(ABC):
-    """A rule over net worth and drawdown at a close."""
+    """A rule over net worth and drawdown at a close. One of your own has a `name`, `from_config` and `stops`."""
 
     name: ClassVar[str]
 
@@ -22,7 +22,17 @@ class Stopper(ABC):
 
     @abstractmethod
     def stops(self, net_worth: Floats, drawdown: Floats) -> Booleans:
-        """Which accounts (B) stop, from net worth (USD) and the fall from the peak so far (fraction)."""
+        """Which accounts are closed at this close.
+
+        Parameters
+        ----------
+        net_worth : at the close (B), USD.
+        drawdown : fall from the peak so far (B), fraction in [0, 1].
+
+        Returns
+        -------
+        B booleans. True ends the account's episode as terminated: it keeps its net worth and decides no more.
+        """
 
 
 @dataclass(frozen=True)
