@@ -1,18 +1,26 @@
-"""What the tests ask of Dagster: runs of the product's jobs, and what the event log says of them."""
+"""What the tests ask of Dagster: runs of the product's jobs, and what the event log says of them.
+
+With `test_upstream_quirks` the one module of the tests that imports Dagster's private names.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from dagster._core.storage.dagster_run import RunsFilter
+from dagster._core.definitions.partitions.subset.all import AllPartitionsSubset
+from dagster._core.definitions.reconstruct import ReconstructableRepository
+from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
+from dagster._utils.schedules import schedule_execution_time_iterator
 
+from tt_assets.grid.run_tags import RANGE_END, RANGE_START
 from tt_assets.postgres.database import Database
 from tt_assets.tables import MARKET_TABLES, TABLES, content_columns, key_columns
 
-RANGE_START = "dagster/asset_partition_range_start"
-RANGE_END = "dagster/asset_partition_range_end"
+__all__ = ["AllPartitionsSubset"]
 
 
 def range_tags(first: str, last: str) -> dict[str, str]:
@@ -66,7 +74,7 @@ def failure_text(result: dg.ExecuteInProcessResult, step: str) -> str:
 
 def run_statuses(instance: dg.DagsterInstance) -> dict[str, dg.DagsterRunStatus]:
     """Status of every run by id."""
-    return {run.run_id: run.status for run in instance.get_runs(RunsFilter())}
+    return {run.run_id: run.status for run in instance.get_runs()}
 
 
 def query(database: Database, statement: str, *values: Any) -> list[tuple[Any, ...]]:
@@ -85,3 +93,18 @@ def cells(dates: Iterable[str], instruments: Iterable[str]) -> set[str]:
     """Partition keys of a rectangle."""
     names = list(instruments)
     return {f"{day}|{name}" for day in dates for name in names}
+
+
+def job_of_the_daemon(name: str) -> Any:
+    """The job `name` as the daemon finds it in the code location, for `dg.execute_job`."""
+    return ReconstructableRepository.for_module("tt_assets.definitions", "defs").get_reconstructable_job(name)
+
+
+def ticks_after(schedule: dg.ScheduleDefinition, moment: datetime) -> Iterator[datetime]:
+    """When the daemon would tick `schedule` after `moment`, without an end."""
+    return schedule_execution_time_iterator(moment.timestamp(), schedule.cron_schedule, schedule.execution_timezone)
+
+
+def served_log(folder: Path, key: Sequence[str], extension: str) -> str | None:
+    """The file that the webserver serves at `/logs/…` of compute logs in `folder`."""
+    return LocalComputeLogManager(str(folder)).get_captured_local_path(list(key), extension)

@@ -11,14 +11,18 @@ from datetime import date, datetime
 
 import dagster as dg
 import pytest
-from dagster._core.definitions.partitions.context import partition_loading_context
+from dagster._core.definitions.data_version import DATA_VERSION_TAG
+from dagster._core.errors import DagsterAssetCheckFailedError
+from dagster._core.storage import tags
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from dagster._core.storage.db_io_manager import DbIOManager, DbTypeHandler
 from sqlalchemy import create_engine
 
 from tt_assets.commands.status import partition_counts
+from tt_assets.grid import run_tags
 from tt_assets.grid.horizon import NEW_YORK, Horizon
-from tt_assets.grid.partitions import session_partitions
-from tt_assets.runs.io_managers import attach
+from tt_assets.grid.partitions import MultiPartitionsDefinition, session_partitions
+from tt_assets.runs import _dagster as door
 from tt_assets.settings import DateGrain
 from tt_assets_tests.dagster_runs import failure_text, landed_cells, range_tags
 
@@ -36,7 +40,7 @@ def instance():
 
 
 def keys_of_range(instance: dg.DagsterInstance, first: str, last: str) -> list[str]:
-    with partition_loading_context(dynamic_partitions_store=instance):
+    with dg.partition_loading_context(dynamic_partitions_store=instance):
         return [str(key) for key in GRID.get_partition_keys_in_range(dg.PartitionKeyRange(first, last))]
 
 
@@ -88,6 +92,27 @@ def test_a_run_request_over_a_rectangle_is_one_with_the_tags_of_a_range(instance
     assert set(taken) == {"2012-05-24|T", "2012-05-24|AA", "2012-05-25|T", "2012-05-25|AA"}
 
 
+def test_tags_and_statuses_are_called_as_dagster_calls_them():
+    assert (run_tags.PARTITION, run_tags.DATA_VERSION) == (tags.PARTITION_NAME_TAG, DATA_VERSION_TAG)
+    assert tags.get_multidimensional_partition_tag("date") == f"{run_tags.DIMENSION}date"
+    assert run_tags.RANGE_START == tags.ASSET_PARTITION_RANGE_START_TAG
+    assert run_tags.RANGE_END == tags.ASSET_PARTITION_RANGE_END_TAG
+    assert set(run_tags.UNFINISHED) == set(NOT_FINISHED_STATUSES)
+    assert DagsterAssetCheckFailedError.__name__ == run_tags.CHECK_FAILED
+
+
+def test_a_stored_set_of_partitions_is_read_back_by_the_name_of_the_class_alone(instance):
+    """So the grid of the product is a class with the name of Dagster's own."""
+    own = MultiPartitionsDefinition({"date": SESSIONS, "instrument": NAMES})
+    subset = own.empty_subset().with_partition_keys(["2012-05-24|T"])
+    with dg.partition_loading_context(dynamic_partitions_store=instance):
+        unique = own.get_serializable_unique_identifier()
+        for name, readable in ((type(own).__name__, True), ("Grid", False)):
+            assert GRID.can_deserialize_subset(subset.serialize(), unique, name) is readable
+        assert GRID.get_serializable_unique_identifier() == unique
+    assert own == GRID
+
+
 def test_the_weekday_cron_hides_friday_until_monday():
     weekdays = dg.TimeWindowPartitionsDefinition(
         start=datetime(2024, 1, 2), cron_schedule="0 0 * * 1-5", fmt="%Y-%m-%d", timezone="America/New_York"
@@ -130,8 +155,8 @@ def test_a_rectangle_has_no_one_key_and_its_time_window_forgets_the_instruments(
     assert [moment.date() for moment in seen["time window"]] == [date(2012, 5, 24), date(2012, 5, 26)]
 
 
-def test_attach_gives_each_partition_what_add_asset_metadata_would_give_it(instance):
-    """`attach` fills a private accumulator; the public way is quadratic in the partitions of a run."""
+def test_metadata_of_many_partitions_is_what_add_asset_metadata_would_give_each(instance):
+    """The door fills a private accumulator; the public way is quadratic in the partitions of a run."""
     told = {
         key: {"rows": number}
         for number, key in enumerate(sorted(keys_of_range(instance, "2012-05-24|T", "2012-05-25|AA")))
@@ -142,7 +167,7 @@ def test_attach_gives_each_partition_what_add_asset_metadata_would_give_it(insta
             context.add_asset_metadata(metadata, partition_key=key)
 
     def private(context) -> None:
-        attach(context.op_execution_context._step_execution_context, dg.AssetKey("probe"), told)
+        door.add_metadata(door.step_of(context), dg.AssetKey("probe"), told)
 
     for body in (public, private):
         result = run_asset(instance, body, "2012-05-24|T", "2012-05-25|AA")

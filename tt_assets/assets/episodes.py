@@ -17,6 +17,7 @@ from tt_assets.grid.lineage import windows_behind
 from tt_assets.grid.partitions import Window, windows_of
 from tt_assets.market.current_watchlist import current_watchlist
 from tt_assets.postgres.episode_store import EpisodeHeader
+from tt_assets.runs._dagster import step_of
 from tt_assets.runs.attempts import take_over
 from tt_assets.runs.failed_partitions import name_failed_cells
 from tt_assets.runs.io_managers import EpisodeIOManager, EpisodeRows, landed, refuse, selection_of
@@ -68,7 +69,7 @@ def episodes(
     policies = market.policies(selection_of(WINDOWS, context.partition_keys))
     watchlist = current_watchlist(current.watchlist, current.watchlist_copies).watchlist
     rolled = roll(windows, policies, watchlist, market, current)
-    step = context.op_execution_context._step_execution_context
+    step = step_of(context)
     whole = rolled.whole(windows)
     ids = episode_tables.episodes().open(
         [(window.start, window.traded) for window in whole],

@@ -10,26 +10,17 @@ import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import dagster as dg
-from dagster._core.errors import DagsterAssetCheckFailedError
-from dagster._core.storage.tags import (
-    ASSET_PARTITION_RANGE_END_TAG,
-    ASSET_PARTITION_RANGE_START_TAG,
-    PARTITION_NAME_TAG,
-)
 
 from tt_assets.automation.alert_desk import Alert, AlertDesk, AlertKind
 from tt_assets.automation.staleness import Stale, Watch, expected_session, look
 from tt_assets.errors import UserError
+from tt_assets.grid.run_tags import CHECK_FAILED, PARTITION, RANGE_END, RANGE_START
 from tt_assets.market.current_watchlist import current_watchlist
 from tt_assets.runs.failures import failure_reasons, in_few_words, named
 from tt_assets.settings import Settings, database_of
-
-if TYPE_CHECKING:
-    from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
 
 EVALUATIONS_A_TICK = 500
 STATUS = dg.DefaultSensorStatus.RUNNING if Settings().automation else dg.DefaultSensorStatus.STOPPED
@@ -116,8 +107,8 @@ def failed_run(context: dg.RunFailureSensorContext, address: str) -> Alert:
     what = run.job_name
     if what.startswith("__"):  # Dagster's name for a run of assets that a person chose
         what = named(sorted(key.to_user_string() for key in run.asset_selection or ())) or "assets"
-    first, last = run.tags.get(ASSET_PARTITION_RANGE_START_TAG), run.tags.get(ASSET_PARTITION_RANGE_END_TAG)
-    where = (f"{first} to {last}" if first != last else first) if first else run.tags.get(PARTITION_NAME_TAG, "")
+    first, last = run.tags.get(RANGE_START), run.tags.get(RANGE_END)
+    where = (f"{first} to {last}" if first != last else first) if first else run.tags.get(PARTITION, "")
     why = "; ".join(reasons) or (context.failure_event.message or "no reason given")
     return Alert(
         AlertKind.RUN_FAILURE,
@@ -131,12 +122,12 @@ def failed_run(context: dg.RunFailureSensorContext, address: str) -> Alert:
 def _stopped_by_a_check(events: Sequence[dg.DagsterEvent]) -> bool:
     """Whether failing checks alone ended the run: each of them is an alert of its own, and a person needs one."""
     errors = [event.step_failure_data.error for event in events]
-    return bool(errors) and all(error and error.cls_name == DagsterAssetCheckFailedError.__name__ for error in errors)
+    return bool(errors) and all(error and error.cls_name == CHECK_FAILED for error in errors)
 
 
 def failing_checks(records: Iterable[dg.EventLogRecord], address: str) -> list[Alert]:
     """One alert for each check that failed in a run, naming the partitions it failed for."""
-    found: dict[tuple[str, dg.AssetCheckKey], list[AssetCheckEvaluation]] = {}
+    found: dict[tuple[str, dg.AssetCheckKey], list[dg.AssetCheckEvaluation]] = {}
     for record in records:
         event = record.event_log_entry.dagster_event
         if event is None or event.event_type != dg.DagsterEventType.ASSET_CHECK_EVALUATION:
@@ -147,7 +138,7 @@ def failing_checks(records: Iterable[dg.EventLogRecord], address: str) -> list[A
     return [failing_check(key, evaluations, address) for (_, key), evaluations in found.items()]
 
 
-def failing_check(key: dg.AssetCheckKey, evaluations: list[AssetCheckEvaluation], address: str) -> Alert:
+def failing_check(key: dg.AssetCheckKey, evaluations: list[dg.AssetCheckEvaluation], address: str) -> Alert:
     """What is to be said of a check that failed; the evaluations are of one run, over all of it or of one partition."""
     table = key.asset_key.to_user_string()
     keys = sorted({evaluation.partition for evaluation in evaluations if evaluation.partition})

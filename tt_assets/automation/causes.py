@@ -13,7 +13,6 @@ from enum import StrEnum
 
 import dagster as dg
 import numpy as np
-from dagster._core.storage.dagster_run import RunsFilter
 
 from tt_assets.automation.market import PRICES, MarketState
 from tt_assets.automation.partition_states import Axes, Mask
@@ -123,7 +122,7 @@ def cause_of(state: MarketState, held: Mask, day: date, instrument: str) -> Caus
 def reasons_told(instance: dg.DagsterInstance) -> dict[str, dict[str, str]]:
     """Table → partition key → why it failed, as the latest failed runs told it."""
     found: dict[str, dict[str, str]] = {}
-    for run in instance.get_runs(RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]), limit=RUNS_READ):
+    for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]), limit=RUNS_READ):
         for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE):
             event = entry.dagster_event
             if event is not None and event.step_key:

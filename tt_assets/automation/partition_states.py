@@ -15,17 +15,13 @@ from functools import cached_property
 import dagster as dg
 import numpy as np
 import numpy.typing as npt
-from dagster._core.definitions.partitions.context import partition_loading_context
-from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
-from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES, RunsFilter
-from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 
 from tt_assets.automation.jobs import AGENTS_JOB, MARKET_JOB, REPORT_JOB, ROLL_JOB
 from tt_assets.grid.keys import DATE, INSTRUMENT, CellKey
-from tt_assets.grid.rectangles import RANGE_END, RANGE_START
+from tt_assets.grid.run_tags import PARTITION, RANGE_END, RANGE_START, UNFINISHED
+from tt_assets.runs._dagster import backfills_in_flight, known_partitions
 from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES
 
-PARTITION = "dagster/partition"
 FORGOTTEN_AFTER = 3600.0
 """A run that was recorded and not handed over for an hour (seconds) never will be: who made it died in between."""
 
@@ -49,7 +45,7 @@ class Axes:
     @classmethod
     def of(cls, instance: dg.DagsterInstance, grid: dg.MultiPartitionsDefinition) -> Axes:
         """The keys that `grid` has now."""
-        with partition_loading_context(dynamic_partitions_store=instance):
+        with dg.partition_loading_context(dynamic_partitions_store=instance):
             return cls(
                 tuple(grid.get_partitions_def_for_dimension(DATE).get_partition_keys()),
                 tuple(grid.get_partitions_def_for_dimension(INSTRUMENT).get_partition_keys()),
@@ -140,7 +136,7 @@ def cells_in_flight(
 ) -> dict[str, Mask]:
     """The cells of `tables` that an unfinished run or backfill, whoever started it, is going to make."""
     found = {table: axes.none() for table in tables}
-    for record in instance.get_run_records(RunsFilter(statuses=NOT_FINISHED_STATUSES)):
+    for record in instance.get_run_records(dg.RunsFilter(statuses=UNFINISHED)):
         run = record.dagster_run
         if run.status is dg.DagsterRunStatus.NOT_STARTED and (
             time.time() - record.create_timestamp.timestamp() > FORGOTTEN_AFTER
@@ -149,13 +145,10 @@ def cells_in_flight(
         place = axes.block(run.tags)
         for table in tables_of(run) & found.keys() if place else ():
             found[table][place] = True
-    for backfill in instance.get_backfills(filters=BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED])):
-        if backfill.asset_backfill_data is None:
-            continue
-        subsets = backfill.asset_backfill_data.target_subset.partitions_subsets_by_asset_key
+    for subsets in backfills_in_flight(instance):
         for table in tables:
             if dg.AssetKey(table) in subsets:
-                with partition_loading_context(dynamic_partitions_store=instance):
+                with dg.partition_loading_context(dynamic_partitions_store=instance):
                     found[table] |= axes.cells(subsets[dg.AssetKey(table)].get_partition_keys())
     return found
 
@@ -170,11 +163,5 @@ def tables_of(run: dg.DagsterRun) -> set[str]:
 def _landed(
     instance: dg.DagsterInstance, axes: Axes, grid: dg.MultiPartitionsDefinition, table: str
 ) -> tuple[Mask, Mask]:
-    cached = get_and_update_asset_status_cache_value(instance, dg.AssetKey(table), grid, instance)
-    if cached is None:
-        return axes.none(), axes.none()
-    with partition_loading_context(dynamic_partitions_store=instance):
-        return (
-            axes.cells(cached.deserialize_materialized_partition_subsets(grid).get_partition_keys()),
-            axes.cells(cached.deserialize_failed_partition_subsets(grid).get_partition_keys()),
-        )
+    done, failed = known_partitions(instance, dg.AssetKey(table), grid)
+    return axes.cells(done.get_partition_keys()), axes.cells(failed.get_partition_keys())

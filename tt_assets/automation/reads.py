@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import dagster as dg
 import numpy as np
-from dagster._core.storage.dagster_run import RunsFilter
 
 from tt_assets.automation.partition_states import Axes
 from tt_assets.automation.restated_bars import Ids
@@ -38,7 +37,7 @@ def begun_steps(instance: dg.DagsterInstance, steps: Mapping[str, str]) -> dict[
     keys = {record.storage_id: record.event_log_entry.step_key for record in started}
     wanted = [record for record in reversed(started) if keys[record.storage_id] in set(steps.values())]
     ids = list({record.run_id for record in wanted})
-    runs = {run.run_id: run for run in instance.get_runs(RunsFilter(run_ids=ids))} if ids else {}
+    runs = {run.run_id: run for run in instance.get_runs(dg.RunsFilter(run_ids=ids))} if ids else {}
     return {
         table: [
             Begun(record.storage_id, step, runs[record.run_id])

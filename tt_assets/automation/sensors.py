@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import dagster as dg
-from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES, RunsFilter
 
 from tt_assets.assets.grids import settings as at_load
 from tt_assets.automation import agents, bars_file, gaps, restatement, sessions, watchlist
@@ -20,6 +19,7 @@ from tt_assets.automation.requests import said
 from tt_assets.automation.restated_bars import Memory
 from tt_assets.automation.tries import SENSOR_TAG
 from tt_assets.errors import UserError
+from tt_assets.grid.run_tags import UNFINISHED
 from tt_assets.market.current_watchlist import current_watchlist
 from tt_assets.runs.owners import bury_dead_runs
 from tt_assets.settings import PriceSourceName, Settings, database_of
@@ -107,7 +107,7 @@ def agent_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.Sk
 def gap_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """Ask again for what did not land."""
     state = read_market(context.instance)
-    running = context.instance.get_runs_count(RunsFilter(tags={SENSOR_TAG: gaps.GAPS}, statuses=NOT_FINISHED_STATUSES))
+    running = context.instance.get_runs_count(dg.RunsFilter(tags={SENSOR_TAG: gaps.GAPS}, statuses=UNFINISHED))
     absent = gaps.absent_bars(state, lambda: bars_held(state.axes, database_of(state.settings)))
     return _answer(context, gaps.gaps(state, absent, running), state, gaps.in_words(state, absent))
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import dagster as dg
 import numpy as np
 import numpy.typing as npt
-from dagster._core.storage.dagster_run import RunsFilter
 
 from tt_assets.automation.partition_states import Axes, Mask, tables_of
 
@@ -54,8 +53,8 @@ def tries_of(
     """
     found = {table: Tries(np.zeros(axes.none().shape, dtype=np.int64), np.zeros(axes.none().shape)) for table in tables}
     filters = (
-        RunsFilter(tags=dict(tags), statuses=IN_VAIN),
-        RunsFilter(tags={**tags, SENSOR_TAG: counted}, statuses=[dg.DagsterRunStatus.SUCCESS]),
+        dg.RunsFilter(tags=dict(tags), statuses=IN_VAIN),
+        dg.RunsFilter(tags={**tags, SENSOR_TAG: counted}, statuses=[dg.DagsterRunStatus.SUCCESS]),
     )
     for wanted in filters:
         for record in instance.get_run_records(wanted, limit=RUNS_LOOKED_AT):

@@ -14,7 +14,6 @@ from enum import StrEnum
 import dagster as dg
 import numpy as np
 import numpy.typing as npt
-from dagster._core.storage.dagster_run import RunsFilter
 from psycopg import sql
 
 from tt_assets.automation.partition_states import Axes, read_cells, tables_of
@@ -198,7 +197,7 @@ def _ends_before(instance: dg.DagsterInstance, axes: Axes, table: str, keys: Seq
     """Why the latest run that was to make each missing cell ended before it did, for cells of the most recent runs."""
     waiting = axes.cells(keys)
     found: dict[str, str] = {}
-    ended = RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED])
+    ended = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED])
     for run in instance.get_runs(ended, limit=RUNS_READ) if keys else ():
         place = axes.block(run.tags)
         if place is None or table not in tables_of(run) or not waiting[place].any():

@@ -6,14 +6,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import dagster as dg
-from dagster._core.definitions.partitions.context import partition_loading_context
-from dagster._core.definitions.partitions.subset import PartitionsSubset
-from dagster._core.instance.types import CachingDynamicPartitionsLoader, DynamicPartitionsStore
-from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 from psycopg import sql
 from rich.table import Table as Grid
 
 from tt_assets.postgres.database import Database
+from tt_assets.runs._dagster import DynamicPartitionsStore, known_partitions, remembered_keys
 from tt_assets.tables import MARKET_TABLES, TABLES
 
 
@@ -33,7 +30,7 @@ class TableStatus:
 def table_statuses(database: Database, instance: dg.DagsterInstance) -> list[TableStatus]:
     """The status of every table, in flow order."""
     counted = []
-    known_keys = CachingDynamicPartitionsLoader(instance)  # the same instruments for every table
+    known_keys = remembered_keys(instance)  # the same instruments for every table
     with database.connect() as connection:
         for name in TABLES:
             rows, first, last = connection.execute(_extent(name)).fetchone()  # type: ignore[misc]
@@ -54,26 +51,10 @@ def partition_counts(
 
     `known_keys` remembers the instruments where several tables are counted.
     """
-    with partition_loading_context(dynamic_partitions_store=known_keys or instance):
+    with dg.partition_loading_context(dynamic_partitions_store=known_keys or instance):
         total = grid.get_num_partitions()
-        done, failed = partition_subsets(instance, table, grid, known_keys)
+        done, failed = known_partitions(instance, dg.AssetKey(table), grid, known_keys)
         return len(done - failed), total - len(done | failed), len(failed)
-
-
-def partition_subsets(
-    instance: dg.DagsterInstance,
-    table: str,
-    grid: dg.MultiPartitionsDefinition,
-    known_keys: DynamicPartitionsStore | None = None,
-) -> tuple[PartitionsSubset, PartitionsSubset]:
-    """The materialized and the failed partitions of `table`, by the cache that the UI counts from too.
-
-    A failed one that landed before is in both.
-    """
-    cached = get_and_update_asset_status_cache_value(instance, dg.AssetKey(table), grid, known_keys or instance)
-    if cached is None:
-        return grid.empty_subset(), grid.empty_subset()
-    return cached.deserialize_materialized_partition_subsets(grid), cached.deserialize_failed_partition_subsets(grid)
 
 
 def grid_of(table: str) -> dg.MultiPartitionsDefinition:

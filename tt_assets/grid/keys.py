@@ -11,13 +11,13 @@ from typing import NamedTuple
 
 import dagster as dg
 
+from tt_assets.grid.run_tags import DIMENSION
+
 DATE = "date"
 INSTRUMENT = "instrument"
 """The two dimensions of every table; Dagster sorts them by name."""
 
 BETWEEN = "|"
-DIMENSION_TAG = "dagster/partition/"
-"""What Dagster puts before the name of a dimension in the tags of an event of one partition."""
 
 
 class CellKey(NamedTuple):
@@ -54,7 +54,7 @@ class CellKey(NamedTuple):
 
     def event_tags(self) -> dict[str, str]:
         """The tags of an event of this partition, by which Dagster's UI finds it from either dimension."""
-        return {DIMENSION_TAG + DATE: self.date, DIMENSION_TAG + INSTRUMENT: self.instrument}
+        return {DIMENSION + DATE: self.date, DIMENSION + INSTRUMENT: self.instrument}
 
 
 def key_texts(dates: Iterable[str], instruments: Iterable[str]) -> list[str]:

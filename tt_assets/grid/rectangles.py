@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from tt_assets.grid.keys import CellKey
+from tt_assets.grid.run_tags import RANGE_END, RANGE_START
 
-RANGE_START = "dagster/asset_partition_range_start"
-RANGE_END = "dagster/asset_partition_range_end"
 MOST_CELLS = 20_000
 """Cells of one range run; more of them would cost memory and gain nothing."""
 

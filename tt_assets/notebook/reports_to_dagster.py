@@ -16,20 +16,13 @@ from datetime import date, timedelta
 import dagster as dg
 import numpy as np
 import pandas as pd
-from dagster._core.definitions.data_version import DATA_VERSION_TAG
-from dagster._core.events import (
-    DagsterEvent,
-    DagsterEventBatchMetadata,
-    StepMaterializationData,
-    generate_event_batch_id,
-)
-from dagster._core.instance.utils import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
 from sqlalchemy.exc import SQLAlchemyError
 
 from tt_assets.errors import UserError
 from tt_assets.grid.keys import CellKey, key_texts
 from tt_assets.grid.partition_slices import selection_of
 from tt_assets.grid.partitions import Window, market_grid
+from tt_assets.grid.run_tags import DATA_VERSION
 from tt_assets.market.watchlist import read_watchlist
 from tt_assets.notebook.engines import same_database
 from tt_assets.notebook.reading import ACTION_SCHEME, read_from
@@ -37,6 +30,7 @@ from tt_assets.postgres.copy_format import conform, copy_rows
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.slice_store import SliceStore
 from tt_assets.postgres.slices import Selection
+from tt_assets.runs._dagster import report_runless
 from tt_assets.settings import DateGrain, Settings, database_of
 from tt_assets.tables import EPISODE_TABLES, TABLES, content_columns
 
@@ -87,19 +81,10 @@ class Reporter:
 
     def tell(self, table: str, reports: Sequence[CellReport], dimension: str) -> None:
         """Store one materialization per report; an instrument Dagster has no key for yet gets one in `dimension`."""
-        from tt_assets.runs.event_log import store_batches_in_bulk
-
         with _explained(table):
             names = sorted({report.key.instrument for report in reports})
             self.instance.add_dynamic_partitions(dimension, names)  # those that are there already stay as they are
-            store_batches_in_bulk(self.instance)
-            batch = generate_event_batch_id()
-            for place, report in enumerate(reports, start=1):
-                self.instance.report_dagster_event(
-                    _event(table, report),
-                    run_id=RUNLESS_RUN_ID,
-                    batch_metadata=DagsterEventBatchMetadata(batch, is_end=place == len(reports)),
-                )
+            report_runless(self.instance, [_materialization(table, report) for report in reports])
 
 
 @contextmanager
@@ -152,8 +137,8 @@ def window_report(database: Database, table: str, window: Window) -> CellReport:
     return CellReport(key, len(rows), _digest(encoded.payload))
 
 
-def _event(table: str, report: CellReport) -> DagsterEvent:
-    materialization = dg.AssetMaterialization(
+def _materialization(table: str, report: CellReport) -> dg.AssetMaterialization:
+    return dg.AssetMaterialization(
         dg.AssetKey(table),
         partition=str(report.key),
         metadata={
@@ -162,12 +147,7 @@ def _event(table: str, report: CellReport) -> DagsterEvent:
             "digest": report.digest,
             "outcome": OUTCOME,
         },
-        tags={**report.key.event_tags(), DATA_VERSION_TAG: report.digest},
-    )
-    return DagsterEvent(
-        event_type_value=dg.DagsterEventType.ASSET_MATERIALIZATION.value,
-        event_specific_data=StepMaterializationData(materialization),
-        job_name=RUNLESS_JOB_NAME,
+        tags={**report.key.event_tags(), DATA_VERSION: report.digest},
     )
 
 

@@ -10,15 +10,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import dagster as dg
-from dagster._core.definitions.job_base import InMemoryJob
-from dagster._core.execution.api import execute_run_iterator
 
 from tt_assets.grid.keys import CellKey
 from tt_assets.grid.rectangles import MOST_CELLS, Rectangle, rectangles
+from tt_assets.grid.run_tags import PARTITION
+from tt_assets.runs._dagster import execute
 from tt_assets.runs.failures import failure_reasons
 from tt_assets.runs.owners import OWNER_TAG, this_process
-
-PARTITION = "dagster/partition"
 
 OnEvent = Callable[[dg.DagsterEvent], None]
 
@@ -127,7 +125,7 @@ def _run(
     )
     outcome = Outcome(runs=[run.run_id])
     blocked: dict[str | None, list[str]] = {}
-    for event in execute_run_iterator(InMemoryJob(definition), run, instance):
+    for event in execute(definition, run, instance):
         on_event(event)
         if said := _blocks(event):
             blocked.setdefault(event.step_key, []).append(said)

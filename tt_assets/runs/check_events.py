@@ -7,21 +7,13 @@ that always held has none, so the number of events follows the failures and not 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import batched
 from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.data_version import extract_data_version_from_entry
-from dagster._core.execution.context.data_version_cache import InputAssetVersionInfo
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
-ASKED_AT_ONCE = 1_000
-"""Partitions in one question to the event log."""
-
-FAILURES_LOOKED_BACK = 10_000
-"""Failed evaluations of a check, the latest first, among whose partitions one that holds again is looked for."""
+from tt_assets.runs._dagster import failed_check_partitions, name_target, step_of
 
 
 @dataclass(frozen=True)
@@ -53,7 +45,7 @@ def report_partitions(
         failing += [evaluation for evaluation in found if not evaluation.passed]
         holding = {evaluation.partition: evaluation for evaluation in found if evaluation.passed}
         key = dg.AssetCheckKey(dg.AssetKey(asset), check)
-        mended += [holding[partition] for partition in _failed_before(instance, key, holding)]
+        mended += [holding[partition] for partition in failed_check_partitions(instance, key, holding)]
     for evaluation in (*mended, *failing):
         _report(instance, run, asset, evaluation)
 
@@ -70,33 +62,14 @@ def partitions_of(
 def target_latest(context: dg.AssetCheckExecutionContext, asset: str) -> None:
     """Have the evaluations of a check op of `asset` name its latest materialization as what they judged.
 
-    Dagster does the same in a range run, after a list of every partition there is, which takes a second for 40,000
-    cells, in each op. What it would look up is put where it looks first.
+    In a range run Dagster would list every partition there is to find the same one.
     """
     key = dg.AssetKey(asset)
     (record,) = context.instance.get_asset_records([key]) or (None,)
     latest = record.asset_entry.last_materialization_record if record else None
     if latest is None:
         return
-    known = context.op_execution_context._step_execution_context._data_version_cache.input_asset_version_info
-    known[key] = InputAssetVersionInfo(
-        storage_id=latest.storage_id,
-        event_type=dg.DagsterEventType.ASSET_MATERIALIZATION,
-        data_version=extract_data_version_from_entry(latest.event_log_entry),
-        run_id=latest.run_id,
-        timestamp=latest.timestamp,
-    )
-
-
-def _failed_before(instance: dg.DagsterInstance, check: dg.AssetCheckKey, partitions: Iterable[str]) -> Iterator[str]:
-    storage, failed = instance.event_log_storage, AssetCheckExecutionRecordStatus.FAILED
-    # Few partitions ever fail a check, and a run may hold many: only those that did are asked about.
-    ever = storage.get_asset_check_execution_history(check, limit=FAILURES_LOOKED_BACK, status={failed})
-    suspects = {record.partition for record in ever}
-    for some in batched((name for name in partitions if name in suspects), ASKED_AT_ONCE):
-        for known in storage.get_asset_check_partition_info([check], partition_keys=list(some)):
-            if known.latest_execution_status is failed and known.partition_key is not None:
-                yield known.partition_key
+    name_target(step_of(context), key, latest)
 
 
 def _report(instance: dg.DagsterInstance, run: dg.DagsterRun, asset: str, evaluation: PartitionEvaluation) -> None:

@@ -1,7 +1,7 @@
 """Says of every cell that a failed step was to make that it failed, and why.
 
 A hook on the step, so that a failure of some cells and of all of them, of a fetch, a computation or a
-write, are told the same way. Dagster counts them as failed (see `storage.attempts`), and the reason is an observation
+write, are told the same way. Dagster counts them as failed (see `runs.attempts`), and the reason is an observation
 of the partition: the page of the cell and the list of events show it beside its run.
 """
 
@@ -11,10 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
-from dagster._core.events import AssetObservationData, DagsterEvent
 
 from tt_assets.grid.keys import CellKey
-from tt_assets.runs.attempts import planned, store
+from tt_assets.runs._dagster import observed, planned, report
 from tt_assets.runs.check_events import partitions_of
 from tt_assets.runs.failures import failure_reasons
 from tt_assets.runs.io_managers import PartitionsFailed
@@ -28,20 +27,20 @@ REASONS_KEPT = 1_000
 def name_failed_cells(grid: dg.PartitionsDefinition, *tables: str) -> dg.HookDefinition:
     """The hook of the step that makes `tables` over partitions of `grid`."""
 
-    def name_them(context: dg.HookContext, events: Sequence[DagsterEvent]) -> dg.HookExecutionResult:
+    def name_them(context: dg.HookContext, events: Sequence[dg.DagsterEvent]) -> dg.HookExecutionResult:
         failure = next((event for event in events if event.is_step_failure), None)
         if failure is not None:
             run = context.instance.get_run_by_id(context.run_id)
             failed = _reasons(context, failure, run, grid)
             for table in tables:
-                store(context.instance, context.run_id, list(_events(context, dg.AssetKey(table), failed)))
+                report(context.instance, context.run_id, list(_events(context, dg.AssetKey(table), failed)))
         return dg.HookExecutionResult(NAME, is_skipped=failure is None)
 
     return dg.HookDefinition(name=NAME, hook_fn=name_them)
 
 
 def _reasons(
-    context: dg.HookContext, failure: DagsterEvent, run: dg.DagsterRun | None, grid: dg.PartitionsDefinition
+    context: dg.HookContext, failure: dg.DagsterEvent, run: dg.DagsterRun | None, grid: dg.PartitionsDefinition
 ) -> Mapping[str, str]:
     """Partition key → why it failed; of a step that failed as a whole these are all its partitions."""
     error: Any = context.op_exception
@@ -51,7 +50,7 @@ def _reasons(
     return dict.fromkeys((partitions_of(run, context.instance, grid) or ()) if run else (), reason)
 
 
-def _events(context: dg.HookContext, asset_key: dg.AssetKey, failed: Mapping[str, str]) -> Iterator[DagsterEvent]:
+def _events(context: dg.HookContext, asset_key: dg.AssetKey, failed: Mapping[str, str]) -> Iterator[dg.DagsterEvent]:
     for key in failed:
         yield planned(context.job_name, context.step_key, asset_key, key)
     for key, reason in list(failed.items())[:REASONS_KEPT]:
@@ -61,9 +60,4 @@ def _events(context: dg.HookContext, asset_key: dg.AssetKey, failed: Mapping[str
             metadata={"failed": f"{key}: {reason}", "run": dg.MetadataValue.dagster_run(context.run_id)},
             tags=CellKey.parse(key).event_tags(),
         )
-        yield DagsterEvent(
-            event_type_value=dg.DagsterEventType.ASSET_OBSERVATION.value,
-            job_name=context.job_name,
-            step_key=context.step_key,
-            event_specific_data=AssetObservationData(observation),
-        )
+        yield observed(context.job_name, context.step_key, observation)

@@ -12,12 +12,6 @@ from typing import Any
 
 import dagster as dg
 import pandas as pd
-from dagster._core.events import (
-    DagsterEvent,
-    DagsterEventBatchMetadata,
-    generate_event_batch_id,
-)
-from dagster._core.execution.context.metadata_logging import AssetMetadataHandle, OutputMetadataAccumulator
 from pydantic import Field
 
 from tt_assets.grid.keys import CellKey
@@ -28,6 +22,7 @@ from tt_assets.postgres.restated import RESTATED, RESTATEMENTS, Cause, describe,
 from tt_assets.postgres.slice_store import SliceStore
 from tt_assets.postgres.slices import Selection
 from tt_assets.runs import progress
+from tt_assets.runs._dagster import add_metadata, materialized
 from tt_assets.runs.attempts import take_over
 from tt_assets.runs.failures import named
 from tt_assets.settings import Settings, database_of
@@ -140,11 +135,7 @@ class SliceIOManager(dg.ConfigurableIOManager):
         self, context: dg.OutputContext, obj: pd.DataFrame | Slices
     ) -> Iterator[Any]:
         """Replace the run's slice; the partitions in `Slices.failed` keep their rows and fail the step afterwards."""
-        # Dagster's storage brings alembic with it, which loading the definitions must not.
-        from tt_assets.runs.event_log import store_batches_in_bulk
-
         slices = obj if isinstance(obj, Slices) else Slices(obj)
-        store_batches_in_bulk(context.step_context.instance)
         store = self._store(context)
         keys = context.asset_partition_keys
         selection = selection_of(context.asset_partitions_def, keys).without(slices.failed)
@@ -192,7 +183,7 @@ class SliceIOManager(dg.ConfigurableIOManager):
         if slices.failed:
             yield from landed(context.step_context, context.asset_key, per_cell, metadata)
             raise refuse(store.table.name, slices.failed, len(keys))
-        attach(context.step_context, context.asset_key, per_cell)
+        add_metadata(context.step_context, context.asset_key, per_cell)
         if len(selection) == 1:
             digest = written.digests[everything.keys.index(selection.keys[0])]
             context.step_context.set_data_version(context.asset_key, dg.DataVersion(digest))
@@ -255,7 +246,7 @@ class EpisodeIOManager(dg.ConfigurableIOManager):
         table = context.asset_key.path[-1]
         metadata = self.write(table, obj)
         take_over(context.step_context, context.asset_key, obj.counts)
-        attach(context.step_context, context.asset_key, self.cells(table, obj, context.asset_partition_keys[-1]))
+        add_metadata(context.step_context, context.asset_key, self.cells(table, obj, context.asset_partition_keys[-1]))
         context.add_output_metadata(metadata)
 
     def load_input(self, context: dg.InputContext) -> pd.DataFrame:
@@ -309,35 +300,25 @@ def _with_elsewhere(store: SliceStore, grid: dg.PartitionsDefinition, slices: Sl
     return beyond, pd.concat(frames, ignore_index=True)
 
 
-def attach(step_context: Any, asset_key: dg.AssetKey, per_cell: Mapping[str, Mapping[str, Any]]) -> None:
-    """Give each partition its own metadata, all at once.
-
-    `add_asset_metadata(partition_key=…)` lists the run's partitions and copies the accumulator on every call, which is
-    quadratic in the cells of a run; this fills the same accumulator in one step.
-    """
-    accumulated = step_context._metadata_accumulator
-    cells: dict[Any, Mapping[str, Any]] = {
-        AssetMetadataHandle(asset_key=asset_key, partition_key=key): metadata for key, metadata in per_cell.items()
-    }
-    step_context._metadata_accumulator = OutputMetadataAccumulator(
-        per_output_metadata={**accumulated.per_output_metadata, **cells}
-    )
-
-
 def landed(
-    step_context: Any, asset_key: dg.AssetKey, per_cell: Mapping[str, Mapping[str, Any]], metadata: Mapping[str, Any]
-) -> Iterator[DagsterEvent]:
-    """Materialization events of cells that Dagster reports none of by itself, stored in batches.
+    step: dg.StepExecutionContext,
+    asset_key: dg.AssetKey,
+    per_cell: Mapping[str, Mapping[str, Any]],
+    metadata: Mapping[str, Any],
+) -> Iterator[dg.DagsterEvent]:
+    """Materialization events of partitions that Dagster reports none of by itself, stored in a batch.
 
-    Those are what a step that is about to fail has written, and cells outside the run's partitions.
+    Those are what a step that is about to fail has written, and partitions outside the run's.
     """
-    batch, last = generate_event_batch_id(), len(per_cell) - 1
-    for position, (key, own) in enumerate(per_cell.items()):
-        tags = CellKey.parse(key).event_tags()
-        event = dg.AssetMaterialization(asset_key, partition=key, metadata={**metadata, **own}, tags=tags)
-        yield DagsterEvent.asset_materialization(
-            step_context, event, DagsterEventBatchMetadata(batch, is_end=position == last)
-        )
+    yield from materialized(
+        step,
+        [
+            dg.AssetMaterialization(
+                asset_key, partition=key, metadata={**metadata, **own}, tags=CellKey.parse(key).event_tags()
+            )
+            for key, own in per_cell.items()
+        ],
+    )
 
 
 def preview(table: str, frame: pd.DataFrame, rows: int = 10) -> dict[str, Any]:

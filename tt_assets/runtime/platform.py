@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tt_assets.errors import UserError
@@ -122,12 +123,11 @@ def open_instance() -> dg.DagsterInstance:
     What a step prints stays on the terminal: Dagster would start two processes a step to copy it into files, which
     Ctrl-C then reaches too.
     """
-    import dagster as dg
-    from dagster._core.instance.ref import InstanceRef
+
+    from tt_assets.runs._dagster import instance_at
 
     terminal = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
-    home = os.environ["DAGSTER_HOME"]
-    instance = dg.DagsterInstance.from_ref(InstanceRef.from_dir(home, overrides={"compute_logs": terminal}))
+    instance = instance_at(Path(os.environ["DAGSTER_HOME"]), compute_logs=terminal)
     limits = {info.name: info.limit for info in instance.event_log_storage.get_pool_limits()}
     for pool, limit in (("ibkr", 1), ("training", 1)):
         if limits.get(pool) != limit:

@@ -10,7 +10,7 @@ import pytest
 from tt_assets.assets.coverage import as_markdown, coverage, expected_sessions
 from tt_assets.assets.market_checks import CHECKS
 from tt_assets.postgres.slices import Selection
-from tt_assets_tests.dagster_runs import landed_cells, run_job
+from tt_assets_tests.dagster_runs import AllPartitionsSubset, landed_cells, run_job
 from tt_assets_tests.postgres.test_slices import select
 
 MARKET = ["tt_prices", "tt_features", "tt_signal_scores"]
@@ -83,8 +83,6 @@ def targets(instance: dg.DagsterInstance, run_id: str) -> dict[str, tuple[str, i
 def test_an_evaluation_names_the_materialization_that_dagster_would_without_listing_the_grid(
     dagster_instance, connected, monkeypatch
 ):
-    from dagster._core.definitions.partitions.subset.all import AllPartitionsSubset
-
     from tt_assets.assets import market_checks
 
     listed = []

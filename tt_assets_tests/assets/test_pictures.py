@@ -13,7 +13,7 @@ from tt_assets.assets.agent_pictures import learning_pictures
 from tt_assets.assets.pictures import picture
 from tt_assets.runs.io_managers import with_pictures
 from tt_assets_tests.assets.sample_window import AGENTS, WINDOW, sample_window
-from tt_assets_tests.dagster_runs import landed_cells, run_job
+from tt_assets_tests.dagster_runs import landed_cells, run_job, served_log
 
 MARKET = ["tt_prices", "tt_features", "tt_signal_scores"]
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -49,12 +49,9 @@ def test_pictures_drawn_longest_ago_go_when_there_are_too_many_and_one_drawn_aga
 
 
 def test_dagster_s_webserver_looks_where_the_picture_lies(folder):
-    from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
-
     shown = picture("A chart", PNG).value
     *key, extension = re.search(r"\(/logs/(.*)\)", shown).group(1).split("/")  # as its /logs endpoint takes it apart
-    served = LocalComputeLogManager(str(folder.parent)).get_captured_local_path(key, extension)
-    assert served == str(next(folder.iterdir()))
+    assert served_log(folder.parent, key, extension) == str(next(folder.iterdir()))
 
 
 def test_outside_the_platform_s_processes_a_picture_is_part_of_the_metadata(monkeypatch):

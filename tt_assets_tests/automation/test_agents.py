@@ -9,7 +9,6 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 import pytest
-from dagster._core.definitions.partitions.utils import get_tags_from_multi_partition_key
 
 from tt_assets.assets.report import report
 from tt_assets.automation import agents
@@ -17,6 +16,7 @@ from tt_assets.automation.agents import AgentState, Covered, followed, to_roll, 
 from tt_assets.automation.partition_states import Axes, Cells, TableCells
 from tt_assets.automation.tries import Tries
 from tt_assets.definitions import defs
+from tt_assets.grid.keys import CellKey
 from tt_assets.grid.partitions import Window
 from tt_assets.market.calendar import sessions
 from tt_assets.market.watchlist import read_watchlist
@@ -166,7 +166,7 @@ def landed(instance: dg.DagsterInstance, *keys: str) -> None:
         day, name = key.split("|")
         both = dg.MultiPartitionKey({"date": day, "instrument": name})
         instance.report_runless_asset_event(
-            dg.AssetMaterialization("tt_episode", partition=both, tags=get_tags_from_multi_partition_key(both))
+            dg.AssetMaterialization("tt_episode", partition=both, tags=CellKey.parse(both).event_tags())
         )
 
 
@@ -190,7 +190,7 @@ def test_a_report_does_not_follow_policies_alone(dagster_instance):
     first = dg.evaluate_automation_conditions(defs, dagster_instance, asset_selection=dg.AssetSelection.assets(report))
     key = dg.MultiPartitionKey({"date": "2012-10-01", "instrument": "sample"})
     dagster_instance.report_runless_asset_event(
-        dg.AssetMaterialization("tt_policy", partition=key, tags=get_tags_from_multi_partition_key(key))
+        dg.AssetMaterialization("tt_policy", partition=key, tags=CellKey.parse(key).event_tags())
     )
     assert (
         dg.evaluate_automation_conditions(

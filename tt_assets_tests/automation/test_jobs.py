@@ -13,6 +13,7 @@ from tt_assets.automation import schedules
 from tt_assets.definitions import defs
 from tt_assets.grid.partitions import traded_partitions
 from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES
+from tt_assets_tests.dagster_runs import ticks_after
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,5 @@ def test_the_clock_of_new_york_starts_a_job(name: str, job: str, ticks: list[str
     after = datetime(2013, 3, 7, 6, tzinfo=UTC)  # a Thursday
     external = dg.build_schedule_context(scheduled_execution_time=after)
     assert schedule.evaluate_tick(external).run_requests
-    from dagster._utils.schedules import schedule_execution_time_iterator
-
-    found = schedule_execution_time_iterator(after.timestamp(), schedule.cron_schedule, schedule.execution_timezone)
+    found = ticks_after(schedule, after)
     assert [f"{tick.astimezone(UTC):%a %H:%M}" for tick in islice(found, len(ticks))] == ticks

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from dagster._core.definitions.reconstruct import ReconstructableRepository
 
 from tt_assets.automation.refresh import refresh_agents
 from tt_assets.runtime.jobs_in_process import job_named
@@ -15,7 +14,7 @@ from tt_assets.tables import MARKET_TABLES
 from tt_assets_tests.assets.sample_window import WINDOW, Rolled, sample_window
 from tt_assets_tests.assets.test_prices import HEADER, line
 from tt_assets_tests.conftest import INSTRUMENTS_OF_SAMPLE
-from tt_assets_tests.dagster_runs import cells, failure_text, landed_cells, query, run_job
+from tt_assets_tests.dagster_runs import cells, failure_text, job_of_the_daemon, landed_cells, query, run_job
 
 DAYS = ["2005-03-01", "2005-03-02", "2005-03-03", "2005-03-04"]
 
@@ -40,8 +39,7 @@ def bars(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def refresh(instance: dg.DagsterInstance) -> dg.JobExecutionResult:
     """The job as the daemon runs it: found by name in the code location."""
-    location = ReconstructableRepository.for_module("tt_assets.definitions", "defs")
-    return dg.execute_job(location.get_reconstructable_job("refresh_now"), instance=instance)
+    return dg.execute_job(job_of_the_daemon("refresh_now"), instance=instance)
 
 
 def materializations(instance: dg.DagsterInstance) -> list[int]:

@@ -8,7 +8,6 @@ from pathlib import Path
 import dagster as dg
 import pandas as pd
 import pytest
-from dagster._core.definitions.partitions.utils import get_tags_from_multi_partition_key
 
 from tt_assets.assets.features import FEATURES
 from tt_assets.assets.signals import SIGNALS
@@ -16,6 +15,7 @@ from tt_assets.automation.agents import read_agents
 from tt_assets.automation.market import read_market
 from tt_assets.automation.restated_bars import Memory, Restated
 from tt_assets.automation.restatement import Lineage
+from tt_assets.grid.keys import CellKey
 from tt_assets.market.calendar import sessions, shift_session
 from tt_assets.postgres.episode_store import EpisodeHeader, EpisodeStore, EpisodeSummary
 from tt_assets.research.compute import compute_features, compute_signals
@@ -220,7 +220,7 @@ def roll(instance, database, windows, traded) -> None:
             key = dg.MultiPartitionKey({"date": start, "instrument": name})
             for table in ("tt_policy", "tt_episode"):
                 instance.report_runless_asset_event(
-                    dg.AssetMaterialization(table, partition=key, tags=get_tags_from_multi_partition_key(key))
+                    dg.AssetMaterialization(table, partition=key, tags=CellKey.parse(key).event_tags())
                 )
 
 

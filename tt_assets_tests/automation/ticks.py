@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from uuid import uuid4
 
 import dagster as dg
-from dagster._core.utils import make_new_run_id
 
 from tt_assets.automation.sensors import sensors
 from tt_assets_tests.dagster_runs import run_job
@@ -57,7 +57,7 @@ def recorded_run(
 ) -> dg.DagsterRun:
     """A run of `job` on record with `status`, nothing carried out and no event of it."""
     chosen = frozenset(dg.AssetKey(table) for table in tables) if tables else None
-    run = dg.DagsterRun(job_name=job, run_id=make_new_run_id(), status=status, tags=dict(tags), asset_selection=chosen)
+    run = dg.DagsterRun(job_name=job, run_id=str(uuid4()), status=status, tags=dict(tags), asset_selection=chosen)
     return instance.add_run(run)
 
 

@@ -20,7 +20,7 @@ from tt_assets.commands.partition_map import MARKS, SOME_MISSING, cells_grid, ga
 from tt_assets.commands.status import partition_counts
 from tt_assets.definitions import defs
 from tt_assets.errors import UserError
-from tt_assets.grid.rectangles import RANGE_END, RANGE_START
+from tt_assets.grid.run_tags import RANGE_END, RANGE_START
 from tt_assets.market.calendar import sessions
 from tt_assets_tests.assets.test_prices import HEADER, line
 from tt_assets_tests.commands.conftest import Tt

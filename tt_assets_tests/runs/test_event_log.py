@@ -1,15 +1,13 @@
 """Batches of materializations reach Dagster's tables as Dagster's own way of writing them would have it."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 import pytest
-from dagster._core.events.log import EventLogEntry
 
 from tt_assets.postgres.database import Database
-from tt_assets.runs.event_log import store_batches_in_bulk
+from tt_assets.runs.event_log import EventLog
 from tt_assets_tests.dagster_runs import query, range_tags
 
 AWKWARD = 'it\'s 100 % \\ "quoted" – σ %s and %(name)s'
@@ -27,10 +25,10 @@ def batched() -> dg.MaterializeResult[Any]:
 
 
 @pytest.fixture
-def event_log(postgres_instance: dg.DagsterInstance, connected: Database) -> Iterator[Database]:
-    """Dagster's own database; the storage of the instance is as it was found afterwards."""
-    yield connected.named("dagster")
-    vars(postgres_instance.event_log_storage).pop("store_event_batch", None)
+def event_log(postgres_instance: dg.DagsterInstance, connected: Database) -> Database:
+    """Dagster's own database, behind the storage that `dagster.yaml` names."""
+    assert type(postgres_instance.event_log_storage) is EventLog
+    return connected.named("dagster")
 
 
 def materialize_all(instance: dg.DagsterInstance) -> str:
@@ -67,9 +65,10 @@ def stored_events(event_log: Database, run_id: str) -> list[dict[str, Any]]:
     return events
 
 
-def test_a_batch_is_stored_as_dagster_itself_stores_it(postgres_instance, event_log):
-    by_dagster = stored_events(event_log, materialize_all(postgres_instance))
-    store_batches_in_bulk(postgres_instance)
+def test_a_batch_is_stored_as_dagster_itself_stores_it(postgres_instance, event_log, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.delattr(EventLog, "store_event_batch")
+        by_dagster = stored_events(event_log, materialize_all(postgres_instance))
     in_bulk = stored_events(event_log, materialize_all(postgres_instance))
     assert [event["said"]["partition"] for event in in_bulk] == KEYS
     assert all(("dagster/partition/date", event["said"]["partition"][:10]) in event["tags"] for event in in_bulk)
@@ -77,7 +76,6 @@ def test_a_batch_is_stored_as_dagster_itself_stores_it(postgres_instance, event_
 
 
 def test_dagster_counts_partitions_stored_in_bulk_as_materialized(postgres_instance, event_log):
-    store_batches_in_bulk(postgres_instance)
     run_id = materialize_all(postgres_instance)
     assert postgres_instance.get_materialized_partitions(batched.key) == set(KEYS)
     latest = postgres_instance.get_latest_materialization_event(batched.key)
@@ -92,11 +90,10 @@ def test_dagster_counts_partitions_stored_in_bulk_as_materialized(postgres_insta
 
 
 def test_a_batch_that_cannot_be_stored_whole_leaves_every_event_once(postgres_instance, event_log, monkeypatch):
-    store_batches_in_bulk(postgres_instance)
     storage = postgres_instance.event_log_storage
     real, calls = storage._store_asset_event, []
 
-    def broken_once(connection: Any, event: EventLogEntry, event_id: int) -> None:
+    def broken_once(connection: Any, event: dg.EventLogEntry, event_id: int) -> None:
         if event.dagster_event.is_step_materialization:
             calls.append(event_id)
             if len(calls) == 1:
@@ -107,10 +104,3 @@ def test_a_batch_that_cannot_be_stored_whole_leaves_every_event_once(postgres_in
     events = stored_events(event_log, materialize_all(postgres_instance))
     assert [event["said"]["partition"] for event in events] == KEYS
     assert len(calls) > 1
-
-
-def test_another_storage_than_postgres_is_left_alone(dagster_instance):
-    store_batches_in_bulk(dagster_instance)
-    assert "store_event_batch" not in vars(dagster_instance.event_log_storage)
-    assert materialize_all(dagster_instance)
-    assert dagster_instance.get_materialized_partitions(batched.key) == set(KEYS)

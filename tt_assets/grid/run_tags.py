@@ -1,0 +1,35 @@
+"""Tags and statuses that Dagster writes on runs and events, by names of our own.
+
+Dagster keeps most of these names among its private ones. They stand in every stored run and in the addresses of its
+UI, so they do not change; a test compares each of them with the installed version.
+"""
+
+from __future__ import annotations
+
+import dagster as dg
+
+PARTITION = "dagster/partition"
+"""Partition key of a run over one partition."""
+
+DIMENSION = "dagster/partition/"
+"""What stands before the name of a dimension in the tags of an event of one partition."""
+
+RANGE_START = "dagster/asset_partition_range_start"
+RANGE_END = "dagster/asset_partition_range_end"
+"""First and last partition key of a run over a rectangle, both included."""
+
+DATA_VERSION = "dagster/data_version"
+"""Data version of a materialization."""
+
+UNFINISHED = (
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.SUSPENDED,
+    dg.DagsterRunStatus.CANCELING,
+)
+"""Statuses of a run that may still make its partitions."""
+
+CHECK_FAILED = "DagsterAssetCheckFailedError"
+"""Class of the error by which a blocking check ends its run, as a failed step names it."""
