@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 import pytest
 
-from tt_assets.runs import check_events
+from tt_assets.runs import _dagster
 from tt_assets.runs.check_events import PartitionEvaluation, report_partitions
 
 DAYS = [f"2012-01-{day:02d}" for day in range(1, 8)]
@@ -77,7 +77,7 @@ def test_the_last_word_of_a_run_that_mends_and_breaks_is_the_failure(instance):
 
 
 def test_more_partitions_than_are_asked_for_at_once(instance, monkeypatch):
-    monkeypatch.setattr(check_events, "ASKED_AT_ONCE", 2)
+    monkeypatch.setattr(_dagster, "ASKED_AT_ONCE", 2)
     run_of(instance, *DAYS)
     run_of(instance)
     assert set(latest(instance).values()) == {"SUCCEEDED"}
