@@ -15,7 +15,7 @@ import pandas as pd
 from psycopg import Connection, sql
 from sqlalchemy.dialects import postgresql
 
-from tt_assets.grid.keys import key_texts
+from tt_assets.grid.keys import CellKey, key_texts
 from tt_assets.grid.partition_slices import selection_of
 from tt_assets.grid.partitions import market_grid
 from tt_assets.notebook.reports_to_dagster import reporting
@@ -82,7 +82,7 @@ class KeyedStore(SliceStore):
         restated: Mapping[str, Mapping[str, Any]],
     ) -> None:
         found = {
-            f"{day}|{name}": (rows, digest)
+            str(CellKey(day, name)): (rows, digest)
             for day, name, rows, digest in standing(connection, self.table.name, self.slices)
         }
         held = [found.get(key, (0, NOTHING)) for key in self.slices.keys]
