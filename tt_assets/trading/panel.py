@@ -164,6 +164,7 @@ class MarketPanel:
         """
         marks = self.marks
         returns = np.full(marks.shape, np.nan)
+        # A mark of 0 says not listed: the first bar of an instrument is not a return from nothing.
         before = marks[:-1] > 0
         np.divide(marks[1:], marks[:-1], out=returns[1:], where=before)
         returns -= 1.0

@@ -203,6 +203,7 @@ def one_thread() -> Iterator[None]:
     """One torch thread, deterministic kernels and torch's own random state put back afterwards."""
     import torch
 
+    # Training in the caller's process must leave it as it was: its own draws and threads are not ours.
     threads, deterministic = torch.get_num_threads(), torch.get_deterministic_debug_mode()
     numpy_state = np.random.get_state()
     torch.set_num_threads(1)

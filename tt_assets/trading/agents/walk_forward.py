@@ -36,6 +36,7 @@ def split_span(panel: MarketPanel, config: TradingConfig) -> Split:
     reserved = config.embargo_sessions + config.validation_sessions
     if sessions <= reserved:
         raise not_enough(panel, config, 0)
+    # By default the embargo is what an observation reads back, so that none of the window shows a bar of the training.
     stop = len(panel.sessions) - config.embargo_sessions
     trained = stop - config.validation_sessions
     return Split(

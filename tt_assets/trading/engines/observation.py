@@ -52,6 +52,7 @@ class Scaler:
         span = panel.features[panel.start :]
         mean, std, count = _moments(span, axis=0)
         pooled_mean, pooled_std, _ = _moments(span.reshape(span.shape[0] * span.shape[1], span.shape[2]), axis=0)
+        # An instrument listed at the end of training has no statistics of its own; those of its peers are nearest.
         few = count < 2
         mean = np.where(few, pooled_mean, mean)
         std = np.where(few, pooled_std, std)

@@ -89,11 +89,13 @@ class SearchedSettlement:
         cash = cash - outlay
         buys, buy_price, outlay = self._fill(buying, quote, volume)
         free = cash if self.whole_shares else cash * (1.0 - CASH_RESERVE)
+        # Sells have been filled, so their proceeds pay for buys; one factor for all keeps the proportions decided on.
         short_of_cash = outlay > free
         if short_of_cash.any():
             most = self._largest_factor(buying, quote, volume, free)
             factor = np.where(short_of_cash, most, 1.0)
             buys, buy_price, outlay = self._fill(self._whole(buying * factor[..., None]), quote, volume)
+        # An instrument is bought or sold in a session, never both: each has one price.
         price = np.where(buys > 0.0, buy_price, np.where(sells < 0.0, sell_price, quote))
         return Fills(sells + buys, price, cash - outlay)
 
@@ -129,6 +131,7 @@ class SearchedSettlement:
 def settlement(config: TradingConfig) -> Settlement:
     """The settlement under `config`; ConfigError for an unknown cost model."""
     costs = cost_model(config)
+    # `type is`: a class derived from it may charge in another way.
     if (
         type(costs) is ProportionalCosts
         and not costs.commission_minimum

@@ -153,6 +153,7 @@ class Simulator:
         from tt_assets.trading import kernels
 
         shorts = self.config.allow_shorts
+        # Called at the close before: whatever the agent wants, the next fill covers and nothing new is sold short.
         if shorts and self.margin_call.any():
             weights = np.where(self.margin_call[:, None], np.maximum(weights, 0.0), weights)
         # A scheme of the user's own may give any kind of array.
@@ -160,6 +161,7 @@ class Simulator:
         self.wanted, sent = kernels.orders(weights, self.net_worth, self.quantity, decision.per_usd, decision.smallest)
         fills = self._settlement.settle(sent, decision.fill_price, decision.volume, self.cash)
         self.cash = fills.cash
+        # Before the marks: the fee is part of the return of the session it is paid in.
         if shorts:
             self._charge_borrowing(fills.shares, decision.next_mark)
         returns, drawdown, turnover, ended, finite = kernels.mark(

@@ -37,6 +37,7 @@ class SimulatorTrader:
         """See `Trader`."""
         simulator = self._simulator
         actions = np.asarray(action, dtype=np.float64)[None]
+        # Weights wait, not actions: the scale that sizes them is that of the session they were decided in.
         if self._delay:
             self._waiting.append(simulator.weights(actions))
             step = simulator.step_to(self._waiting.popleft())

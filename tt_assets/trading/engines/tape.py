@@ -41,8 +41,10 @@ class DecisionTape:
         sessions, instruments = panel.close.shape
         per_usd = np.zeros((sessions, instruments))
         np.divide(1.0, panel.marks, out=per_usd, where=panel.marks > 0.0)
+        # Row t holds what session t+1 brings: the engine reads it, an observation never does.
         fill_price = _next(panel.fill_prices(config.execution), np.nan)
         self.fillable: Booleans = np.isfinite(fill_price)
+        # In shares, at the deciding close: whether an order is sent is decided before its fill price is known.
         smallest = np.where(self.fillable & (per_usd > 0.0), config.minimum_trade * per_usd, np.inf)
         self.scale = scheme.scale(panel)
         volume = np.where(self.fillable, _next(panel.volume, np.nan), 0.0)

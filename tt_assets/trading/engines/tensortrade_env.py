@@ -67,6 +67,7 @@ class _Rebalance(TensorTradeActionScheme):
         raise NotImplementedError("orders are built one after the other in `perform`: an order locks its funds")
 
     def perform(self, env: TradingEnv, action: Actions) -> None:
+        # TensorTrade does not end a feed, it repeats the last row: the account would trade a session that is over.
         if not env.observer.has_next():
             raise IndexError("the episode is over: TensorTrade would repeat its last row; call reset")
         now = np.array([env.observer.session])
@@ -74,6 +75,7 @@ class _Rebalance(TensorTradeActionScheme):
         self.action = np.asarray(action, dtype=np.float64)[None]
         weights = self._scheme.weights(self.action, decision.scale)
         net_worth = np.array([float(self.portfolio.net_worth)])
+        # Before any order: TensorTrade would turn a NaN into a Decimal and fail far from where it came from.
         if not np.isfinite(weights).all():
             refuse_not_finite(self._panel, now, self.action, weights, np.zeros(1), net_worth)
         self.turnover = np.abs(weights - self.target).sum(axis=-1)
@@ -85,6 +87,7 @@ class _Rebalance(TensorTradeActionScheme):
         sent = np.where(np.abs(wanted) < decision.smallest, 0.0, wanted)
         cash = np.array([self.account.cash])
         planned = self._settlement.settle(sent, decision.fill_price, decision.volume, cash)
+        # The orders are planned from the decision; only now does the feed move to the prices they fill at.
         env.observer.feed.next()
         self.fills = self.account.trade(self.broker, planned, self._settlement.costs)
 

@@ -96,6 +96,7 @@ def episode_record(
     )
     session, column = np.nonzero(shares)
     sizes = shares[session, column]
+    # Counted only once listed: a session before the first bar is not a missing one.
     bars = np.isfinite(panel.close[panel.start : panel.start + len(marked)])
     listed = panel.listed[panel.start : panel.start + len(marked)]
     episode_config = {

@@ -122,6 +122,7 @@ def roll(
     mark()
     terminated, truncated = False, len(panel.sessions) - panel.start == 1
     while not (terminated or truncated):
+        # `step` moves the trader's session on, and a reason speaks of the close that was decided at.
         decided, action = trader.session, strategy.act(trader, observation)
         log.observations.append(observation)
         log.actions.append(action)

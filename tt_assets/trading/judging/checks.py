@@ -169,6 +169,7 @@ def engines_agree(record: EpisodeRecord, panel: MarketPanel) -> CheckResult:
     only_simulator = config.allow_shorts or stored["delay"]
     recorded_on = Engine(stored["engine"])
     other = Engine.SIMULATOR if recorded_on is Engine.TENSORTRADE or only_simulator else Engine.TENSORTRADE
+    # Recorded actions are given back as they are, so what this trader would observe does not matter.
     trader = open_trader(panel, config, Scaler.unscaled(panel), other, stored["delay"])
     trader.reset()
     equity = [trader.net_worth]
@@ -279,6 +280,7 @@ class _Book:
         quantity = quantity.reindex(portfolio.index)
         own = prices[prices["instrument"].isin(list(quantity.columns))]
         close = own.pivot(index="timestamp", columns="instrument", values="close")  # noqa: PD010
+        # Filled forward before the episode's sessions are picked: the last close may lie before its first one.
         marks = close.reindex(close.index.union(portfolio.index)).ffill()
         marks = marks.reindex(index=portfolio.index, columns=quantity.columns).fillna(0.0)
         return cls(portfolio["net_worth"], portfolio["cash_balance"], quantity, marks)

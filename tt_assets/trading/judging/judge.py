@@ -171,6 +171,7 @@ def _chain(name: str, seed: int, windows: Sequence[JudgedWindow], scenario: Scen
     level, wealth = 1.0, []
     for run in runs:
         wealth.append(level * run.growth)
+        # By return, not by dollar: every window starts with the same cash, the chain with all that was made of it.
         level = wealth[-1][-1]
     sessions = [window.panel.sessions[window.panel.start :] for window in windows]
     return _Chain(
@@ -211,6 +212,7 @@ def _run(strategy: Strategy, panel: MarketPanel, config: TradingConfig, delay: i
         if terminated:
             break
     growth = np.array(net_worth) / net_worth[0]
+    # A stopped account is flat for the rest of its window, so that all chains have the same sessions.
     growth = np.concatenate([growth, np.full(sessions - len(growth), growth[-1])])
     rows = np.array(targets).reshape(len(targets), len(panel.instruments))
     return _Run(growth, rows, (costs + trader.borrow_fees) / config.initial_cash)

@@ -143,6 +143,7 @@ class VolumeShareCosts(ProportionalCosts):
 
     def fill_price(self, shares: Floats, quote: Floats, volume: Floats) -> Floats:
         """quote × (1 ± (slippage + impact × share²)); the share of volume is never taken above 1."""
+        # The settlement's volume limit may be off, so an order can be larger than the session it fills in.
         share = np.minimum(np.abs(shares) / np.maximum(volume, 1.0), 1.0)
         slippage = self.slippage_rate + self.price_impact * share * share
         price: Floats = quote * (1.0 + np.sign(shares) * slippage)

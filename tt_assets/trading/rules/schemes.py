@@ -122,6 +122,7 @@ class VolatilityTarget(ActionScheme):
 
     def scale(self, panel: MarketPanel) -> Floats:
         """min(L, target / σ); a σ of 0 gives L."""
+        # σ is 0 for a price that has not moved in 20 sessions; infinity is then cut to the limit.
         with np.errstate(divide="ignore"):
             scale = np.minimum(self.max_leverage, self.risk_target / panel.sigma)
         return np.where(np.isfinite(panel.sigma) & panel.listed, scale, 0.0)
