@@ -12,15 +12,16 @@ from tt_assets.assets.catalog import described
 from tt_assets.assets.grids import WINDOWS, settings
 from tt_assets.assets.pictures import Shown
 from tt_assets.assets.rolling import Rolled, RolledEpisode, roll
-from tt_assets.assets.spans import trading_config, windows_of_lookback
+from tt_assets.assets.spans import trading_config, version_of_trading, windows_of_lookback
 from tt_assets.grid.lineage import windows_behind
 from tt_assets.grid.partitions import Window, windows_of
 from tt_assets.market.current_watchlist import current_watchlist
 from tt_assets.postgres.episode_store import EpisodeHeader
+from tt_assets.postgres.ledger import Provenance
 from tt_assets.runs._dagster import step_of
 from tt_assets.runs.attempts import take_over
 from tt_assets.runs.failed_partitions import name_failed_cells
-from tt_assets.runs.io_managers import EpisodeIOManager, EpisodeRows, landed, refuse, selection_of
+from tt_assets.runs.io_managers import SOURCE_TAG, EpisodeIOManager, EpisodeRows, landed, refuse, selection_of
 from tt_assets.runs.market_reader import MarketReader
 from tt_assets.settings import Settings
 from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES
@@ -66,7 +67,8 @@ def episodes(
     """Evaluation episodes. The nine tables are one materialization: choosing one of them makes them all."""
     current = Settings()
     windows = windows_of(context.partition_keys)
-    policies = market.policies(selection_of(WINDOWS, context.partition_keys))
+    fetch = market.next_fetch()
+    policies = market.policies_with_digests(selection_of(WINDOWS, context.partition_keys))
     watchlist = current_watchlist(current.watchlist, current.watchlist_copies).watchlist
     rolled = roll(windows, policies, watchlist, market, current)
     step = step_of(context)
@@ -86,20 +88,36 @@ def episodes(
             for episode in rolled.episodes
         ],
     )
+    left_open: dict[str, str] = {}
     for episode in rolled.episodes:
         if episode.lies:
-            context.log.error(f"{episode.window.key()} {episode.strategy} {episode.seed} stays open: {episode.lies}")
+            words = f"{episode.strategy} {episode.seed} stays open: {episode.lies}"
+            context.log.error(f"{episode.window.key()} {words}")
+            left_open.setdefault(episode.window.key(), words)
     pictures = episode_pictures(whole, rolled.episodes, current.pictures, context.log)
-    for table in (*RECORDED, "tt_episode") if whole else ():
+    run = context.run
+    recorded = episode_tables.record(
+        {table: rows_of(table, rolled, ids, whole) for table in (*RECORDED, "tt_episode")},
+        selection_of(WINDOWS, [window.key() for window in whole]),
+        Provenance(
+            run_id=run.run_id,
+            fetch=fetch,
+            code=version_of_trading(trading_config(current)),
+            source=run.tags.get(SOURCE_TAG),
+            reads=rolled.reads,
+        ),
+        left_open,
+    )
+    for table in recorded:
         shown = pictures.get(table, Shown())
-        rows = replace(rows_of(table, rolled, ids, whole), metadata=shown.metadata, of_the_run=shown.of_the_run)
+        rows = replace(recorded[table], metadata=shown.metadata, of_the_run=shown.of_the_run)
         said = rolled.counted() if table == "tt_episode" else {}
         if not rolled.failed:
             yield dg.Output(rows, table, metadata=said)
             continue
-        metadata = {**episode_tables.write(table, rows), **said}
         take_over(step, dg.AssetKey(table), rows.counts)
-        yield from landed(step, dg.AssetKey(table), episode_tables.cells(table, rows, list(rows.counts)[-1]), metadata)
+        cells = episode_tables.cells(table, rows, list(rows.counts)[-1])
+        yield from landed(step, dg.AssetKey(table), cells, {**rows.written, **said})
     if rolled.failed:
         raise refuse("episodes", rolled.failed, len(windows))
 

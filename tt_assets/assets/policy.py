@@ -6,7 +6,7 @@ import pandas as pd
 from tt_assets.assets.agent_pictures import learning_pictures
 from tt_assets.assets.catalog import described
 from tt_assets.assets.grids import WINDOWS, settings
-from tt_assets.assets.spans import trading_config, training_panel
+from tt_assets.assets.spans import trading_config, training_panel, version_of_trading
 from tt_assets.grid.lineage import windows_behind
 from tt_assets.grid.partitions import Window, windows_of
 from tt_assets.market.current_watchlist import current_watchlist
@@ -15,6 +15,7 @@ from tt_assets.runs import progress
 from tt_assets.runs.failed_partitions import name_failed_cells
 from tt_assets.runs.io_managers import Slices
 from tt_assets.runs.market_reader import MarketReader
+from tt_assets.runs.slices_read import Noting
 from tt_assets.settings import Settings
 from tt_assets.tables import MARKET_TABLES
 from tt_assets.trading.config import TrainingSpan
@@ -57,11 +58,15 @@ def trained(
     from tt_assets.trading.agents.batch import TrainingJob, train_many
 
     config = trading_config(settings)
+    fetch = market.next_fetch()
+    reads: dict[str, int] = {}
     failed: dict[str, str] = {}
     jobs: list[TrainingJob] = []
     owners: list[Window] = []
     for window in windows:
-        panel = training_panel(market, window, watchlist.members(window.traded), settings)
+        noting = Noting(market)
+        panel = training_panel(noting, window, watchlist.members(window.traded), settings)
+        reads[window.key()] = noting.reads()
         for seed in range(settings.seeds):
             jobs.append(TrainingJob(f"{window.key()} seed {seed}", panel, config, seed))
             owners.append(window)
@@ -89,5 +94,11 @@ def trained(
         configs.setdefault(Window(start.date(), traded).key(), []).append(config_json)
     shown = learning_pictures(configs, settings.pictures, log)
     return Slices(
-        pd.DataFrame(kept, columns=POLICY_COLUMNS), failed, metadata=shown.metadata, of_the_run=shown.of_the_run
+        pd.DataFrame(kept, columns=POLICY_COLUMNS),
+        failed,
+        metadata=shown.metadata,
+        of_the_run=shown.of_the_run,
+        fetch=fetch,
+        code=version_of_trading(config),
+        reads=reads,
     )

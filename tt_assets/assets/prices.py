@@ -40,6 +40,7 @@ SAID = {
 )
 def tt_prices(context: dg.AssetExecutionContext, price_source: PriceSourceResource, market: MarketReader) -> Slices:
     """Daily bars, one fetch per instrument for everything the run asks for."""
+    fetch = market.next_fetch()
     opened = price_source.open(context.log.info)
     selection = selection_of(MARKET, context.partition_keys)
     slices = bars_of(selection, opened)
@@ -47,7 +48,7 @@ def tt_prices(context: dg.AssetExecutionContext, price_source: PriceSourceResour
         context.log.warning(warning)
     view = View(selection.without(slices.failed), market, Settings())
     shown = drawn(context.log, view, lambda: price_pictures(view, slices.frame))
-    return replace(slices, metadata=shown.metadata, of_the_run=shown.of_the_run)
+    return replace(slices, metadata=shown.metadata, of_the_run=shown.of_the_run, fetch=fetch)
 
 
 def bars_of(selection: Selection, opened: OpenSource) -> Slices:

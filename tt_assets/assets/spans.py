@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from datetime import date, timedelta
@@ -15,7 +16,7 @@ from tt_assets.grid.horizon import horizon
 from tt_assets.grid.partitions import Window
 from tt_assets.market.calendar import next_session, sessions, shift_session
 from tt_assets.research.registry import longest_lookback
-from tt_assets.runs.market_reader import MarketReader
+from tt_assets.runs.slices_read import Reads
 from tt_assets.settings import Settings
 from tt_assets.trading.config import TradingConfig, TrainingSpan
 from tt_assets.trading.panel import MarketPanel
@@ -44,12 +45,17 @@ def trading_config(settings: Settings) -> TradingConfig:
     return config.replace(embargo_sessions=embargo)
 
 
+def version_of_trading(config: TradingConfig) -> str:
+    """A short text that is another one when how agents trade and are trained is."""
+    return hashlib.blake2b(config.to_json().encode(), digest_size=8).hexdigest()
+
+
 def windows_of_lookback(config: TradingConfig) -> int:
     """How many windows before its own an episode reads, so that nothing warms up inside it."""
     return math.ceil(config.lookback_sessions / FEWEST_SESSIONS_IN_A_QUARTER)
 
 
-def training_panel(reader: MarketReader, window: Window, symbols: Sequence[str], settings: Settings) -> MarketPanel:
+def training_panel(reader: Reads, window: Window, symbols: Sequence[str], settings: Settings) -> MarketPanel:
     """Bars and channels of the training span: the quarters before the window, and nothing else.
 
     The span is clipped by date at both ends, so no session of the window itself is ever read.
@@ -60,7 +66,7 @@ def training_panel(reader: MarketReader, window: Window, symbols: Sequence[str],
     return _panel(reader, symbols, sessions(first, last), start=None)
 
 
-def episode_panel(reader: MarketReader, window: Window, symbols: Sequence[str], config: TradingConfig) -> MarketPanel:
+def episode_panel(reader: Reads, window: Window, symbols: Sequence[str], config: TradingConfig) -> MarketPanel:
     """Bars and channels of the window's sessions with the agent's look-back before them.
 
     Sessions after the last bar of any of the symbols are left out: the open window ends where its bars end. Raises
@@ -75,17 +81,19 @@ def episode_panel(reader: MarketReader, window: Window, symbols: Sequence[str], 
             f"{window.key()}: tt_prices has no bar of {', '.join(symbols)} from {opening} to {last}; "
             "materialize tt_prices for these sessions first."
         )
-    return _panel(reader, symbols, span[span <= prices["timestamp"].max()], start=opening, prices=prices)
+    return _panel(reader, symbols, span[span <= prices["timestamp"].max()], start=opening, prices=prices, last=last)
 
 
 def _panel(
-    reader: MarketReader,
+    reader: Reads,
     symbols: Sequence[str],
     span: pd.DatetimeIndex,
     start: date | None,
     prices: pd.DataFrame | None = None,
+    last: date | None = None,
 ) -> MarketPanel:
-    first, last = span[0].date(), span[-1].date()
+    """The panel of `span`; channels are read up to `last`, where given, so that all three tables are over one span."""
+    first, last = span[0].date(), last or span[-1].date()
     if prices is None:
         prices = reader.read("tt_prices", symbols, first, last)
     features = reader.read("tt_features", symbols, first, last)

@@ -11,10 +11,12 @@ finds it there.
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from types import ModuleType
+from types import FunctionType, ModuleType
 
 import pandas as pd
 
@@ -181,6 +183,24 @@ def load_signals(modules: Sequence[str] = (), features: Sequence[Feature] | None
 def longest_lookback(items: Sequence[Feature] | Sequence[Signal]) -> int:
     """Sessions before t that the most far-sighted of `items` reads; 0 without items."""
     return max((item.lookback for item in items), default=0)
+
+
+def version_of(items: Sequence[Feature] | Sequence[Signal]) -> str:
+    """A short text that is another one when what `items` compute may be: their names, look-backs and source."""
+    said = hashlib.blake2b(digest_size=8)
+    for item in items:
+        said.update(repr((item.name, item.lookback, getattr(item, "inputs", ()), _source(item.compute))).encode())
+    return said.hexdigest()
+
+
+def _source(compute: Callable[..., object]) -> str:
+    """The text of a function; of one that has none, as in a notebook, its compiled form."""
+    try:
+        return inspect.getsource(compute)
+    except (OSError, TypeError):
+        if isinstance(compute, FunctionType):
+            return compute.__code__.co_code.hex()
+        return type(compute).__qualname__
 
 
 def _check(name: str, lookback: int) -> None:

@@ -7,7 +7,7 @@ any subset of the grid, so nothing here assumes a rectangle.
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import dagster as dg
@@ -17,7 +17,7 @@ from pydantic import Field
 from tt_assets.grid.keys import CellKey
 from tt_assets.grid.partition_slices import Beyond, cells_around, selection_of
 from tt_assets.postgres.episode_store import EpisodeStore, EpisodeSummary
-from tt_assets.postgres.ledger import Provenance
+from tt_assets.postgres.ledger import Entry, Provenance, next_fetch
 from tt_assets.postgres.restated import RESTATED, RESTATEMENTS, Cause, describe, remedy
 from tt_assets.postgres.slice_store import SliceStore
 from tt_assets.postgres.slices import Selection
@@ -25,6 +25,7 @@ from tt_assets.runs import progress
 from tt_assets.runs._dagster import add_metadata, materialized
 from tt_assets.runs.attempts import take_over
 from tt_assets.runs.failures import named
+from tt_assets.runs.slices_read import SlicesRead, noted
 from tt_assets.settings import Settings, database_of
 from tt_assets.tables import OLD_AGENT, TABLES, content_columns
 
@@ -71,12 +72,17 @@ class Slices:
 class EpisodeRows:
     """Rows of one episode table for all episodes of a run; `counts` says how many each partition key has.
 
+    Once they are recorded `counts` and `digests` say what the table holds of each partition, and `written` what there
+    is to say of the writing.
+
     `metadata` maps a partition key to further entries of its metadata, `of_the_run` are entries that the asset's page
     is to show.
     """
 
     frame: pd.DataFrame
     counts: Mapping[str, int]
+    digests: Mapping[str, str] = field(default_factory=dict)
+    written: Mapping[str, Any] = field(default_factory=dict)
     metadata: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     of_the_run: Mapping[str, Any] = field(default_factory=dict)
 
@@ -190,9 +196,15 @@ class SliceIOManager(dg.ConfigurableIOManager):
         context.add_output_metadata(metadata)
 
     def load_input(self, context: dg.InputContext) -> pd.DataFrame:
-        """The rows of the upstream partitions, sorted by the table's key; no partitions give an empty frame."""
-        keys = context.asset_partition_keys
-        return self._store(context).read(selection_of(context.asset_partitions_def, keys))
+        """The rows of the upstream partitions, sorted by the table's key; no partitions give an empty frame.
+
+        The frame carries what the ledger is to say of what is made of it (see `runs.slices_read`).
+        """
+        store = self._store(context)
+        fetch = next_fetch(store.database)
+        selection = selection_of(context.asset_partitions_def, context.asset_partition_keys)
+        rows, slices = store.read_with_digests(selection)
+        return noted(rows, SlicesRead(fetch, slices))
 
     def _describe(self, table: str, selection: Selection, rows: int, seconds: float) -> dict[str, Any]:
         metadata: dict[str, Any] = {
@@ -220,34 +232,57 @@ class EpisodeIOManager(dg.ConfigurableIOManager):
         """The store behind this manager, for the asset that opens the episodes."""
         return EpisodeStore(database_of(Settings()))
 
-    def write(self, table: str, rows: EpisodeRows) -> dict[str, Any]:
-        """Write one table of the opened episodes and describe what was written; `tt_episode` closes them."""
-        started = time.perf_counter()
-        store = self.episodes()
-        if table == "tt_episode":
-            store.finalize([_summary(row) for row in rows.frame.to_dict("records")])
-        else:
-            store.add(table, rows.frame)
-        seconds = time.perf_counter() - started
+    def record(
+        self,
+        tables: Mapping[str, EpisodeRows],
+        windows: Selection,
+        provenance: Provenance,
+        left_open: Mapping[str, str],
+    ) -> dict[str, EpisodeRows]:
+        """Write the rows of the opened episodes, table by table, and close them; none without windows.
+
+        `tables` are in the order they are written, `tt_episode` last. `left_open` maps the windows one of whose
+        episodes is not to be closed to the reason. Returns the tables with what they hold then.
+        """
+        if not len(windows):
+            return {}
+        store, written = self.episodes(), {}
+        closed: Mapping[str, Sequence[Entry]] = {}
+        for table, rows in tables.items():
+            started = time.perf_counter()
+            if table == "tt_episode":
+                summaries = [_summary(row) for row in rows.frame.to_dict("records")]
+                closed = store.finalize(summaries, windows, provenance, left_open)
+            else:
+                store.add(table, rows.frame)
+            seconds = time.perf_counter() - started
+            written[table] = {
+                "dagster/table_name": table,
+                "seconds": round(seconds, 3),
+                "rows_per_second": round(len(rows.frame) / seconds) if seconds else len(rows.frame),
+            }
         return {
-            "dagster/table_name": table,
-            "seconds": round(seconds, 3),
-            "rows_per_second": round(len(rows.frame) / seconds) if seconds else len(rows.frame),
+            table: replace(
+                rows,
+                counts={entry.key: entry.rows for entry in closed[table]},
+                digests={entry.key: entry.digest for entry in closed[table]},
+                written=written[table],
+            )
+            for table, rows in tables.items()
         }
 
     def cells(self, table: str, rows: EpisodeRows, last: str) -> dict[str, dict[str, Any]]:
         """The metadata of each partition of `rows`; `last` is the one whose event comes last."""
-        counts = {key: {"dagster/row_count": count} for key, count in rows.counts.items()}
+        counts = {key: {"dagster/row_count": count, "digest": rows.digests[key]} for key, count in rows.counts.items()}
         shown = preview(table, rows.frame) if len(counts) <= self.preview_up_to else {}
         return with_pictures(counts, rows.metadata, {**rows.of_the_run, **shown}, last)
 
     def handle_output(self, context: dg.OutputContext, obj: EpisodeRows) -> None:
-        """Write one table of the opened episodes."""
+        """Say of each partition what was recorded of it; the rows are stored by then, all nine tables of them."""
         table = context.asset_key.path[-1]
-        metadata = self.write(table, obj)
         take_over(context.step_context, context.asset_key, obj.counts)
         add_metadata(context.step_context, context.asset_key, self.cells(table, obj, context.asset_partition_keys[-1]))
-        context.add_output_metadata(metadata)
+        context.add_output_metadata(dict(obj.written))
 
     def load_input(self, context: dg.InputContext) -> pd.DataFrame:
         """Rows of the finished episodes of the upstream partitions, with `window_start` and `traded` in front."""

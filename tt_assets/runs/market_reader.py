@@ -8,9 +8,10 @@ import dagster as dg
 import pandas as pd
 from psycopg import sql
 
+from tt_assets.postgres.ledger import next_fetch
 from tt_assets.postgres.slice_store import SliceStore, read_frame
 from tt_assets.postgres.slices import Selection
-from tt_assets.settings import Settings, database_of
+from tt_assets.settings import DateGrain, Settings, database_of
 from tt_assets.tables import TABLES
 
 
@@ -19,14 +20,29 @@ class MarketReader(dg.ConfigurableResource):
 
     def read(self, table: str, instruments: Sequence[str], first: date, last: date) -> pd.DataFrame:
         """Rows of `instruments` from session `first` to `last`, both included, sorted by the table's key."""
-        start, end = datetime.combine(first, time.min), datetime.combine(last + timedelta(days=1), time.min)
-        cells = {name: (name, start, end) for name in instruments}
-        return SliceStore(database_of(Settings()), TABLES[table]).read(Selection.of(cells))
+        return SliceStore(database_of(Settings()), TABLES[table]).read(_span(instruments, first, last))
+
+    def read_with_digests(
+        self, table: str, instruments: Sequence[str], first: date, last: date
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """As `read`, and the slices that hold any of these sessions (date, instrument, number) in the same snapshot."""
+        settings = Settings()
+        store = SliceStore(database_of(settings), TABLES[table])
+        by_month = settings.date_grain is DateGrain.MONTH
+        return store.read_with_digests(_span(instruments, first, last), whole_months=by_month)
+
+    def next_fetch(self) -> int:
+        """The number of a reading that begins now."""
+        return next_fetch(database_of(Settings()))
 
     def policies(self, selection: Selection) -> pd.DataFrame:
         """Rows of `tt_policy` in force of the selected windows, with `id`, sorted by window, traded and seed."""
+        return self.policies_with_digests(selection)[0]
+
+    def policies_with_digests(self, selection: Selection) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """As `policies`, and their slices (date, instrument, number) in the same snapshot."""
         store = SliceStore(database_of(Settings()), TABLES["tt_policy"], "window_start")
-        return store.read(selection, columns=[column.name for column in TABLES["tt_policy"].columns])
+        return store.read_with_digests(selection, [column.name for column in TABLES["tt_policy"].columns])
 
     def policy(self, number: int) -> pd.DataFrame:
         """The row of `tt_policy` with `id` `number`, in force or not; none where there is no such row."""
@@ -60,3 +76,8 @@ class MarketReader(dg.ConfigurableResource):
 
     def _query(self, text: LiteralString, **parts: sql.Composable) -> pd.DataFrame:
         return read_frame(database_of(Settings()), sql.SQL(text).format(**parts))
+
+
+def _span(instruments: Sequence[str], first: date, last: date) -> Selection:
+    start, end = datetime.combine(first, time.min), datetime.combine(last + timedelta(days=1), time.min)
+    return Selection.of({name: (name, start, end) for name in instruments})
