@@ -30,6 +30,7 @@ from tt_assets.notebook.engines import database_of
 from tt_assets.notebook.reading import Day, as_day
 from tt_assets.notebook.reports_to_dagster import reporting
 from tt_assets.postgres.database import Database
+from tt_assets.postgres.episode_reader import rows_of
 from tt_assets.postgres.episode_store import EpisodeStore, EpisodeSummary
 from tt_assets.postgres.locks import lock_instruments
 from tt_assets.settings import Settings
@@ -206,7 +207,7 @@ def finalize_episode(
     reasons = tuple(_stop_reasons())
     if stop_reason not in reasons:
         raise UserError(f"stop_reason {stop_reason!r} is none of {', '.join(reasons)}.")
-    curve = _rows(database, "tt_equity_curve", episode_id)
+    curve = rows_of(database, "tt_equity_curve", episode_id)
     if curve.empty:
         raise UserError(f"tt_episode {episode_id} has no equity curve; insert_equity_point gives it one.")
     worth = curve["net_worth"].to_numpy(np.float64)
@@ -281,19 +282,9 @@ def _not_open(database: Database, number: int) -> str:
     return f"tt_episode {number} is finished since its session {found[0]:%Y-%m-%d}; create_episode begins it anew."
 
 
-def _rows(database: Database, table: str, episode: int) -> pd.DataFrame:
-    """Rows of one open episode in the order of its sessions; `read` shows finished ones only."""
-    columns = [name for name in content_columns(TABLES[table]) if name != "episode_id"]
-    with database.connect() as connection:
-        rows = connection.execute(
-            f"SELECT {', '.join(columns)} FROM {table} WHERE episode_id = %s ORDER BY timestamp", [episode]
-        ).fetchall()
-    return pd.DataFrame(rows, columns=columns)
-
-
 def _weights(database: Database, episode: int, members: Sequence[str]) -> npt.NDArray[np.float64]:
     """Target weights (decisions × instruments, without cash); RowsRefused where a session's do not sum to 1."""
-    rows = _rows(database, "tt_target_weights", episode)
+    rows = rows_of(database, "tt_target_weights", episode)
     sums = rows.groupby("timestamp")["target_weight"].sum()
     off = sums[(sums - 1.0).abs() > WEIGHTS_OFF_BY]
     if len(off):

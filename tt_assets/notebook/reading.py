@@ -13,11 +13,12 @@ from functools import cache
 
 import pandas as pd
 from psycopg import sql
-from sqlalchemy import BigInteger, Integer, Table, Text
+from sqlalchemy import BigInteger, Integer, Table
 
 from tt_assets.errors import UserError
 from tt_assets.postgres import schema
 from tt_assets.postgres.database import Database
+from tt_assets.postgres.episode_rows import alias_of, by_code_point, column_of, joined_source, session_order
 from tt_assets.postgres.slice_store import read_frame
 from tt_assets.runtime import in_use
 from tt_assets.runtime.selection import known_instruments, known_tables
@@ -126,7 +127,7 @@ def _query(table: Table, instruments: Sequence[str] | None, first: date | None, 
     in_episode = table.name in EPISODE_TABLES
     owner = "e" if in_episode else "t"
     by_window = "timestamp" not in table.columns and table.name != "tt_holdings"
-    moment = sql.Identifier("p" if table.name == "tt_holdings" else owner if by_window else "t", _date_column(table))
+    moment = column_of(table.name, "window_start" if by_window else "timestamp")
     conditions: list[sql.Composable] = [sql.SQL("e.end_time IS NOT NULL")] if in_episode else []
     if instruments is not None:
         conditions.append(
@@ -139,29 +140,14 @@ def _query(table: Table, instruments: Sequence[str] | None, first: date | None, 
         conditions.append(sql.SQL("{} < {}::date").format(moment, sql.Literal(last + timedelta(days=1))))
     return sql.SQL("SELECT {columns} FROM {source} WHERE {conditions} ORDER BY {order}").format(
         columns=sql.SQL(", ").join(_columns(table)),
-        source=sql.SQL(_source(table.name)),
+        source=joined_source(table.name),
         conditions=sql.SQL(" AND ").join(conditions) if conditions else sql.SQL("true"),
         order=sql.SQL(", ").join(_order(table)),
     )
 
 
-def _date_column(table: Table) -> str:
-    return "timestamp" if "timestamp" in table.columns or table.name == "tt_holdings" else "window_start"
-
-
-def _source(table: str) -> str:
-    if table == "tt_holdings":
-        return (
-            "tt_holdings AS t JOIN tt_portfolio AS p ON p.id = t.portfolio_id "
-            "JOIN tt_episode AS e ON e.id = p.episode_id"
-        )
-    if table == "tt_episode":
-        return "tt_episode AS e"
-    return f"{table} AS t" + (" JOIN tt_episode AS e ON e.id = t.episode_id" if table in EPISODE_TABLES else "")
-
-
 def _columns(table: Table) -> list[sql.Composable]:
-    own = "e" if table.name == "tt_episode" else "t"
+    own = alias_of(table.name)
     columns: list[sql.Composable] = []
     if table.name in EPISODE_TABLES:
         columns += [
@@ -187,18 +173,9 @@ def _renamed(table: Table, own: str, name: str) -> sql.Composable:
 def _order(table: Table) -> list[sql.Composable]:
     if table.name not in EPISODE_TABLES:
         in_force_first = [sql.SQL("t.superseded_at DESC NULLS FIRST")] if "superseded_at" in table.columns else []
-        return [*(_by("t", table, name) for name in key_columns(table)), *in_force_first]
-    order = [_by("e", TABLES["tt_episode"], name) for name in key_columns(TABLES["tt_episode"])]
-    if table.name == "tt_holdings":
-        order.append(sql.Identifier("p", "timestamp"))
-    own = () if table.name == "tt_episode" else key_columns(table)
-    return [*order, *(_by("t", table, name) for name in own if name not in ("episode_id", "portfolio_id"))]
-
-
-def _by(alias: str, table: Table, name: str) -> sql.Composable:
-    # By code point, as everything here sorts text, whatever the collation of the database is.
-    collated = isinstance(table.columns[name].type, Text)
-    return sql.SQL('{} COLLATE "C"' if collated else "{}").format(sql.Identifier(alias, name))
+        return [*(by_code_point(table, name) for name in key_columns(table)), *in_force_first]
+    episodes = TABLES["tt_episode"]
+    return [*(by_code_point(episodes, name) for name in key_columns(episodes)), *session_order(table.name)]
 
 
 def _typed(rows: pd.DataFrame, table: Table) -> pd.DataFrame:

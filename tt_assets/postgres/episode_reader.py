@@ -1,5 +1,6 @@
 """Recorded episodes as they are stored: a row of tt_episode with the rows of its eight children.
 
+Everybody who wants rows of episodes asks here, but for `tt_assets.read`, whose frames have columns of their own.
 All nine tables are read in one snapshot, so an episode that is rolled again meanwhile is seen as it was
 before or as it is after, never half of each.
 """
@@ -11,12 +12,25 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from psycopg import sql
 
 from tt_assets.postgres.database import Database
-from tt_assets.postgres.slice_store import read_frames
+from tt_assets.postgres.episode_rows import (
+    alias_of,
+    by_code_point,
+    column_of,
+    joined_source,
+    own_columns,
+    session_order,
+)
+from tt_assets.postgres.slice_store import read_frame, read_frames
+from tt_assets.postgres.slices import Selection
 from tt_assets.tables import EPISODE_TABLES, HAND, OLD_AGENT, TABLES, content_columns
+
+AGENT = "agent"
+"""`tt_episode.strategy` of the agents that are current."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +68,7 @@ def stored_episodes(database: Database, window_start: date, traded: str) -> list
     chosen = sql.SQL(
         "SELECT id FROM tt_episode WHERE window_start = {start} AND instrument = {traded} AND strategy <> ALL({others})"
     ).format(start=sql.Literal(window_start), traded=sql.Literal(traded), others=sql.Literal([HAND, OLD_AGENT]))
-    headers, *children = read_frames(database, [_query(table, chosen) for table in EPISODE_TABLES])
+    headers, *children = read_frames(database, [_of_episodes(table, chosen) for table in EPISODE_TABLES])
     grouped = [dict(list(child.groupby("episode_id", sort=False))) for child in children]
     nothing = [child.iloc[:0] for child in children]
     return [
@@ -69,21 +83,88 @@ def stored_episodes(database: Database, window_start: date, traded: str) -> list
     ]
 
 
-def _query(table: str, chosen: sql.Composable) -> sql.Composable:
-    """The rows of `table` that belong to the episodes `chosen`."""
-    names = [name for name in content_columns(TABLES[table]) if name not in ("episode_id", "portfolio_id")]
-    source, columns = sql.Identifier(table), sql.SQL(", ").join(sql.Identifier("t", name) for name in names)
+def finished_rows(database: Database, table: str, windows: Selection) -> pd.DataFrame:
+    """Rows of the finished episodes of walk-forward windows, those of old agents left out.
+
+    Parameters
+    ----------
+    database : where the table is.
+    table : one of the nine episode tables.
+    windows : (window start, traded) as cells of their quarter.
+
+    Returns
+    -------
+    `window_start`, `traded`, `id` and the table's content columns, sorted by window, what is traded and `id`; types as
+    of `read_frame`.
+    """
+    shown = ["id", *content_columns(TABLES[table])]
     if table == "tt_episode":
-        text = "SELECT t.id, {columns} FROM {source} AS t WHERE t.id IN ({chosen}) ORDER BY t.strategy, t.seed"
-    elif table == "tt_holdings":
-        text = (
-            "SELECT p.episode_id, p.timestamp, {columns} FROM {source} AS t JOIN tt_portfolio AS p "
-            "ON p.id = t.portfolio_id WHERE p.episode_id IN ({chosen}) ORDER BY p.timestamp, t.instrument"
-        )
-    else:
-        within = ", t.instrument" if "instrument" in names else ""
-        text = (
-            "SELECT t.episode_id, {columns} FROM {source} AS t WHERE t.episode_id IN ({chosen}) "
-            f"ORDER BY t.timestamp{within}"
-        )
-    return sql.SQL(text).format(columns=columns, source=source, chosen=chosen)
+        shown = [name for name in shown if name not in ("window_start", "instrument")]
+    query = sql.SQL(
+        "SELECT e.window_start, e.instrument AS traded, {columns} FROM {source} "
+        "JOIN unnest({starts}::date[], {traded}::text[]) AS s(w, i) ON e.window_start = s.w AND e.instrument = s.i "
+        "WHERE e.end_time IS NOT NULL AND e.strategy <> {old} ORDER BY e.window_start, e.instrument, {id}"
+    ).format(
+        columns=sql.SQL(", ").join(sql.Identifier(alias_of(table), name) for name in shown),
+        source=joined_source(table),
+        starts=sql.Literal(np.datetime_as_string(windows.starts, unit="D").tolist()),
+        traded=sql.Literal(list(windows.instruments)),
+        old=sql.Literal(OLD_AGENT),
+        id=sql.Identifier(alias_of(table), "id"),
+    )
+    return read_frame(database, query)
+
+
+def rows_of(database: Database, table: str, episode: int) -> pd.DataFrame:
+    """Rows of one episode, open or finished, by session and instrument: the columns of `own_columns`."""
+    names = own_columns(table)
+    query = sql.SQL("SELECT {columns} FROM {source} WHERE e.id = {episode} ORDER BY {order}").format(
+        columns=sql.SQL(", ").join(column_of(table, name) for name in names),
+        source=joined_source(table),
+        episode=sql.Literal(episode),
+        order=sql.SQL(", ").join(session_order(table)),
+    )
+    return read_frame(database, query)
+
+
+def first_agent_weights(database: Database, traded: str) -> pd.DataFrame:
+    """Recorded target weights of the first seed's agent: timestamp, instrument (CASH too), target_weight."""
+    query = sql.SQL(
+        "SELECT t.timestamp, t.instrument, t.target_weight FROM {source} WHERE e.instrument = {traded} "
+        "AND e.strategy = {agent} AND e.seed = 0 AND e.end_time IS NOT NULL ORDER BY {order}"
+    ).format(
+        source=joined_source("tt_target_weights"),
+        traded=sql.Literal(traded),
+        agent=sql.Literal(AGENT),
+        order=sql.SQL(", ").join(session_order("tt_target_weights")),
+    )
+    return read_frame(database, query)
+
+
+def rolled_policies(database: Database, traded: str) -> pd.DataFrame:
+    """Rows of `tt_policy` of `traded` whose agents have a finished episode, with `id`, by window and seed.
+
+    An agent that is superseded is among them until the one in its place is rolled.
+    """
+    query = sql.SQL(
+        "SELECT {columns} FROM tt_policy AS a JOIN tt_episode AS e ON e.policy_id = a.id WHERE a.instrument = {traded} "
+        "AND e.end_time IS NOT NULL AND e.strategy = {agent} ORDER BY a.window_start, a.seed"
+    ).format(
+        columns=sql.SQL(", ").join(sql.Identifier("a", own.name) for own in TABLES["tt_policy"].columns),
+        traded=sql.Literal(traded),
+        agent=sql.Literal(AGENT),
+    )
+    return read_frame(database, query)
+
+
+def _of_episodes(table: str, chosen: sql.Composable) -> sql.Composed:
+    """The rows of `table` that belong to the episodes `chosen`, each with the id of its episode."""
+    key = ["id"] if table == "tt_episode" else ["episode_id"]
+    names = [*key, *(["timestamp"] if table == "tt_holdings" else []), *own_columns(table)]
+    order = session_order(table) or [by_code_point(TABLES[table], name) for name in ("strategy", "seed")]
+    return sql.SQL("SELECT {columns} FROM {source} WHERE e.id IN ({chosen}) ORDER BY {order}").format(
+        columns=sql.SQL(", ").join(column_of(table, name) for name in names),
+        source=joined_source(table),
+        chosen=chosen,
+        order=sql.SQL(", ").join(order),
+    )

@@ -14,12 +14,10 @@ from typing import Any, LiteralString
 from psycopg import Connection, sql
 from sqlalchemy import BigInteger, Date, DateTime, Double, Integer, LargeBinary, Table, Text
 
+from tt_assets.postgres.episode_rows import alias_of, by_code_point, joined_source, own_columns, session_order
 from tt_assets.postgres.ledger import NOW
 from tt_assets.postgres.slices import Selection
 from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES, OLD_AGENT, TABLES, content_columns, key_columns
-
-SURROGATES = ("episode_id", "portfolio_id", "policy_id")
-"""Keys that differ from one writing of the same content to the next; they are no part of an episode's digest."""
 
 _FIXED: dict[type, tuple[LiteralString, int]] = {
     Double: ("float8send", 8),
@@ -69,30 +67,29 @@ def fill_ledger(connection: Connection[Any], *, by_month: bool = False) -> None:
 
 
 def _query(table: Table, selection: Selection | None, *, by_month: bool) -> sql.Composed:
-    alias = "e" if table.name == "tt_episode" else "t"
     if table.name in EPISODE_TABLES:
-        day, owner, source = sql.SQL("e.window_start"), "e", _EPISODE_SOURCES.get(table.name, _CHILD_SOURCE)
-        names = [name for name in content_columns(table) if name not in SURROGATES]
-        order: list[sql.Composable] = [sql.SQL('e.strategy COLLATE "C"'), sql.SQL("e.seed")]
-        order += [sql.SQL("p.timestamp")] if table.name == "tt_holdings" else []
-        order += [_by(table, alias, name) for name in ("timestamp", "instrument") if name in names]
+        day, owner = sql.SQL("e.window_start"), "e"
+        # The agent has another id each time it is trained; it is no part of what the episode holds.
+        names = [name for name in own_columns(table.name) if name != "policy_id"]
+        order: list[sql.Composable] = [by_code_point(TABLES["tt_episode"], name) for name in ("strategy", "seed")]
+        order += session_order(table.name)
         conditions: list[sql.Composable] = [
             sql.SQL("e.end_time IS NOT NULL"),
             sql.SQL("e.strategy <> {}").format(sql.Literal(OLD_AGENT)),
         ]
     else:
-        owner, source, names = "t", "{} AS t", list(content_columns(table))
-        order = [_by(table, "t", name) for name in key_columns(table)]
+        owner, names = "t", list(content_columns(table))
+        order = [by_code_point(table, name) for name in key_columns(table)]
         rule = table.info.get("in_force")
         conditions = [sql.SQL(f"t.{rule}")] if rule else []
         if table.name in MARKET_TABLES:
             day = sql.SQL("date_trunc('month', t.timestamp)::date" if by_month else "t.timestamp::date")
         else:
             day = sql.SQL("t.window_start")
-    source_sql = sql.SQL(source).format(sql.Identifier(table.name))
+    rows_from = joined_source(table.name)
     if selection is not None:
         moment = sql.SQL("t.timestamp") if table.name in MARKET_TABLES else day
-        source_sql += sql.SQL(
+        rows_from += sql.SQL(
             " JOIN unnest({}::text[], {}::timestamp[], {}::timestamp[]) AS k(i, f, u) "
             "ON {}.instrument = k.i AND {m} >= k.f AND {m} < k.u"
         ).format(
@@ -109,27 +106,19 @@ def _query(table: Table, selection: Selection | None, *, by_month: bool) -> sql.
     ).format(
         day=day,
         owner=sql.Identifier(owner),
-        bytes=_row_bytes(table, alias, names),
+        bytes=_row_bytes(table, alias_of(table.name), names),
         order=sql.SQL(", ").join(order),
-        source=source_sql,
+        source=rows_from,
         where=sql.SQL("WHERE ") + sql.SQL(" AND ").join(conditions) if conditions else sql.SQL(""),
     )
 
 
-_CHILD_SOURCE: LiteralString = "{} AS t JOIN tt_episode AS e ON e.id = t.episode_id"
-_EPISODE_SOURCES: dict[str, LiteralString] = {
-    "tt_episode": "{} AS e",
-    "tt_holdings": "{} AS t JOIN tt_portfolio AS p ON p.id = t.portfolio_id "
-    "JOIN tt_episode AS e ON e.id = p.episode_id",
-}
-
-
-def _row_bytes(table: Table, alias: str, names: Sequence[str]) -> sql.Composed:
+def _row_bytes(table: Table, own_alias: str, names: Sequence[str]) -> sql.Composed:
     """SQL: a row in binary COPY form, the number of its fields first."""
     fields = [sql.SQL("int2send({}::int2)").format(sql.Literal(len(names)))]
     for name in names:
         column = table.columns[name]
-        value = sql.Identifier(alias, name)
+        value = sql.Identifier(own_alias, name)
         if isinstance(column.type, LargeBinary):
             own = sql.SQL("int4send(octet_length({v})) || {v}").format(v=value)
         elif isinstance(column.type, Text):
@@ -141,12 +130,6 @@ def _row_bytes(table: Table, alias: str, names: Sequence[str]) -> sql.Composed:
             own = sql.SQL("CASE WHEN {} IS NULL THEN {} ELSE {} END").format(value, sql.SQL(_NULL), own)
         fields.append(own)
     return sql.SQL(" || ").join(fields)
-
-
-def _by(table: Table, alias: str, name: str) -> sql.Composed:
-    # By code point, as every writer sorts text, whatever the collation of the database is.
-    collated = isinstance(table.columns[name].type, Text)
-    return sql.SQL('{} COLLATE "C"' if collated else "{}").format(sql.Identifier(alias, name))
 
 
 def _moments(moments: Sequence[Any]) -> sql.Literal:
