@@ -40,8 +40,10 @@ TRAINED_AT_ONCE = 8
 
 @dataclass(frozen=True)
 class Covered:
-    """What the episodes of one window hold: the end of those that ran to the end of their data, None where all stopped
-    early, and whether one was never closed."""
+    """What the episodes of one window hold.
+
+    The end of those that ran to the end of their data, None where all stopped early, and whether one was never closed.
+    """
 
     end: date | None
     unfinished: bool

@@ -173,7 +173,6 @@ def stale_data(stale: Stale, active: int, hours: float, address: str) -> Alert:
 
 def last_sessions(settings: Settings) -> Mapping[str, date]:
     """The last session with a bar in `tt_prices`, by instrument. Raises DatabaseUnreachable."""
-
     with database_of(settings).connect() as connection:
         rows = connection.execute("SELECT instrument, max(timestamp)::date FROM tt_prices GROUP BY 1").fetchall()
     return dict(rows)

@@ -34,9 +34,9 @@ Ids = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Restated:
-    """Changed bars of one instrument: first and last date key of each run of them, the id of the newest event that
-    changed one, why in words.
+    """Changed bars of one instrument.
 
+    First and last date key of each run of them, the id of the newest event that changed one, why in words.
     `step` is the work that was asked for last, `tries` how often, `after` when it may be asked for again (seconds since
     1970).
     """

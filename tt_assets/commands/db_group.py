@@ -58,7 +58,6 @@ def db_upgrade() -> None:
 @click.option("--show-password", is_flag=True, help="Print the password too.")
 def db_url(show_password: bool) -> None:
     """Print the address of the tables."""
-
     database = database_of(Settings())
     say(database.adbc_uri() if show_password else database.masked())
 

@@ -154,7 +154,7 @@ class _Client:
         while True:
             await self._take(await read_frame(self.reader))
 
-    async def _take(self, fields: list[str]) -> None:
+    async def _take(self, fields: list[str]) -> None:  # noqa: C901, PLR0912 - one case for each message
         match int(fields[0]):
             case 71:
                 self.client_id = int(fields[2])

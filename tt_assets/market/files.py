@@ -137,7 +137,7 @@ def span(path: Path) -> tuple[date, date]:
     _fingerprint(path)
     if _is_parquet(path):
         ends = _parquet_ends(path)
-        distinct: Any = ends if ends else _read_parquet(path, ("timestamp",)).rows["timestamp"].unique()
+        distinct: Any = ends or _read_parquet(path, ("timestamp",)).rows["timestamp"].unique()
     else:
         _csv_header(path, ("timestamp",))
         distinct = _csv(path, usecols=["timestamp"], dtype="category")["timestamp"].cat.categories
@@ -239,7 +239,7 @@ def _csv_lines(path: Path, skipped: Collection[int], rows: int) -> npt.NDArray[n
 
 
 def _malformed(path: Path, skipped: Collection[int], header: Sequence[str]) -> tuple[BarFault, ...]:
-    """Faults of the lines with more cells than the header. (Those with fewer come as rows with NaN.)"""
+    """Faults of the lines with more cells than the header; those with fewer come as rows with NaN."""
     if not skipped:
         return ()
     wanted = set(skipped)

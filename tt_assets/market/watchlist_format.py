@@ -79,6 +79,7 @@ class Line:
 
 
 def lines_of(text: str, path: Path) -> Iterator[Line]:
+    """The lines of a watchlist from 1 on, comments and empty ones too. Raises WatchlistError for an open quote."""
     for number, line in enumerate(io.StringIO(text, newline=""), start=1):
         if not line.strip() or line.lstrip().startswith("#"):
             yield Line(number, line, None)
@@ -99,6 +100,7 @@ def header_of(lines: Sequence[Line]) -> tuple[str, ...] | None:
 
 
 def parse(text: str, path: Path) -> Watchlist:
+    """The watchlist that `text` is; `path` stands in the WatchlistError where it is none."""
     lines = list(lines_of(text, path))
     header = header_of(lines)
     rows = [line for line in lines if line.cells is not None]

@@ -116,6 +116,7 @@ class Database:
 
     @property
     def name(self) -> str:
+        """The database's own name."""
         return dict(self.parameters)["dbname"]
 
     def named(self, name: str) -> Database:
@@ -167,7 +168,7 @@ class Database:
 
         The driver is named because SQLAlchemy 2.1 takes psycopg 3 for a plain URL, which breaks Dagster's event log.
         """
-        url = sqlalchemy_url("postgresql+psycopg2", self.dagster()._all())
+        url = sqlalchemy_url("postgresql+psycopg2", self.dagster()._all())  # noqa: SLF001 - of this class
         return url.render_as_string(hide_password=False)
 
     def masked(self) -> str:

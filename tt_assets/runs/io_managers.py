@@ -307,7 +307,7 @@ class EpisodeIOManager(dg.ConfigurableIOManager):
             columns=sql.SQL(", ").join(
                 sql.Identifier(alias, name)
                 for name in ("id", *content_columns(table))
-                if name not in ("window_start",) and not (alias == "e" and name == "instrument")
+                if name != "window_start" and not (alias == "e" and name == "instrument")
             ),
             source=sql.SQL(source),  # type: ignore[arg-type]
             starts=sql.Literal([str(start)[:10] for start in selection.starts]),

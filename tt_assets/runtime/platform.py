@@ -123,7 +123,6 @@ def open_instance() -> dg.DagsterInstance:
     What a step prints stays on the terminal: Dagster would start two processes a step to copy it into files, which
     Ctrl-C then reaches too.
     """
-
     from tt_assets.runs._dagster import instance_at
 
     terminal = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}

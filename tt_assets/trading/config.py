@@ -206,7 +206,7 @@ class TradingConfig(BaseModel):
         return max(self.observation_window - 1 + longest_lookback, SIGMA_SESSIONS)
 
     def replace(self, **changes: Any) -> Self:
-        """This config with `changes`, held against the bounds. (`model_copy` would take any value.)"""
+        """This config with `changes`, held against the bounds; `model_copy` would take any value."""
         return type(self)(**{**dict(self), **changes})
 
     def to_json(self) -> str:

@@ -56,7 +56,7 @@ def share(symbol: str) -> Any:
     return Stock(symbol, "SMART", "USD")
 
 
-async def daily(ib: Any, symbol: str, duration: str, timeout: float = 5, end: str = "") -> Any:
+async def daily(ib: Any, symbol: str, duration: str, timeout: float = 5, end: str = "") -> Any:  # noqa: ASYNC109
     return await ib.reqHistoricalDataAsync(share(symbol), end, duration, "1 day", "TRADES", True, timeout=timeout)
 
 

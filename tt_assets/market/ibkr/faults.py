@@ -112,7 +112,7 @@ def _words(outcome: Outcome) -> str:
     }.get(outcome, "IBKR could not serve it")
 
 
-def _remedy(symbol: str, failed: RequestFailed, config: IbkrConfig) -> str:
+def _remedy(symbol: str, failed: RequestFailed, config: IbkrConfig) -> str:  # noqa: PLR0911 - one for each outcome
     match failed.outcome:
         case Outcome.NO_BARS:
             return "Check that it trades and that the dates are right, or take it off the watchlist."

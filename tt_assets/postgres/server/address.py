@@ -45,6 +45,7 @@ class ServerAddress:
 
     @property
     def socket_folder(self) -> Path | None:
+        """Where the server's Unix socket is; None on Windows."""
         return None if os.name == "nt" else Path(self.host)
 
 

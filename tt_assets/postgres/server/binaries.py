@@ -42,9 +42,11 @@ class Binaries:
 
     @property
     def major(self) -> int:
+        """The major version, which a cluster's files are of."""
         return int(re.match(r"\d+", self.version).group())  # type: ignore[union-attr]
 
     def program(self, name: str) -> Path:
+        """The path of `initdb`, `pg_ctl` and their like."""
         return self.folder / f"{name}{_SUFFIX}"
 
 

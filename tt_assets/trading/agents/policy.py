@@ -222,7 +222,7 @@ def load_policy(weights: bytes, config_json: str, sha256: str, name: str = "the 
         )
     policy = TrainedPolicy(weights, config_json, sha256)
     try:
-        stored = policy._stored
+        stored = policy._stored  # noqa: SLF001 - of this module
         if not isinstance(stored, dict) or set(stored) != _KEYS:
             found = ", ".join(sorted(set(stored) ^ _KEYS)) if isinstance(stored, dict) else "no object"
             raise PolicyMismatch(f"config_json has other keys than a policy of format {FORMAT} ({found})")

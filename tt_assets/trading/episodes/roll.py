@@ -26,9 +26,14 @@ class Strategy(Protocol):
     """Who decides. `name` is what tt_target_weights calls it, `scaler` what its observations are scaled by."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What tt_target_weights calls it."""
+        ...
+
     @property
-    def scaler(self) -> Scaler: ...
+    def scaler(self) -> Scaler:
+        """What its observations are scaled by."""
+        ...
 
     def act(self, trader: Trader, observation: Observation) -> Floats:
         """The raw action (N) at the close of the trader's session."""
