@@ -61,6 +61,8 @@ TEST = [
     "hypothesis>=6",
     # Drives Debian's chromium through the UI; it brings no browser of its own.
     "playwright>=1.50",
+    # Dagster's newer command, `dg`: a test runs it in a checkout. Whoever wants it installs it; nothing here needs it.
+    "dagster-dg-cli>=1.13.27,<1.14",
     # The independent truth for the committed list of closed days.
     "exchange_calendars>=4.5",
     "import-linter>=2.1",

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from tt_assets import __version__
 from tt_assets.commands.db_group import db
+from tt_assets.commands.env_command import env
 from tt_assets.commands.mistakes import describe_setting, describe_usage
 from tt_assets.commands.printing import as_json, err, out, print_json, say, show
 from tt_assets.commands.watchlist_group import watchlist
@@ -347,6 +348,7 @@ def _finish(outcome: Any) -> None:
 
 commands.add_command(watchlist)
 commands.add_command(db)
+commands.add_command(env)
 
 if __name__ == "__main__":
     main()

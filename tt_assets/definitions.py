@@ -16,7 +16,10 @@ from tt_assets.assets.sources import PriceSourceResource
 from tt_assets.automation import jobs, schedules, sensors
 from tt_assets.runs.io_managers import EpisodeIOManager, SliceIOManager
 from tt_assets.runs.market_reader import MarketReader
+from tt_assets.runs.other_instance import warn_of_another_instance
+from tt_assets.settings import Settings
 
+warn_of_another_instance(Settings().home / "dagster")
 episode_tables = EpisodeIOManager()
 
 defs = dg.Definitions(

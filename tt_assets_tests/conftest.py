@@ -181,10 +181,11 @@ def dagster_instance() -> Iterator[dg.DagsterInstance]:
 @pytest.fixture
 def postgres_instance(connected: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
     """The platform's own Dagster instance on the session's server, without a run; `connected` holds its tables."""
-    from tt_assets.runtime.platform import environment, open_instance, prepare, sync_watchlist
+    from tt_assets.runtime.platform import READY, environment, open_instance, prepare, sync_watchlist
 
     settings = Settings()
-    for name, value in environment(settings, connected).items():
+    monkeypatch.setenv(READY, "")
+    for name, value in environment(settings).items():
         monkeypatch.setenv(name, value)  # so that what `prepare` sets is undone
     connected.create_databases()
     platform = prepare(settings, sync=False)

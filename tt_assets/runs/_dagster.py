@@ -30,6 +30,7 @@ from dagster._core.execution.context.metadata_logging import AssetMetadataHandle
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.instance.types import CachingDynamicPartitionsLoader, DynamicPartitionsStore
 from dagster._core.instance.utils import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 
@@ -41,6 +42,7 @@ __all__ = [
     "execute",
     "failed_check_partitions",
     "instance_at",
+    "job_origin",
     "known_partitions",
     "materialized",
     "name_target",
@@ -51,6 +53,12 @@ __all__ = [
     "report_runless",
     "step_of",
 ]
+
+CODE_LOCATION = "tt_assets.definitions"
+"""The name that `workspace.yaml` gives the code location: that of the module."""
+
+REPOSITORY = "__repository__"
+"""The name Dagster gives the one repository of a module with `Definitions`."""
 
 ASKED_AT_ONCE = 1_000
 """Partitions in one question to the event log."""
@@ -242,3 +250,13 @@ def execute(job: dg.JobDefinition, run: dg.DagsterRun, instance: dg.DagsterInsta
     that tells.
     """
     return execute_run_iterator(InMemoryJob(job), run, instance)
+
+
+def job_origin(job: str) -> RemoteJobOrigin:
+    """Where the UI looks up the job of a run: without it the run is on neither the timeline nor the page of its job.
+
+    `create_run_for_job` is public and takes it; the classes are not. Waits for a run of Dagster's own commands that
+    says which code location it belongs to.
+    """
+    location = RegisteredCodeLocationOrigin(CODE_LOCATION)
+    return RemoteRepositoryOrigin(location, REPOSITORY).get_job_origin(job)

@@ -14,7 +14,7 @@ import dagster as dg
 from tt_assets.grid.keys import CellKey
 from tt_assets.grid.rectangles import MOST_CELLS, Rectangle, rectangles
 from tt_assets.grid.run_tags import PARTITION
-from tt_assets.runs._dagster import execute
+from tt_assets.runs._dagster import execute, job_origin
 from tt_assets.runs.failures import failure_reasons
 from tt_assets.runs.owners import OWNER_TAG, this_process
 
@@ -122,6 +122,7 @@ def _run(
         # The events are in the UI and in the progress bar; the terminal shows what failed, once.
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         tags={**tags, OWNER_TAG: this_process()},
+        remote_job_origin=job_origin(job.name),
     )
     outcome = Outcome(runs=[run.run_id])
     blocked: dict[str | None, list[str]] = {}

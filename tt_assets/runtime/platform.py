@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tt_assets.errors import UserError
 from tt_assets.market.watchlist import Watchlist, read_watchlist
@@ -27,6 +27,14 @@ INSTRUMENTS = "instrument"
 TRADED = "traded"
 
 
+class DynamicKeys(Protocol):
+    """What keeps the keys of a dynamic dimension: an instance of Dagster's, or the storage of its event log."""
+
+    def has_dynamic_partition(self, partitions_def_name: str, partition_key: str, /) -> bool: ...
+
+    def add_dynamic_partitions(self, partitions_def_name: str, partition_keys: Sequence[str], /) -> None: ...
+
+
 @dataclass(frozen=True)
 class Platform:
     """What a command works with once everything below it is ready."""
@@ -36,13 +44,20 @@ class Platform:
     watchlist: Watchlist
 
 
-def environment(settings: Settings, database: Database) -> Mapping[str, str]:
-    """The variables Dagster's processes need. Contains the database password: for child processes, never for print."""
-    home = settings.home / "dagster"
+READY = "TT_READY"
+"""Names the home whose database, schema and partition keys this process or an ancestor of it has seen to."""
+
+
+def dagster_home(settings: Settings) -> Path:
+    """The folder of Dagster's files: its logs, what steps leave behind, and the instance file of `tt`'s processes."""
+    return settings.home / "dagster"
+
+
+def environment(settings: Settings) -> Mapping[str, str]:
+    """The variables that Dagster's processes are to have. No secret is among them: addresses come from the settings."""
+    home = dagster_home(settings)
     return {
         "DAGSTER_HOME": str(home),
-        "TT_DAGSTER_URL": database.dagster_url(),
-        "TT_DAGSTER_FILES": str(home),
         "TT_DAGSTER_LOGS": str(home / "logs"),
         # Bookkeeping of a thousand partitions falls from a minute to a second.
         "DAGSTER_EVENT_BATCH_SIZE": "1000",
@@ -58,19 +73,23 @@ def prepare(settings: Settings | None = None, *, sync: bool = True) -> Platform:
     Raises a `UserError` naming what is wrong with the server, the schema or the watchlist; nothing is changed then
     beyond what was already done in that order.
     """
+    platform = upgraded(settings or Settings())
+    adopt(platform)
+    if sync:
+        sync_watchlist(platform)
+    return platform
+
+
+def upgraded(settings: Settings) -> Platform:
+    """The platform with its server running and its schema at the revision of this package. Raises as `prepare`."""
     from tt_assets.postgres.schema import upgrade
 
-    settings = settings or Settings()
     watchlist = read_watchlist(settings.watchlist)
     in_use.hold(settings)
     database = database_of(settings, start=True)
     database.create_databases()
     upgrade(database, by_month=settings.date_grain is DateGrain.MONTH)
-    platform = Platform(settings, database, watchlist)
-    adopt(platform)
-    if sync:
-        sync_watchlist(platform)
-    return platform
+    return Platform(settings, database, watchlist)
 
 
 def attach(settings: Settings | None = None) -> Platform:
@@ -90,7 +109,14 @@ def attach(settings: Settings | None = None) -> Platform:
 
 def adopt(platform: Platform) -> None:
     """Make this process's environment that of the platform, with the instance file in its place."""
-    home = platform.settings.home / "dagster"
+    place_instance_file(platform.settings)
+    os.environ.update({**environment(platform.settings), READY: str(platform.settings.home)})
+    find_own_modules(platform.settings)
+
+
+def place_instance_file(settings: Settings) -> None:
+    """Have this package's `dagster.yaml` in the DAGSTER_HOME of `environment`. Raises UserError where it is missing."""
+    home = dagster_home(settings)
     home.mkdir(parents=True, exist_ok=True)
     source = shared_file("dagster.yaml")
     if not source.exists():
@@ -100,20 +126,22 @@ def adopt(platform: Platform) -> None:
         staged = target.with_suffix(f".{os.getpid()}.new")
         shutil.copyfile(source, staged)
         staged.replace(target)
-    os.environ.update(environment(platform.settings, platform.database))
-    find_own_modules(platform.settings)
 
 
 def sync_watchlist(platform: Platform) -> tuple[list[str], list[str]]:
     """Add the watchlist's instruments and portfolios as partition keys; returns the new ones. Nothing is removed."""
-    instance = open_instance()
+    return add_keys(open_instance(), platform.watchlist)
+
+
+def add_keys(store: DynamicKeys, watchlist: Watchlist) -> tuple[list[str], list[str]]:
+    """The instruments and portfolios of `watchlist` that `store` did not know; it knows them now."""
     added = (
-        [name for name in platform.watchlist.symbols if not instance.has_dynamic_partition(INSTRUMENTS, name)],
-        [name for name in platform.watchlist.traded if not instance.has_dynamic_partition(TRADED, name)],
+        [name for name in watchlist.symbols if not store.has_dynamic_partition(INSTRUMENTS, name)],
+        [name for name in watchlist.traded if not store.has_dynamic_partition(TRADED, name)],
     )
     for dimension, names in zip((INSTRUMENTS, TRADED), added, strict=True):
         if names:
-            instance.add_dynamic_partitions(dimension, names)
+            store.add_dynamic_partitions(dimension, names)
     return added
 
 
@@ -127,8 +155,13 @@ def open_instance() -> dg.DagsterInstance:
 
     terminal = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
     instance = instance_at(Path(os.environ["DAGSTER_HOME"]), compute_logs=terminal)
-    limits = {info.name: info.limit for info in instance.event_log_storage.get_pool_limits()}
+    limit_pools(instance.event_log_storage)
+    return instance
+
+
+def limit_pools(storage: Any) -> None:
+    """Give the pools their limits. `storage` is the event log's, in which Dagster keeps them."""
+    limits = {info.name: info.limit for info in storage.get_pool_limits()}
     for pool, limit in (("ibkr", 1), ("training", 1)):
         if limits.get(pool) != limit:
-            instance.event_log_storage.set_concurrency_slots(pool, limit)
-    return instance
+            storage.set_concurrency_slots(pool, limit)

@@ -40,6 +40,7 @@ def test_the_list_of_commands_is_whole(tt: Tt) -> None:
             "db",
             "demo",
             "down",
+            "env",
             "gateway",
             "report",
             "settings",

@@ -48,6 +48,23 @@ def test_tt_status_counts_partitions_as_the_ui_does(ui: Ui, filled: Machine) -> 
         assert landed == [(line["materialized"],)]
 
 
+def test_runs_of_the_command_line_are_on_the_timeline_and_on_the_page_of_their_job(ui: Ui, filled: Machine) -> None:
+    label = {"key": ".dagster/repository", "value": "__repository__@tt_assets.definitions"}
+    for job, table in (("market", "tt_prices"), ("agents", "tt_policy")):
+        found = ui.ask(
+            """query($filter: RunsFilter!) {
+                 runsOrError(filter: $filter, limit: 1000) {
+                   ... on Runs {results {assetSelection {path} tags {key value}
+                                         repositoryOrigin {repositoryName repositoryLocationName}}}
+                 }
+               }""",
+            filter={"pipelineName": job, "tags": [label]},  # as the page of the job asks
+        )["runsOrError"]["results"]
+        ours = [run for run in found if any(tag["key"] == "tt/process" for tag in run["tags"])]
+        assert any({"path": [table]} in run["assetSelection"] for run in ours), job
+        assert {tuple(run["repositoryOrigin"].values()) for run in ours} == {tuple(REPOSITORY.values())}
+
+
 def test_one_date_and_instrument_is_materialized_from_the_asset_page(ui: Ui, filled: Machine) -> None:
     assert filled.rows("DELETE FROM tt_features WHERE instrument = 'IBM' AND timestamp = '2012-11-15' RETURNING id")
     job = next(

@@ -16,7 +16,7 @@ from tt_assets.grid.partitions import MultiPartitionsDefinition
 from tt_assets.runs import _dagster as door
 
 PRODUCT, TESTS = (Path(package.__file__).parent for package in (tt_assets, tt_assets_tests))
-DOORS = {"runs/_dagster.py"}
+DOORS = {"runs/_dagster.py", "runs/_dagster_folders.py"}
 DOORS_OF_TESTS = {"dagster_runs.py", "test_upstream_quirks.py"}
 KEYS = ["2012-05-24|A", "2012-05-24|T", "2012-05-25|A", "2012-05-25|T"]
 GRID = MultiPartitionsDefinition(

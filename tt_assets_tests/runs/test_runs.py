@@ -213,3 +213,11 @@ def test_a_backfill_killed_at_any_moment_leaves_each_partition_old_or_new_and_ru
     assert caught  # at least one was killed in the middle of its run
     unfinished = {dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.NOT_STARTED}
     assert not unfinished & set(run_statuses(postgres_instance).values())
+
+
+def test_a_run_says_whose_job_it_is_so_that_the_ui_finds_it(dagster_instance, connected):
+    outcome = run(dagster_instance, ["tt_prices"], {(SPAN[0], "AAPL")})
+    (made,) = outcome.runs
+    stored = dagster_instance.get_run_by_id(made)
+    assert stored.tags_for_storage()[".dagster/repository"] == "__repository__@tt_assets.definitions"
+    assert stored.remote_job_origin.job_name == stored.job_name == MARKET_JOB
