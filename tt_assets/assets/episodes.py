@@ -14,6 +14,7 @@ from tt_assets.assets.pictures import Shown
 from tt_assets.assets.rolling import Rolled, RolledEpisode, roll
 from tt_assets.assets.spans import trading_config, version_of_trading, windows_of_lookback
 from tt_assets.grid.lineage import windows_behind
+from tt_assets.grid.partition_slices import selection_of
 from tt_assets.grid.partitions import Window, windows_of
 from tt_assets.market.current_watchlist import current_watchlist
 from tt_assets.postgres.episode_store import EpisodeHeader
@@ -21,7 +22,7 @@ from tt_assets.postgres.ledger import Provenance
 from tt_assets.runs._dagster import step_of
 from tt_assets.runs.attempts import take_over
 from tt_assets.runs.failed_partitions import name_failed_cells
-from tt_assets.runs.io_managers import SOURCE_TAG, EpisodeIOManager, EpisodeRows, landed, refuse, selection_of
+from tt_assets.runs.io_managers import SOURCE_TAG, EpisodeIOManager, EpisodeRows, landed, refuse
 from tt_assets.runs.market_reader import MarketReader
 from tt_assets.settings import Settings
 from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES

@@ -18,6 +18,7 @@ import pandas as pd
 from tt_assets.assets.coverage import as_markdown, coverage, latest_session
 from tt_assets.assets.features import FEATURES
 from tt_assets.assets.grids import MARKET
+from tt_assets.grid.partition_slices import selection_of
 from tt_assets.market.bar_checks import SIGMA_SESSIONS, Finding, broken_bars, jumps
 from tt_assets.market.calendar import sessions
 from tt_assets.market.watchlist import read_watchlist
@@ -25,7 +26,6 @@ from tt_assets.postgres.slices import Selection
 from tt_assets.research import feature_checks as research
 from tt_assets.research.registry import longest_lookback
 from tt_assets.runs.check_events import PartitionEvaluation, partitions_of, report_partitions, target_latest
-from tt_assets.runs.io_managers import selection_of
 from tt_assets.runs.market_reader import MarketReader
 from tt_assets.settings import Settings
 from tt_assets.tables import MARKET_TABLES

@@ -11,13 +11,14 @@ from tt_assets.assets.catalog import described
 from tt_assets.assets.grids import MARKET, settings
 from tt_assets.assets.market_pictures import View, drawn, price_pictures
 from tt_assets.assets.sources import OpenSource, PriceSourceResource
+from tt_assets.grid.partition_slices import selection_of
 from tt_assets.market.bars import BAR_COLUMNS, summarise
 from tt_assets.market.ibkr import IbkrFetched, Overlap
 from tt_assets.market.sources import BarRequest, Fetched, FetchResult, SessionOutcome
 from tt_assets.postgres.restated import REVISION, Cause, readjusted
 from tt_assets.postgres.slices import Selection
 from tt_assets.runs.failed_partitions import name_failed_cells
-from tt_assets.runs.io_managers import Slices, selection_of
+from tt_assets.runs.io_managers import Slices
 from tt_assets.runs.market_reader import MarketReader
 from tt_assets.settings import PriceSourceName, Settings
 

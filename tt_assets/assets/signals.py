@@ -8,10 +8,11 @@ from tt_assets.assets.features import FEATURES
 from tt_assets.assets.grids import MARKET, settings
 from tt_assets.assets.market_pictures import View, drawn, score_pictures
 from tt_assets.grid.lineage import keys_behind, lookback
+from tt_assets.grid.partition_slices import selection_of
 from tt_assets.research.compute import compute_signals
 from tt_assets.research.registry import load_signals, longest_lookback, version_of
 from tt_assets.runs.failed_partitions import name_failed_cells
-from tt_assets.runs.io_managers import Slices, selection_of
+from tt_assets.runs.io_managers import Slices
 from tt_assets.runs.market_reader import MarketReader
 from tt_assets.runs.slices_read import fetch_of, sums_behind
 from tt_assets.settings import Settings

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dagster as dg
 
-from tt_assets.assets.grids import MARKET, WINDOWS
-from tt_assets.grid.partitions import traded_partitions
 from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES
 
 REFRESH_JOB = "refresh_now"
@@ -19,25 +17,21 @@ jobs = [
     dg.define_asset_job(
         MARKET_JOB,
         selection=list(MARKET_TABLES),
-        partitions_def=MARKET,
         description="Prices, features and signal scores for the sessions and instruments you choose.",
     ),
     dg.define_asset_job(
         AGENTS_JOB,
         selection=["tt_policy", *EPISODE_TABLES],
-        partitions_def=WINDOWS,
         description="Train the agents of the walk-forward windows you choose, then roll them beside the baselines.",
     ),
     dg.define_asset_job(
         ROLL_JOB,
         selection=list(EPISODE_TABLES),
-        partitions_def=WINDOWS,
         description="Roll the agents there are, and the baselines, over the windows you choose. Nothing is trained.",
     ),
     dg.define_asset_job(
         REPORT_JOB,
         selection=["report"],
-        partitions_def=traded_partitions,
         description="Judge the agents of a symbol or portfolio against the baselines: figures, plots, one HTML file.",
     ),
     dg.define_asset_job(

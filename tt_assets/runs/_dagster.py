@@ -173,7 +173,7 @@ def report_runless(instance: dg.DagsterInstance, materializations: Sequence[dg.A
 
 
 def _in_a_batch[Event](events: Sequence[Event]) -> Iterator[tuple[Event, DagsterEventBatchMetadata]]:
-    batch: str = generate_event_batch_id()  # type: ignore[no-untyped-call]
+    batch: str = generate_event_batch_id()
     for place, event in enumerate(events, start=1):
         yield event, DagsterEventBatchMetadata(batch, is_end=place == len(events))
 

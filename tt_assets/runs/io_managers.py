@@ -309,7 +309,7 @@ class EpisodeIOManager(dg.ConfigurableIOManager):
                 for name in ("id", *content_columns(table))
                 if name != "window_start" and not (alias == "e" and name == "instrument")
             ),
-            source=sql.SQL(source),  # type: ignore[arg-type]
+            source=sql.SQL(source),
             starts=sql.Literal([str(start)[:10] for start in selection.starts]),
             traded=sql.Literal(list(selection.instruments)),
             alias=sql.Identifier(alias),

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
-from typing import LiteralString
+from typing import Any, LiteralString
 
 import dagster as dg
 import pandas as pd
@@ -15,7 +15,7 @@ from tt_assets.settings import DateGrain, Settings, database_of
 from tt_assets.tables import TABLES
 
 
-class MarketReader(dg.ConfigurableResource):
+class MarketReader(dg.ConfigurableResource[Any]):
     """Reads slices, agents and their weights; assets that use it name what they read as dependencies."""
 
     def read(self, table: str, instruments: Sequence[str], first: date, last: date) -> pd.DataFrame:

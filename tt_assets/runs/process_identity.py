@@ -44,7 +44,7 @@ def is_same(pid: int, known: str) -> bool:
     if "/" in known:
         return identity(pid) == known
     try:
-        return abs(psutil.Process(pid).create_time() - float(known)) < 2
+        return bool(abs(psutil.Process(pid).create_time() - float(known)) < 2)
     except (psutil.Error, ValueError):
         return False
 
