@@ -30,9 +30,13 @@ TRADED = "traded"
 class DynamicKeys(Protocol):
     """What keeps the keys of a dynamic dimension: an instance of Dagster's, or the storage of its event log."""
 
-    def has_dynamic_partition(self, partitions_def_name: str, partition_key: str, /) -> bool: ...
+    def has_dynamic_partition(self, partitions_def_name: str, partition_key: str, /) -> bool:
+        """Whether the dimension has the key."""
+        ...
 
-    def add_dynamic_partitions(self, partitions_def_name: str, partition_keys: Sequence[str], /) -> None: ...
+    def add_dynamic_partitions(self, partitions_def_name: str, partition_keys: Sequence[str], /) -> None:
+        """Add keys to the dimension; those it has stay as they are."""
+        ...
 
 
 @dataclass(frozen=True)
