@@ -9,27 +9,45 @@ from __future__ import annotations
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Engine
+from sqlalchemy import URL, Engine
 
 from tt_assets.errors import UserError
 from tt_assets.postgres.database import Database, DatabaseUnreachable
+from tt_assets.postgres.database_url import parse_url
+from tt_assets.settings import Settings
+from tt_assets.settings import database_of as settings_database
 
 _databases: WeakKeyDictionary[Engine, Database] = WeakKeyDictionary()
 
 
-def get_engine() -> Engine:
-    """A SQLAlchemy engine on the `tt` database of the settings, the embedded server started where it is that one.
+def get_engine(url: str | URL | None = None) -> Engine:
+    """A SQLAlchemy engine on the `tt` database, the embedded server started where it is the settings'.
 
     It keeps no connection open between uses. Makes Dagster's environment that of the platform, so that what is written
     can be reported.
 
+    Parameters
+    ----------
+    url : `postgresql://user:password@host:port/name`, with any driver named in it; None: the database of the settings.
+        What is written to another database than that of the settings is reported to nobody.
+
     Raises
     ------
+    DatabaseUrlError : the URL cannot be read; the error does not quote it.
     DatabaseUnreachable, SchemaError, WatchlistError : the one-line errors of every `tt` command.
     """
+    from tt_assets.postgres import schema
     from tt_assets.runtime.platform import attach
 
-    database = attach().database
+    settings = Settings()
+    if url is None:
+        database = attach(settings).database
+    else:
+        text = url.render_as_string(hide_password=False) if isinstance(url, URL) else str(url)
+        database = Database.of(parse_url(text))
+        schema.check(database)
+        if same_database(database, settings_database(settings)):
+            attach(settings)
     engine = database.engine()
     _databases[engine] = database
     return engine

@@ -23,10 +23,11 @@ from tt_assets.errors import UserError
 from tt_assets.grid.horizon import horizon
 from tt_assets.grid.partitions import Window, quarter_of, quarter_partitions
 from tt_assets.market.calendar import is_session, nearest_session
-from tt_assets.market.watchlist import read_watchlist
+from tt_assets.market.watchlist import Watchlist, read_watchlist
 from tt_assets.notebook import arguments as checks
 from tt_assets.notebook.arguments import Rows, RowsRefused, Rule
 from tt_assets.notebook.engines import database_of
+from tt_assets.notebook.positional import are_weights, looks_like_a_day, named, rows_of_a_session
 from tt_assets.notebook.reading import Day, as_day
 from tt_assets.notebook.reports_to_dagster import reporting
 from tt_assets.postgres.database import Database
@@ -38,6 +39,7 @@ from tt_assets.tables import HAND, TABLES, content_columns, key_columns
 from tt_assets.trading import metrics
 from tt_assets.trading.episodes.record import CASH, StopReason
 
+SHOWN_CHOICES = 5
 WEIGHTS_OFF_BY = 1e-9
 """Largest deviation from 1 of the weights of a session, as in the check of every recorded episode."""
 
@@ -53,8 +55,8 @@ class OpenEpisode:
 
 def create_episode(
     engine: Engine,
-    instrument: str,
-    start_time: Day,
+    instrument: str | Day | None = None,
+    start_time: Day | Mapping[str, Any] | None = None,
     config: Mapping[str, Any] | str | None = None,
     *,
     policy_id: int | None = None,
@@ -68,7 +70,8 @@ def create_episode(
     Parameters
     ----------
     engine : as `get_engine` gives it.
-    instrument : a symbol or a portfolio of the watchlist.
+    instrument : a symbol or a portfolio of the watchlist. May be left out, as in `create_episode(engine, start_time)`,
+        where the watchlist has one portfolio, or one symbol and no portfolio.
     start_time : first session of the episode, New York.
     config : what there is to say of it, a mapping or a JSON object as text.
     policy_id : the agent in `tt_policy` that acted, if one did.
@@ -85,8 +88,13 @@ def create_episode(
     """
     settings = Settings()
     database = database_of(engine)
-    read_watchlist(settings.watchlist).members(instrument)
-    start = as_day(start_time, "start_time")
+    if looks_like_a_day(instrument):
+        # create_episode(engine, start_time, config): what is traded was left out.
+        instrument, start_time, config = None, instrument, config if start_time is None else start_time
+    watchlist = read_watchlist(settings.watchlist)
+    instrument = _only_traded(watchlist) if instrument is None else str(instrument)
+    watchlist.members(instrument)
+    start = as_day(start_time, "start_time")  # type: ignore[arg-type]
     if not is_session(start):
         raise UserError(f"start_time {start} is no trading session; the nearest is {nearest_session(start)}.")
     window = Window(quarter_of(start), instrument)
@@ -113,14 +121,16 @@ def create_episode(
     return int(opened[0])
 
 
-def insert_action(engine: Engine, rows: Rows | None = None, **row: Any) -> int:
+def insert_action(engine: Engine, rows: Rows | int | None = None, *values: Any, **row: Any) -> int:
     """Append to `tt_action`.
 
     Parameters
     ----------
     engine : as `get_engine` gives it.
     rows : a frame or a list of mappings with episode_id, timestamp (session of the decision, at its close), instrument,
-        action_value (the raw output, unitless; NaN is refused).
+        action_value (the raw output, unitless; NaN is refused). Or one row by position: the episode_id here and its
+        other values behind it, in that order.
+    values : the rest of a row that is given by position.
     row : one row by keywords, in place of `rows`.
 
     Returns
@@ -133,47 +143,60 @@ def insert_action(engine: Engine, rows: Rows | None = None, **row: Any) -> int:
         instrument it does not trade, or a key that is there already.
     FrameMismatch : nothing was written; a missing column, an undefined or infinite value.
     """
-    return _insert(engine, "tt_action", checks.frame_of("tt_action", rows, row))
+    order = ("episode_id", "timestamp", "instrument", "action_value")
+    return _insert(engine, "tt_action", checks.frame_of("tt_action", *named("tt_action", order, rows, values, row)))
 
 
-def insert_reward(engine: Engine, rows: Rows | None = None, **row: Any) -> int:
+def insert_reward(engine: Engine, rows: Rows | int | None = None, *values: Any, **row: Any) -> int:
     """Append to `tt_reward`; parameters, result and errors as of `insert_action`.
 
     Columns episode_id, timestamp (the session at whose close the reward is known), reward_value.
     """
-    return _insert(engine, "tt_reward", checks.frame_of("tt_reward", rows, row))
+    order = ("episode_id", "timestamp", "reward_value")
+    return _insert(engine, "tt_reward", checks.frame_of("tt_reward", *named("tt_reward", order, rows, values, row)))
 
 
-def insert_target_weights(engine: Engine, rows: Rows | None = None, **row: Any) -> int:
+def insert_target_weights(engine: Engine, rows: Rows | int | None = None, *values: Any, **row: Any) -> int:
     """Append to `tt_target_weights`; parameters, result and errors as of `insert_action`.
 
     Columns episode_id, timestamp (session of the decision), instrument (or CASH), target_weight (fraction of net worth;
     `finalize_episode` asks that those of a session sum to 1). `strategy` (the scheme) and `rationale` (why, in words)
     are "hand" and "by hand" where they are not given.
+
+    All weights of a session may be one mapping of instrument to weight: `insert_target_weights(engine, episode_id,
+    timestamp, {"AAPL": 0.6})`, strategy and rationale behind it. What they leave of 1 is then CASH.
     """
-    frame = checks.frame_of("tt_target_weights", rows, row)
+    of_session = any(map(are_weights, (*values[1:2], row.get("weights"))))
+    what = ("weights",) if of_session else ("instrument", "target_weight")
+    order = ("episode_id", "timestamp", *what, "strategy", "rationale")
+    many, one = named("tt_target_weights", order, rows, values, row)
+    if of_session:
+        many, one = rows_of_a_session(one), {}
+    frame = checks.frame_of("tt_target_weights", many, one)
     defaults = {"strategy": HAND, "rationale": "by hand"}
     frame = frame.assign(**{name: words for name, words in defaults.items() if name not in frame.columns})
     return _insert(engine, "tt_target_weights", frame)
 
 
-def insert_equity_point(engine: Engine, rows: Rows | None = None, **row: Any) -> int:
+def insert_equity_point(engine: Engine, rows: Rows | int | None = None, *values: Any, **row: Any) -> int:
     """Append to `tt_equity_curve`; parameters, result and errors as of `insert_action`.
 
     Columns episode_id, timestamp, net_worth (USD at the close of that session).
     """
-    return _insert(engine, "tt_equity_curve", checks.frame_of("tt_equity_curve", rows, row))
+    order = ("episode_id", "timestamp", "net_worth")
+    many, one = named("tt_equity_curve", order, rows, values, row)
+    return _insert(engine, "tt_equity_curve", checks.frame_of("tt_equity_curve", many, one))
 
 
 def finalize_episode(
     engine: Engine,
     episode_id: int,
-    *,
-    stop_reason: str = StopReason.EVALUATION_COMPLETE,
     end_time: Day | None = None,
+    stop_reason: str = StopReason.EVALUATION_COMPLETE,
     max_drawdown: float | None = None,
     sharpe_ratio: float | None = None,
     turnover: float | None = None,
+    *,
     report: bool = True,
 ) -> EpisodeSummary:
     """Close an episode and report its partition; what is not given is worked out from its rows (see `trading.metrics`).
@@ -182,8 +205,8 @@ def finalize_episode(
     ----------
     engine : as `get_engine` gives it.
     episode_id : an episode that `create_episode` opened.
-    stop_reason : one of those that `tt_episode` admits.
     end_time : its last session, New York; that of the equity curve.
+    stop_reason : one of those that `tt_episode` admits.
     max_drawdown : fraction of the peak, 0 to 1; that of the equity curve.
     sharpe_ratio : mean / std × √252 of close-to-close returns; that of the equity curve, None where it is undefined.
     turnover : mean |Δ weight| over decisions and instruments; that of the target weights.
@@ -295,6 +318,18 @@ def _weights(database: Database, episode: int, members: Sequence[str]) -> npt.ND
     wide = rows.pivot(index="timestamp", columns="instrument", values="target_weight")  # noqa: PD010 - never averaged
     weights = wide.reindex(columns=list(members)).fillna(0.0)
     return weights.to_numpy(dtype=np.float64)
+
+
+def _only_traded(watchlist: Watchlist) -> str:
+    """What an episode trades that does not say: the only portfolio, else the only symbol."""
+    portfolios = [name for name in watchlist.traded if name not in watchlist.symbols]
+    choice = portfolios or list(watchlist.symbols)
+    if len(choice) == 1:
+        return choice[0]
+    raise UserError(
+        f"create_episode does not know what is traded: the watchlist has {', '.join(choice[:SHOWN_CHOICES])}"
+        f'{", …" if len(choice) > SHOWN_CHOICES else ""}; name it, as in create_episode(engine, "{choice[0]}", t).'
+    )
 
 
 def _stop_reasons() -> list[str]:

@@ -18,8 +18,9 @@ from tt_assets.grid.horizon import latest_session
 from tt_assets.market.bars import check_bars, summarise
 from tt_assets.market.watchlist import read_watchlist
 from tt_assets.notebook import arguments as checks
-from tt_assets.notebook.arguments import RowsRefused, Rule
+from tt_assets.notebook.arguments import Rows, RowsRefused, Rule
 from tt_assets.notebook.engines import database_of
+from tt_assets.notebook.positional import sessions_between
 from tt_assets.notebook.reading import Day, read_from
 from tt_assets.notebook.replaced_slices import Upserted, upsert
 from tt_assets.research.compute import compute_features
@@ -29,6 +30,7 @@ from tt_assets.settings import Settings
 
 BASIC_FEATURES = ("return_1", "vol_10", "vol_20")
 SCORE_COLUMNS = ("instrument", "timestamp", "signal_name", "score")
+BY_HAND = "by hand"
 LineNumbers = Callable[[], Sequence[int] | None]
 
 
@@ -40,7 +42,8 @@ def fetch_prices(
     Parameters
     ----------
     engine : as `get_engine` gives it.
-    instruments, start, end : as of `tt_assets.read`; both ends of the span are included.
+    instruments, start, end : as of `tt_assets.read`; both ends of the span are included. Of a datetime with a time of
+        day the sessions between the two moments count, a session being its date at 00:00.
 
     Returns
     -------
@@ -51,7 +54,7 @@ def fetch_prices(
     ------
     UserError : an instrument that has no bar and is not on the watchlist, a date that cannot be read, a reversed span.
     """
-    return read_from(database_of(engine), "tt_prices", instruments, start, end)
+    return read_from(database_of(engine), "tt_prices", instruments, *sessions_between(start, end))
 
 
 def upsert_price_bars(engine: Engine, frame: pd.DataFrame, *, report: bool = True) -> Upserted:
@@ -164,15 +167,16 @@ def upsert_features(
     return upsert(database, "tt_features", rows.dropna(subset=["value"]), replaced, report=report)
 
 
-def upsert_signal_scores(engine: Engine, scores: pd.DataFrame, *, report: bool = True) -> Upserted:
+def upsert_signal_scores(engine: Engine, scores: Rows, *, report: bool = True) -> Upserted:
     """Replace the scores of the given (instrument, session, signal) in one transaction; other signals stay.
 
     Parameters
     ----------
     engine : as `get_engine` gives it.
-    scores : instrument, timestamp (datetimes, dates or ISO text; New York sessions without time zone), signal_name,
-        score in [-1, 1] (NaN is refused: leave the row out), and perhaps meta_json (a JSON object as text, or a
-        mapping: lookback in sessions, inputs, method); without it the method is "by hand".
+    scores : a frame, or a list of mappings. instrument, timestamp (datetimes, dates or ISO text; New York sessions
+        without time zone), signal_name, score in [-1, 1] (NaN is refused: leave the row out), and perhaps meta_json (a
+        JSON object as text, or a mapping: lookback in sessions, inputs, method); without it the method is "by hand". A
+        mapping may leave it out, or have None.
     report : whether Dagster is told of the partitions touched.
 
     Returns
@@ -187,7 +191,21 @@ def upsert_signal_scores(engine: Engine, scores: pd.DataFrame, *, report: bool =
     FrameMismatch : nothing was written; a column is missing.
     NotReported : the rows are written, but Dagster did not take the report.
     """
-    return write_scores(engine, scores, method="by hand", report=report)
+    given = scores if isinstance(scores, pd.DataFrame) else frame_of_scores(scores)
+    return write_scores(engine, given, method=BY_HAND, report=report)
+
+
+def frame_of_scores(scores: Mapping[str, object] | Sequence[Mapping[str, object]]) -> pd.DataFrame:
+    """The frame of scores given as mappings; without any an empty one of the right columns."""
+    rows = [scores] if isinstance(scores, Mapping) else list(scores)
+    if not rows:
+        return pd.DataFrame(columns=list(SCORE_COLUMNS))
+    if not all(isinstance(row, Mapping) for row in rows):
+        raise UserError("tt_signal_scores: give a frame, or a list of mappings such as {'instrument': 'AAPL', …}.")
+    if any("meta_json" in row for row in rows):
+        default = default_meta_json(BY_HAND)
+        rows = [{**row, "meta_json": default if row.get("meta_json") is None else row["meta_json"]} for row in rows]
+    return pd.DataFrame(rows)
 
 
 def write_scores(
