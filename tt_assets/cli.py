@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from tt_assets import __version__
 from tt_assets.commands.db_group import db
 from tt_assets.commands.env_command import env
+from tt_assets.commands.handed_settings import with_settings
 from tt_assets.commands.mistakes import describe_setting, describe_usage
 from tt_assets.commands.printing import as_json, err, out, print_json, say, show
 from tt_assets.commands.watchlist_group import watchlist
@@ -64,22 +65,24 @@ def _fail(message: str) -> None:
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__)
-def commands() -> None:
+@click.pass_context
+def commands(context: click.Context) -> None:
     """Daily bars to trained and judged portfolio agents, as Dagster assets in Postgres."""
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    context.obj = Settings
     with suppress(ValidationError):  # the command itself says which setting is wrong; its help needs none
         find_own_modules(Settings())
 
 
 @commands.command(short_help="Fill all thirteen tables from the bars at hand.")
 @as_json
-def demo(json_: bool) -> None:
+@with_settings
+def demo(settings: Settings, json_: bool) -> None:
     """Fill all thirteen tables from the bars at hand, then show what is in them."""
     from tt_assets.commands.backfill import check_bars
     from tt_assets.commands.demo import demo as run_demo
     from tt_assets.runtime.platform import open_instance, prepare
 
-    settings = Settings()
     check_bars(settings)
     err().print("Preparing the database …")
     platform = prepare(settings)
@@ -94,7 +97,8 @@ def demo(json_: bool) -> None:
 @commands.command(short_help="Serve the UI and run the daemon.")
 @click.option("--port", default=3000, show_default=True, type=click.IntRange(1, 65535), help="Port of the UI.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address the UI listens on.")
-def up(port: int, host: str) -> None:
+@with_settings
+def up(settings: Settings, port: int, host: str) -> None:
     """Serve the UI and run the daemon until Ctrl-C.
 
     Runs that the UI or the daemon started are interrupted at the end. The embedded server is stopped too, unless
@@ -106,7 +110,6 @@ def up(port: int, host: str) -> None:
     from tt_assets.runtime.pools import free_slots_of_ended_runs
     from tt_assets.runtime.up import Stopping, bury_abandoned_runs, ownership, serve
 
-    settings = Settings()
     stopping = Stopping()
     with stopping.listening(), ownership(settings, host, port) as record:
         try:
@@ -124,12 +127,12 @@ def up(port: int, host: str) -> None:
 
 
 @commands.command(short_help="Stop `tt up` and the embedded server.")
-def down() -> None:
+@with_settings
+def down(settings: Settings) -> None:
     """Stop `tt up`, and the embedded server unless another command works on it."""
     from tt_assets.runtime.in_use import stop_if_unused
     from tt_assets.runtime.up import down as stop
 
-    settings = Settings()
     served = stop(settings)
     say(f"Stopped {served}." if served else "No `tt up` was running.")
     if message := stop_if_unused(settings):
@@ -142,7 +145,15 @@ def down() -> None:
 @click.option("--to", "last", metavar="D", help="Last session, included. Default: the last closed one.")
 @click.option("--instruments", metavar="A,B", help="Symbols; also portfolios, for agent tables. Default: all.")
 @click.option("--plan", is_flag=True, help="Only say how many requests it takes and how long; change nothing.")
-def backfill(tables: tuple[str, ...], first: str | None, last: str | None, instruments: str | None, plan: bool) -> None:
+@with_settings
+def backfill(
+    settings: Settings,
+    tables: tuple[str, ...],
+    first: str | None,
+    last: str | None,
+    instruments: str | None,
+    plan: bool,
+) -> None:
     """Materialize TABLES for a span of sessions, in bulk.
 
     TABLES are names (tt_prices, or just prices), or `market`, `agents`, `all`. Market tables come first, then the
@@ -157,7 +168,6 @@ def backfill(tables: tuple[str, ...], first: str | None, last: str | None, instr
 
     sets = {"market": MARKET_TABLES, "agents": [n for n in TABLES if n not in MARKET_TABLES], "all": list(TABLES)}
     chosen = known_tables([name for given in tables for name in sets.get(given, [given])], also=tuple(sets))
-    settings = Settings()
     listed = read_watchlist(settings.watchlist)
     of_agents = not set(chosen) <= set(MARKET_TABLES)
     names = known_instruments(
@@ -181,7 +191,8 @@ def backfill(tables: tuple[str, ...], first: str | None, last: str | None, instr
 @click.option("--from", "first", metavar="D", help="First session of the windows to train for.")
 @click.option("--to", "last", metavar="D", help="Last session of the windows to train for.")
 @click.option("--instruments", metavar="P,Q", help="Symbols or portfolios to trade. Default: all.")
-def train(first: str | None, last: str | None, instruments: str | None) -> None:
+@with_settings
+def train(settings: Settings, first: str | None, last: str | None, instruments: str | None) -> None:
     """Train agents for the walk-forward windows that touch a span, and roll their episodes."""
     from tt_assets.commands.backfill import check_bars, check_trading
     from tt_assets.commands.backfill import train as run_training
@@ -189,7 +200,6 @@ def train(first: str | None, last: str | None, instruments: str | None) -> None:
     from tt_assets.runtime.platform import open_instance, prepare
     from tt_assets.runtime.selection import known_instruments
 
-    settings = Settings()
     traded = known_instruments(instruments, read_watchlist(settings.watchlist).traded, "instrument or portfolio")
     check_bars(settings)
     check_trading(settings)
@@ -199,7 +209,8 @@ def train(first: str | None, last: str | None, instruments: str | None) -> None:
 
 @commands.command(short_help="Judge agents against baselines; writes HTML.")
 @click.option("--instruments", metavar="P,Q", help="Symbols or portfolios. Default: all that have episodes.")
-def report(instruments: str | None) -> None:
+@with_settings
+def report(settings: Settings, instruments: str | None) -> None:
     """Judge the agents out of sample against the baselines, one self-contained HTML file per symbol or portfolio.
 
     The same plots and figures are in the page of the asset `report` in the UI.
@@ -209,7 +220,6 @@ def report(instruments: str | None) -> None:
     from tt_assets.runtime.platform import open_instance, prepare
     from tt_assets.runtime.selection import known_instruments
 
-    settings = Settings()
     check_trading(settings)
     platform = prepare(settings)
     known = reportable(platform)
@@ -229,7 +239,8 @@ def signals() -> None:
 
 @signals.command("import", short_help="Import scores from a CSV or parquet file.")
 @click.argument("file", type=click.Path(path_type=Path))
-def signals_import(file: Path) -> None:
+@with_settings
+def signals_import(settings: Settings, file: Path) -> None:
     """Import FILE: instrument, timestamp, signal_name, score in [-1, 1], and perhaps meta_json.
 
     The file lands whole or not at all. Its cells are reported to Dagster, so lineage stays true.
@@ -237,7 +248,7 @@ def signals_import(file: Path) -> None:
     from tt_assets.commands.signals_import import import_scores
     from tt_assets.runtime.platform import prepare
 
-    prepare()
+    prepare(settings)
     done = import_scores(file)
     say(f"Imported {done.rows:,} scores into {done.cells:,} partitions of tt_signal_scores.")
 
@@ -251,7 +262,16 @@ def signals_import(file: Path) -> None:
     "--instruments", metavar="A,B", help="With --cells: symbols, or portfolios of agent tables. Default: all."
 )
 @as_json
-def status(cells: bool, table: str, first: str | None, last: str | None, instruments: str | None, json_: bool) -> None:
+@with_settings
+def status(
+    settings: Settings,
+    cells: bool,
+    table: str,
+    first: str | None,
+    last: str | None,
+    instruments: str | None,
+    json_: bool,
+) -> None:
     """Rows, first and last timestamp, and partitions (as the UI counts them) of every table.
 
     With --cells: what became of every partition of one table, and why. A column is a session, or as much time as it
@@ -263,13 +283,13 @@ def status(cells: bool, table: str, first: str | None, last: str | None, instrum
         for option, given in (("--from", first), ("--to", last), ("--instruments", instruments)):
             if given is not None:
                 raise UserError(f"{option} goes with --cells; did you mean `tt status --cells {option} {given}`?")
-        _print_status(attach(), json_=json_)
+        _print_status(attach(settings), json_=json_)
         return
     from tt_assets.runtime.selection import known_tables, parse_date
 
     (name,) = known_tables([table])
     begin, end = (parse_date(d, option) if d else None for d, option in ((first, "--from"), (last, "--to")))
-    _print_cells(attach(), name, begin, end, instruments, json_=json_)
+    _print_cells(attach(settings), name, begin, end, instruments, json_=json_)
 
 
 @commands.command(short_help="Serve bars as a stand-in for IB Gateway.")
@@ -277,21 +297,22 @@ def status(cells: bool, table: str, first: str | None, last: str | None, instrum
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=4002, show_default=True, type=click.IntRange(1, 65535), help="Port to listen on.")
 @click.option("--latency", default=0.0, show_default=True, help="Delay of each answer, seconds.")
-def gateway(bars: Path | None, host: str, port: int, latency: float) -> None:
+@with_settings
+def gateway(settings: Settings, bars: Path | None, host: str, port: int, latency: float) -> None:
     """Serve a bars file over the TWS protocol, so that TT_PRICE_SOURCE=ibkr works without an account.
 
     It is a stand-in: it knows no account, no order and no live price. Ctrl-C stops it.
     """
     from tt_assets.gateway import BarBook, StandIn, serve
 
-    serve(StandIn(BarBook.from_file(bars or Settings().bars_path), latency=latency), host, port, say)
+    serve(StandIn(BarBook.from_file(bars or settings.bars_path), latency=latency), host, port, say)
 
 
 @commands.command("settings")
 @as_json
-def settings_(json_: bool) -> None:
+@with_settings
+def settings_(current: Settings, json_: bool) -> None:
     """Every setting: its variable, its value now and its meaning."""
-    current = Settings()
     rows = [
         {"variable": f"TT_{name.upper()}", "value": str(getattr(current, name)), "meaning": field.description}
         for name, field in Settings.model_fields.items()
@@ -315,7 +336,7 @@ def _print_status(platform: Any, *, json_: bool) -> None:
     from tt_assets.commands.status import status_grid, table_statuses
     from tt_assets.runtime.platform import open_instance
 
-    statuses = table_statuses(platform.database, open_instance())
+    statuses = table_statuses(platform.database, open_instance(), platform.settings)
     if json_:
         print_json([asdict(status) for status in statuses])
     else:
@@ -328,7 +349,7 @@ def _print_cells(
     from tt_assets.commands.partition_list import read_matrix
     from tt_assets.runtime.platform import open_instance
 
-    matrix = read_matrix(platform.database, open_instance(), table, first, last, instruments)
+    matrix = read_matrix(platform.database, open_instance(), platform.settings, table, first, last, instruments)
     if json_:
         print_json([asdict(cell) for cell in matrix.cells()])
         return

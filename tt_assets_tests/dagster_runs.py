@@ -5,22 +5,48 @@ With `test_upstream_quirks` the one module of the tests that imports Dagster's p
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pytest
 from dagster._core.definitions.partitions.subset.all import AllPartitionsSubset
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 from dagster._utils.schedules import schedule_execution_time_iterator
 
+from tt_assets.automation import AGENTS_JOB, MARKET_JOB
+from tt_assets.definitions import definitions
+from tt_assets.grid.blueprint import Blueprint, blueprint
 from tt_assets.grid.run_tags import RANGE_END, RANGE_START
 from tt_assets.postgres.database import Database
+from tt_assets.settings import Settings
 from tt_assets.tables import MARKET_TABLES, TABLES, content_columns, key_columns
 
 __all__ = ["AllPartitionsSubset"]
+
+
+SAMPLE_DATES = {"TT_START_DATE": "2005-03-01", "TT_END_DATE": "2013-03-01"}
+"""The dates of the bundled sample as settings."""
+
+
+def keep_dates_of_sample(patch: pytest.MonkeyPatch) -> None:
+    """Have the partitions of the bundled sample, in a test whose bars are its own."""
+    for name, value in SAMPLE_DATES.items():
+        patch.setenv(name, value)
+
+
+def current_definitions() -> dg.Definitions:
+    """The product's definitions under the settings of the test."""
+    return definitions(Settings())
+
+
+def current_plan() -> Blueprint:
+    """What these definitions are made from."""
+    return blueprint(Settings())
 
 
 def range_tags(first: str, last: str) -> dict[str, str]:
@@ -32,10 +58,7 @@ def run_job(
     instance: dg.DagsterInstance, tables: Sequence[str], first: str, last: str | None = None
 ) -> dg.ExecuteInProcessResult:
     """One run of the product's definitions through `tables`: of the cell `first`, or of the rectangle up to `last`."""
-    from tt_assets.automation import AGENTS_JOB, MARKET_JOB
-    from tt_assets.definitions import defs
-
-    job = defs.resolve_job_def(MARKET_JOB if set(tables) <= set(MARKET_TABLES) else AGENTS_JOB)
+    job = current_definitions().resolve_job_def(MARKET_JOB if set(tables) <= set(MARKET_TABLES) else AGENTS_JOB)
     return job.execute_in_process(
         instance=instance,
         asset_selection=[dg.AssetKey(table) for table in tables],
@@ -97,7 +120,9 @@ def cells(dates: Iterable[str], instruments: Iterable[str]) -> set[str]:
 
 def job_of_the_daemon(name: str) -> Any:
     """The job `name` as the daemon finds it in the code location, for `dg.execute_job`."""
-    return ReconstructableRepository.for_module("tt_assets.definitions", "defs").get_reconstructable_job(name)
+    # Dagster keeps the last location it loaded; the folder makes this one another.
+    location = ReconstructableRepository.for_module(__name__, "current_definitions", os.environ["TT_HOME"])
+    return location.get_reconstructable_job(name)
 
 
 def ticks_after(schedule: dg.ScheduleDefinition, moment: datetime) -> Iterator[datetime]:

@@ -11,9 +11,9 @@ import pytest
 
 from tt_assets.assets.episode_checks import STORED
 from tt_assets.automation import AGENTS_JOB, MARKET_JOB, REPORT_JOB
-from tt_assets.definitions import defs
 from tt_assets.grid.partitions import traded_partitions
 from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES, TABLES
+from tt_assets_tests.dagster_runs import current_definitions
 
 HEAVY = (
     "torch",
@@ -37,11 +37,11 @@ print(json.dumps(sorted(set({HEAVY!r}) & set(sys.modules))))
 
 
 def specs() -> dict[str, dg.AssetSpec]:
-    return {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
+    return {spec.key.to_user_string(): spec for spec in current_definitions().resolve_all_asset_specs()}
 
 
 def graph():
-    return defs.resolve_asset_graph()
+    return current_definitions().resolve_asset_graph()
 
 
 def test_loading_the_definitions_imports_no_heavy_library(settings_environment):
@@ -58,7 +58,7 @@ def test_the_definitions_load_without_a_database(settings_environment):
 
 
 def test_the_definitions_are_valid_and_hold_the_thirteen_tables_and_the_report():
-    dg.Definitions.validate_loadable(defs)
+    dg.Definitions.validate_loadable(current_definitions())
     assert set(specs()) == {*TABLES, "report"}
 
 
@@ -95,7 +95,7 @@ def test_the_columns_shown_are_those_of_the_server(table, postgres):
 def test_a_selection_of_partitions_is_one_run_through_an_io_manager_of_ours(table):
     node = graph().get(dg.AssetKey(table))
     assert node.backfill_policy == dg.BackfillPolicy.single_run()
-    asset = defs.get_assets_def(table)
+    asset = current_definitions().get_assets_def(table)
     manager = asset.get_io_manager_key_for_asset_key(dg.AssetKey(table))
     assert manager == ("episodes" if table in EPISODE_TABLES else "slices")
 
@@ -131,12 +131,12 @@ def test_each_job_takes_its_tables():
         (AGENTS_JOB, ("tt_policy", *EPISODE_TABLES)),
         (REPORT_JOB, ("report",)),
     ):
-        chosen = defs.resolve_job_def(job).asset_layer.executable_asset_keys
+        chosen = current_definitions().resolve_job_def(job).asset_layer.executable_asset_keys
         assert {key.to_user_string() for key in chosen} == set(tables)
 
 
 def test_training_waits_in_its_pool():
-    assert defs.get_assets_def("tt_policy").op.pool == "training"
+    assert current_definitions().get_assets_def("tt_policy").op.pool == "training"
 
 
 CHECKED = {
@@ -174,15 +174,15 @@ def test_the_market_tables_are_checked_by_a_step_of_its_own_that_blocks_where_do
     nodes = {key.name: graph().get(key) for key in graph().asset_check_keys if key.asset_key == dg.AssetKey(table)}
     assert {name for name, node in nodes.items() if node.blocking} == BLOCKING[table]
     assert all(node.description for node in nodes.values())
-    job = defs.resolve_job_def(MARKET_JOB)
+    job = current_definitions().resolve_job_def(MARKET_JOB)
     assert f"{table}_checks" in {node.name for node in job.graph.nodes}
     # A planned event of a partitioned check would store a row, with all partitions in it, for each of them.
     assert all(node.partitions_def is None for node in nodes.values())
 
 
 def test_the_agents_job_runs_the_checks_of_the_episodes():
-    chosen = defs.resolve_job_def(AGENTS_JOB).asset_layer.executable_asset_keys
-    keys = defs.resolve_job_def(AGENTS_JOB).asset_layer.asset_graph.asset_check_keys
+    chosen = current_definitions().resolve_job_def(AGENTS_JOB).asset_layer.executable_asset_keys
+    keys = current_definitions().resolve_job_def(AGENTS_JOB).asset_layer.asset_graph.asset_check_keys
     assert dg.AssetKey("tt_episode") in chosen
     assert {key.name for key in keys if key.asset_key == dg.AssetKey("tt_episode")} == CHECKED
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tt_assets.assets.spans import trading_config
 from tt_assets.errors import UserError
+from tt_assets.grid.blueprint import blueprint
 from tt_assets.research.registry import load_features, load_signals
 from tt_assets.settings import Settings
 from tt_assets.trading.config import TradingConfig
@@ -96,9 +96,9 @@ def test_a_module_that_is_named_and_installed_is_loaded_once(install: Install):
 
 
 def test_a_config_names_the_modules_it_was_made_with_those_of_entry_points_too(install: Install):
-    assert trading_config(Settings(_env_file=None)).trading_modules == ()
+    assert blueprint(Settings(_env_file=None)).trading.trading_modules == ()
     install()
-    config = trading_config(Settings(_env_file=None, trading_modules="tt_assets_tests.trading.rules.own_schemes"))
+    config = blueprint(Settings(_env_file=None, trading_modules="tt_assets_tests.trading.rules.own_schemes")).trading
     assert config.trading_modules == ("tt_assets_tests.trading.rules.own_schemes", "gap_tools")
     assert json.loads(config.to_json())["trading_modules"] == [*config.trading_modules]
 

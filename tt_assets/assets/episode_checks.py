@@ -11,14 +11,13 @@ from typing import Any
 import dagster as dg
 
 from tt_assets.assets.episode_rules import CHECKS
-from tt_assets.assets.grids import WINDOWS
 from tt_assets.assets.stored_episodes import FINISHED, judged
+from tt_assets.grid.blueprint import Blueprint
 from tt_assets.grid.partitions import Window, windows_of
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.episode_reader import windows_with_episodes
 from tt_assets.runs.check_events import PartitionEvaluation, partitions_of, report_partitions, target_latest
 from tt_assets.runs.market_reader import MarketReader
-from tt_assets.settings import Settings, database_of
 from tt_assets.trading.judging.checks import CheckResult
 
 CHECKED = "tt_episode"
@@ -36,32 +35,42 @@ Verdict = tuple[Window, str, CheckResult]
 """The window, who acted, and what a check says of it."""
 
 
-@dg.multi_asset_check(
-    name=f"{CHECKED}_checks",
-    specs=[
-        dg.AssetCheckSpec(name, asset=CHECKED, description=meaning, blocking=True) for name, meaning in STORED.items()
-    ],
-    description="What must hold of every episode, read from the nine tables.",
-    can_subset=True,
-)
-def episode_checks(context: dg.AssetCheckExecutionContext, market: MarketReader) -> Iterator[dg.AssetCheckResult]:
-    """Judge the stored episodes of the run's windows."""
-    database = database_of(Settings())
-    names = {key.name for key in context.selected_asset_check_keys}
-    target_latest(context, CHECKED)
-    verdicts = [
-        (window, f"{episode.header['strategy']} {episode.header['seed']}", verdict)
-        for window in _windows(context, database)
-        for episode, said in judged(window, database, market)
-        for verdict in said
-        if verdict.name in names
-    ]
-    report_partitions(context.instance, context.run, CHECKED, by_window(verdicts))
-    yield from check_results([name for name in STORED if name in names], verdicts)
+def episode_checks(plan: Blueprint) -> dg.AssetChecksDefinition:
+    """The checks of the stored episodes as one op, of which each can be chosen alone."""
+
+    @dg.multi_asset_check(
+        name=f"{CHECKED}_checks",
+        specs=[
+            dg.AssetCheckSpec(name, asset=CHECKED, description=meaning, blocking=True)
+            for name, meaning in STORED.items()
+        ],
+        description="What must hold of every episode, read from the nine tables.",
+        can_subset=True,
+    )
+    def checks(
+        context: dg.AssetCheckExecutionContext,
+        market: dg.ResourceParam[MarketReader],
+        database: dg.ResourceParam[Database],
+    ) -> Iterator[dg.AssetCheckResult]:
+        """Judge the stored episodes of the run's windows."""
+        names = {key.name for key in context.selected_asset_check_keys}
+        target_latest(context, CHECKED)
+        keys = partitions_of(context.run, context.instance, plan.window_partitions)
+        verdicts = [
+            (window, f"{episode.header['strategy']} {episode.header['seed']}", verdict)
+            for window in _windows(keys, database)
+            for episode, said in judged(window, database, market, plan)
+            for verdict in said
+            if verdict.name in names
+        ]
+        report_partitions(context.instance, context.run, CHECKED, by_window(verdicts))
+        yield from check_results([name for name in STORED if name in names], verdicts)
+
+    return checks
 
 
-def _windows(context: dg.AssetCheckExecutionContext, database: Database) -> Sequence[Window]:
-    keys = partitions_of(context.run, context.instance, WINDOWS)
+def _windows(keys: Sequence[str] | None, database: Database) -> Sequence[Window]:
+    """The windows of partition `keys`; every window with an episode where there are none."""
     if keys is not None:
         return windows_of(keys)
     return [Window(start, traded) for start, traded in windows_with_episodes(database)]

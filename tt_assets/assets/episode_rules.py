@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from tt_assets.assets.features import FEATURES
-from tt_assets.assets.signals import SIGNALS
 from tt_assets.errors import UserError
+from tt_assets.grid.blueprint import Blueprint
 from tt_assets.market.calendar import shift_session
 from tt_assets.research.compute import compute_features, compute_signals
-from tt_assets.research.registry import longest_lookback
+from tt_assets.research.registry import Feature, Signal, longest_lookback
 from tt_assets.runs.market_reader import MarketReader
 from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.episodes.record import EpisodeRecord
@@ -54,22 +53,24 @@ class BarsBehind:
     bars: pd.DataFrame
     symbols: tuple[str, ...]
     panel: MarketPanel
+    features: Sequence[Feature]
+    signals: Sequence[Signal]
     _known: dict[pd.Timestamp, MarketPanel] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, market: MarketReader, symbols: Sequence[str], panel: MarketPanel) -> BarsBehind:
+    def of(cls, market: MarketReader, symbols: Sequence[str], panel: MarketPanel, plan: Blueprint) -> BarsBehind:
         """Read from `tt_prices`."""
-        reach = longest_lookback(FEATURES) + longest_lookback(SIGNALS)
+        reach = longest_lookback(plan.features) + longest_lookback(plan.signals)
         first, last = pd.Timestamp(panel.sessions[0]), pd.Timestamp(panel.sessions[-1])
         bars = market.read("tt_prices", symbols, shift_session(first.date(), -reach), last.date())
-        return cls(bars, tuple(symbols), panel)
+        return cls(bars, tuple(symbols), panel, plan.features, plan.signals)
 
     def panel_until(self, bars: pd.DataFrame) -> MarketPanel:
         """The panel with its channels computed anew from `bars`, ending with their last session."""
         last = bars["timestamp"].max()
         if last not in self._known:
-            features = compute_features(bars, FEATURES)
-            scores = compute_signals(bars, features, SIGNALS)
+            features = compute_features(bars, self.features)
+            scores = compute_signals(bars, features, self.signals)
             sessions = self.panel.sessions[self.panel.sessions <= last.to_datetime64()]
             start = self.panel.sessions[self.panel.start]
             self._known[last] = MarketPanel.from_frames(bars, features, scores, self.symbols, sessions, start)

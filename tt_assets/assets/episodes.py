@@ -9,10 +9,10 @@ import pandas as pd
 
 from tt_assets.assets.agent_pictures import episode_pictures
 from tt_assets.assets.catalog import described
-from tt_assets.assets.grids import WINDOWS, settings
 from tt_assets.assets.pictures import Shown
 from tt_assets.assets.rolling import Rolled, RolledEpisode, roll
-from tt_assets.assets.spans import trading_config, version_of_trading, windows_of_lookback
+from tt_assets.assets.spans import version_of_trading, windows_of_lookback
+from tt_assets.grid.blueprint import Blueprint
 from tt_assets.grid.lineage import windows_behind
 from tt_assets.grid.partition_slices import selection_of
 from tt_assets.grid.partitions import Window, windows_of
@@ -24,7 +24,6 @@ from tt_assets.runs.attempts import take_over
 from tt_assets.runs.failed_partitions import name_failed_cells
 from tt_assets.runs.io_managers import SOURCE_TAG, EpisodeIOManager, EpisodeRows, landed, refuse
 from tt_assets.runs.market_reader import MarketReader
-from tt_assets.settings import Settings
 from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES
 
 RECORDED = {
@@ -40,87 +39,90 @@ RECORDED = {
 """The eight children and what each follows from, in the order they are written."""
 
 
-def _upstream() -> list[dg.AssetDep]:
-    behind = -windows_of_lookback(trading_config(settings))
-    market = [dg.AssetDep(table, partition_mapping=windows_behind(behind, 0)) for table in MARKET_TABLES]
-    return [*market, dg.AssetDep("tt_policy")]
+def episodes_asset(plan: Blueprint) -> dg.AssetsDefinition:
+    """The nine episode tables as one asset."""
+    partitions, settings = plan.window_partitions, plan.settings
+    behind = windows_behind(-windows_of_lookback(plan.trading), 0)
 
+    @dg.multi_asset(
+        name="episodes",
+        outs={
+            table: dg.AssetOut(**described(table), io_manager_key="episodes", code_version="1")
+            for table in EPISODE_TABLES
+        },
+        deps=[*(dg.AssetDep(table, partition_mapping=behind) for table in MARKET_TABLES), dg.AssetDep("tt_policy")],
+        internal_asset_deps={
+            **{table: {dg.AssetKey(parent) for parent in parents} for table, parents in RECORDED.items()},
+            # The row is opened before its children and closed after them: its outcome follows from all they say.
+            "tt_episode": {dg.AssetKey(table) for table in RECORDED},
+        },
+        partitions_def=partitions,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        can_subset=False,
+        hooks={name_failed_cells(partitions, *EPISODE_TABLES)},
+    )
+    def episodes(
+        context: dg.AssetExecutionContext,
+        market: dg.ResourceParam[MarketReader],
+        episode_tables: dg.ResourceParam[EpisodeIOManager],
+    ) -> Iterator[Any]:
+        """Evaluation episodes. The nine tables are one materialization: choosing one of them makes them all."""
+        windows = windows_of(context.partition_keys)
+        fetch = market.next_fetch()
+        policies = market.policies_with_digests(selection_of(partitions, context.partition_keys))
+        watchlist = current_watchlist(settings.watchlist, settings.watchlist_copies).watchlist
+        rolled = roll(windows, policies, watchlist, market, plan)
+        step = step_of(context)
+        whole = rolled.whole(windows)
+        ids = episode_tables.episodes().open(
+            [(window.start, window.traded) for window in whole],
+            [
+                EpisodeHeader(
+                    window_start=episode.window.start,
+                    instrument=episode.window.traded,
+                    strategy=episode.strategy,
+                    seed=episode.seed,
+                    policy_id=episode.policy_id,
+                    start_time=episode.record.start_time,
+                    config_json=episode.record.config_json,
+                )
+                for episode in rolled.episodes
+            ],
+        )
+        left_open: dict[str, str] = {}
+        for episode in rolled.episodes:
+            if episode.lies:
+                words = f"{episode.strategy} {episode.seed} stays open: {episode.lies}"
+                context.log.error(f"{episode.window.key()} {words}")
+                left_open.setdefault(episode.window.key(), words)
+        pictures = episode_pictures(whole, rolled.episodes, settings.pictures, context.log)
+        run = context.run
+        recorded = episode_tables.record(
+            {table: rows_of(table, rolled, ids, whole) for table in (*RECORDED, "tt_episode")},
+            selection_of(partitions, [window.key() for window in whole]),
+            Provenance(
+                run_id=run.run_id,
+                fetch=fetch,
+                code=version_of_trading(plan.trading),
+                source=run.tags.get(SOURCE_TAG),
+                reads=rolled.reads,
+            ),
+            left_open,
+        )
+        for table in recorded:
+            shown = pictures.get(table, Shown())
+            rows = replace(recorded[table], metadata=shown.metadata, of_the_run=shown.of_the_run)
+            said = rolled.counted() if table == "tt_episode" else {}
+            if not rolled.failed:
+                yield dg.Output(rows, table, metadata=said)
+                continue
+            take_over(step, dg.AssetKey(table), rows.counts)
+            cells = episode_tables.cells(table, rows, list(rows.counts)[-1])
+            yield from landed(step, dg.AssetKey(table), cells, {**rows.written, **said})
+        if rolled.failed:
+            raise refuse("episodes", rolled.failed, len(windows))
 
-@dg.multi_asset(
-    name="episodes",
-    outs={
-        table: dg.AssetOut(**described(table), io_manager_key="episodes", code_version="1") for table in EPISODE_TABLES
-    },
-    deps=_upstream(),
-    internal_asset_deps={
-        **{table: {dg.AssetKey(parent) for parent in parents} for table, parents in RECORDED.items()},
-        # The row is opened before its children and closed after them: its outcome follows from all they say.
-        "tt_episode": {dg.AssetKey(table) for table in RECORDED},
-    },
-    partitions_def=WINDOWS,
-    backfill_policy=dg.BackfillPolicy.single_run(),
-    can_subset=False,
-    hooks={name_failed_cells(WINDOWS, *EPISODE_TABLES)},
-)
-def episodes(
-    context: dg.AssetExecutionContext, market: MarketReader, episode_tables: dg.ResourceParam[EpisodeIOManager]
-) -> Iterator[Any]:
-    """Evaluation episodes. The nine tables are one materialization: choosing one of them makes them all."""
-    current = Settings()
-    windows = windows_of(context.partition_keys)
-    fetch = market.next_fetch()
-    policies = market.policies_with_digests(selection_of(WINDOWS, context.partition_keys))
-    watchlist = current_watchlist(current.watchlist, current.watchlist_copies).watchlist
-    rolled = roll(windows, policies, watchlist, market, current)
-    step = step_of(context)
-    whole = rolled.whole(windows)
-    ids = episode_tables.episodes().open(
-        [(window.start, window.traded) for window in whole],
-        [
-            EpisodeHeader(
-                window_start=episode.window.start,
-                instrument=episode.window.traded,
-                strategy=episode.strategy,
-                seed=episode.seed,
-                policy_id=episode.policy_id,
-                start_time=episode.record.start_time,
-                config_json=episode.record.config_json,
-            )
-            for episode in rolled.episodes
-        ],
-    )
-    left_open: dict[str, str] = {}
-    for episode in rolled.episodes:
-        if episode.lies:
-            words = f"{episode.strategy} {episode.seed} stays open: {episode.lies}"
-            context.log.error(f"{episode.window.key()} {words}")
-            left_open.setdefault(episode.window.key(), words)
-    pictures = episode_pictures(whole, rolled.episodes, current.pictures, context.log)
-    run = context.run
-    recorded = episode_tables.record(
-        {table: rows_of(table, rolled, ids, whole) for table in (*RECORDED, "tt_episode")},
-        selection_of(WINDOWS, [window.key() for window in whole]),
-        Provenance(
-            run_id=run.run_id,
-            fetch=fetch,
-            code=version_of_trading(trading_config(current)),
-            source=run.tags.get(SOURCE_TAG),
-            reads=rolled.reads,
-        ),
-        left_open,
-    )
-    for table in recorded:
-        shown = pictures.get(table, Shown())
-        rows = replace(recorded[table], metadata=shown.metadata, of_the_run=shown.of_the_run)
-        said = rolled.counted() if table == "tt_episode" else {}
-        if not rolled.failed:
-            yield dg.Output(rows, table, metadata=said)
-            continue
-        take_over(step, dg.AssetKey(table), rows.counts)
-        cells = episode_tables.cells(table, rows, list(rows.counts)[-1])
-        yield from landed(step, dg.AssetKey(table), cells, {**rows.written, **said})
-    if rolled.failed:
-        raise refuse("episodes", rolled.failed, len(windows))
+    return episodes
 
 
 def rows_of(table: str, rolled: Rolled, ids: Sequence[int], windows: Sequence[Window]) -> EpisodeRows:

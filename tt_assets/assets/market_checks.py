@@ -16,8 +16,7 @@ import dagster as dg
 import pandas as pd
 
 from tt_assets.assets.coverage import as_markdown, coverage, latest_session
-from tt_assets.assets.features import FEATURES
-from tt_assets.assets.grids import MARKET
+from tt_assets.grid.blueprint import Blueprint
 from tt_assets.grid.partition_slices import selection_of
 from tt_assets.market.bar_checks import SIGMA_SESSIONS, Finding, broken_bars, jumps
 from tt_assets.market.calendar import sessions
@@ -27,7 +26,6 @@ from tt_assets.research import feature_checks as research
 from tt_assets.research.registry import longest_lookback
 from tt_assets.runs.check_events import PartitionEvaluation, partitions_of, report_partitions, target_latest
 from tt_assets.runs.market_reader import MarketReader
-from tt_assets.settings import Settings
 from tt_assets.tables import MARKET_TABLES
 
 CELLS_AT_ONCE = 20_000
@@ -52,7 +50,7 @@ class Judged:
     selection: Selection
     market: MarketReader
     instance: dg.DagsterInstance
-    settings: Settings
+    plan: Blueprint
 
     @property
     def since(self) -> pd.Timestamp:
@@ -62,7 +60,7 @@ class Judged:
     @cached_property
     def bars(self) -> pd.DataFrame:
         """Bars of the partitions' span, closed days included, and of the sessions before that any check reads."""
-        return self._read("tt_prices", max(SIGMA_SESSIONS, longest_lookback(FEATURES)))
+        return self._read("tt_prices", max(SIGMA_SESSIONS, longest_lookback(self.plan.features)))
 
     @cached_property
     def features(self) -> pd.DataFrame:
@@ -97,13 +95,14 @@ def _bars_are_sound(judged: Judged) -> Found:
 
 
 def _no_jumps(judged: Judged) -> Found:
-    found = jumps(judged.bars, judged.since, judged.settings.jump_sigmas)
+    found = jumps(judged.bars, judged.since, judged.plan.settings.jump_sigmas)
     return Found(found, int((judged.bars["timestamp"] >= judged.since).sum()))
 
 
 def _sessions_complete(judged: Judged) -> Found:
-    active = read_watchlist(judged.settings.watchlist).symbols
-    covered = coverage(judged.selection, judged.bars, active, latest_session(judged.settings), judged.instance)
+    settings = judged.plan.settings
+    active = read_watchlist(settings.watchlist).symbols
+    covered = coverage(judged.selection, judged.bars, active, latest_session(settings), judged.instance)
     table = dg.MetadataValue.md(as_markdown(covered.by_instrument, SHOWN))
     return Found(covered.missing, int(covered.by_instrument["expected"].sum()), {"by_instrument": table})
 
@@ -113,14 +112,14 @@ def _values_are_finite(judged: Judged) -> Found:
 
 
 def _values_where_due(judged: Judged) -> Found:
-    found = research.values_out_of_place(judged.features, judged.bars, FEATURES, judged.since)
+    found = research.values_out_of_place(judged.features, judged.bars, judged.plan.features, judged.since)
     return Found(found, len(judged.features))
 
 
 def _no_look_ahead(judged: Judged) -> Found:
     span = sessions(judged.since.date(), pd.Timestamp(judged.selection.ends.max()).date() - timedelta(days=1))
     sampled = research.evenly(list(span), SAMPLED_SESSIONS)
-    found = research.values_that_differ_on_truncated_bars(judged.features, judged.bars, FEATURES, sampled)
+    found = research.values_that_differ_on_truncated_bars(judged.features, judged.bars, judged.plan.features, sampled)
     said = ", ".join(f"{session:%Y-%m-%d}" for session in sampled)
     return Found(found, int(judged.features["timestamp"].isin(sampled).sum()), {"sampled_sessions": said})
 
@@ -201,7 +200,7 @@ CHECKS: Mapping[str, Sequence[MarketCheck]] = {
 """The checks of each market table, in the order they are made."""
 
 
-def check_op(table: str) -> dg.AssetChecksDefinition:
+def check_op(table: str, plan: Blueprint) -> dg.AssetChecksDefinition:
     """The checks of `table` as one op, of which each can be chosen alone."""
 
     @dg.multi_asset_check(
@@ -210,22 +209,28 @@ def check_op(table: str) -> dg.AssetChecksDefinition:
         description=f"What must hold of {table}, read from the database.",
         can_subset=True,
     )
-    def checks(context: dg.AssetCheckExecutionContext, market: MarketReader) -> Iterator[dg.AssetCheckResult]:
+    def checks(
+        context: dg.AssetCheckExecutionContext, market: dg.ResourceParam[MarketReader]
+    ) -> Iterator[dg.AssetCheckResult]:
         chosen = [check for check in CHECKS[table] if check.spec.key in context.selected_asset_check_keys]
-        selection = selection_of(MARKET, partitions_judged(context.run, context.instance))
+        selection = selection_of(
+            plan.market_partitions, partitions_judged(context.run, context.instance, plan.market_partitions)
+        )
         target_latest(context, table)
-        yield from evaluated(chosen, selection, market, context.instance, context.run)
+        yield from evaluated(chosen, selection, market, context.instance, context.run, plan)
 
     return checks
 
 
-def partitions_judged(run: dg.DagsterRun, instance: dg.DagsterInstance) -> Sequence[str]:
+def partitions_judged(
+    run: dg.DagsterRun, instance: dg.DagsterInstance, partitions: dg.MultiPartitionsDefinition
+) -> Sequence[str]:
     """Market partitions of `run`; all there are where it names none."""
-    named = partitions_of(run, instance, MARKET)
+    named = partitions_of(run, instance, partitions)
     if named is not None:
         return named
     with dg.partition_loading_context(dynamic_partitions_store=instance):
-        return MARKET.get_partition_keys()
+        return partitions.get_partition_keys()
 
 
 def evaluated(
@@ -234,12 +239,13 @@ def evaluated(
     market: MarketReader,
     instance: dg.DagsterInstance,
     run: dg.DagsterRun,
+    plan: Blueprint,
 ) -> Iterator[dg.AssetCheckResult]:
     """The result of each check over all of `selection`; what fails is reported by partition too."""
     found: dict[str, list[Found]] = {check.spec.name: [] for check in checks}
     failing: dict[str, dict[str, str]] = {check.spec.name: {} for check in checks}
     for part in selection.parts(CELLS_AT_ONCE):
-        judged = Judged(part, market, instance, Settings())
+        judged = Judged(part, market, instance, plan)
         for check in checks:
             one = check.judge(judged)
             found[check.spec.name].append(one)
@@ -299,4 +305,6 @@ def _result(check: MarketCheck, found: Sequence[Found], cells: Mapping[str, str]
     )
 
 
-market_checks = [check_op(table) for table in MARKET_TABLES]
+def market_checks(plan: Blueprint) -> list[dg.AssetChecksDefinition]:
+    """The checks of the three market tables, an op each."""
+    return [check_op(table, plan) for table in MARKET_TABLES]

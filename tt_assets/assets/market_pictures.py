@@ -20,7 +20,6 @@ from tt_assets.postgres.slices import Selection
 from tt_assets.research.panel import BAR_FIELDS
 from tt_assets.research.registry import Feature
 from tt_assets.runs.market_reader import MarketReader
-from tt_assets.settings import Settings
 from tt_assets.tables import TABLES, key_columns
 
 SHORT_RUN = 130
@@ -34,15 +33,15 @@ ROWS = 30
 
 
 class View:
-    """The sessions and instruments a run draws, and where the pictures go; `settings.pictures` 0 draws nothing."""
+    """The sessions and instruments a run draws, and where the pictures go; of `most` 0 partitions nothing is drawn."""
 
-    def __init__(self, selection: Selection, market: MarketReader, settings: Settings) -> None:
+    def __init__(self, selection: Selection, market: MarketReader, most: int) -> None:
         self.selection, self.market = selection, market
         last = _last_of_each(selection)
         newest = selection.starts.max() if len(selection) else None
         self.latest = {name: cell for name, cell in last.items() if selection.starts[cell] == newest}
-        kept = [*list(self.latest)[: max(settings.pictures - 1, 0)], *list(self.latest)[-1:]]
-        self.shown = list(dict.fromkeys(kept)) if settings.pictures else []
+        kept = [*list(self.latest)[: max(most - 1, 0)], *list(self.latest)[-1:]]
+        self.shown = list(dict.fromkeys(kept)) if most else []
 
     @property
     def rows(self) -> list[str]:

@@ -5,8 +5,8 @@ import pandas as pd
 
 from tt_assets.assets.agent_pictures import learning_pictures
 from tt_assets.assets.catalog import described
-from tt_assets.assets.grids import WINDOWS, settings
-from tt_assets.assets.spans import trading_config, training_panel, version_of_trading
+from tt_assets.assets.spans import training_panel, version_of_trading
+from tt_assets.grid.blueprint import Blueprint
 from tt_assets.grid.lineage import windows_behind
 from tt_assets.grid.partitions import Window, windows_of
 from tt_assets.market.current_watchlist import current_watchlist
@@ -26,30 +26,35 @@ EVERY_WINDOW = 400
 POLICY_COLUMNS = ["window_start", "instrument", "seed", "weights", "config_json", "sha256"]
 
 
-def _windows_read() -> int:
+def policy_asset(plan: Blueprint) -> dg.AssetsDefinition:
+    """The asset `tt_policy`."""
+    partitions, behind = plan.window_partitions, -_windows_read(plan.settings)
+
+    @dg.asset(
+        **described("tt_policy"),
+        partitions_def=partitions,
+        deps=[dg.AssetDep(table, partition_mapping=windows_behind(behind, -1)) for table in MARKET_TABLES],
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        io_manager_key="slices",
+        pool="training",
+        code_version="1",
+        hooks={name_failed_cells(partitions, "tt_policy")},
+    )
+    def tt_policy(context: dg.AssetExecutionContext, market: dg.ResourceParam[MarketReader]) -> Slices:
+        """Agents trained on the quarters before their window."""
+        watchlist = current_watchlist(plan.settings.watchlist, plan.settings.watchlist_copies).watchlist
+        return trained(windows_of(context.partition_keys), watchlist, market, plan, context.log)
+
+    return tt_policy
+
+
+def _windows_read(settings: Settings) -> int:
     """Windows behind its own that a policy reads; an anchored span reads them all, clipped at the first."""
     return EVERY_WINDOW if settings.training_span is TrainingSpan.ANCHORED else settings.train_windows
 
 
-@dg.asset(
-    **described("tt_policy"),
-    partitions_def=WINDOWS,
-    deps=[dg.AssetDep(table, partition_mapping=windows_behind(-_windows_read(), -1)) for table in MARKET_TABLES],
-    backfill_policy=dg.BackfillPolicy.single_run(),
-    io_manager_key="slices",
-    pool="training",
-    code_version="1",
-    hooks={name_failed_cells(WINDOWS, "tt_policy")},
-)
-def tt_policy(context: dg.AssetExecutionContext, market: MarketReader) -> Slices:
-    """Agents trained on the quarters before their window."""
-    current = Settings()
-    watchlist = current_watchlist(current.watchlist, current.watchlist_copies).watchlist
-    return trained(windows_of(context.partition_keys), watchlist, market, current, context.log)
-
-
 def trained(
-    windows: list[Window], watchlist: Watchlist, market: MarketReader, settings: Settings, log: dg.DagsterLogManager
+    windows: list[Window], watchlist: Watchlist, market: MarketReader, plan: Blueprint, log: dg.DagsterLogManager
 ) -> Slices:
     """Rows of `tt_policy` for `windows`, trained side by side; a window whose training fails is named with the reason.
 
@@ -57,7 +62,7 @@ def trained(
     """
     from tt_assets.trading.agents.batch import TrainingJob, train_many
 
-    config = trading_config(settings)
+    settings, config = plan.settings, plan.trading
     fetch = market.next_fetch()
     reads: dict[str, int] = {}
     failed: dict[str, str] = {}

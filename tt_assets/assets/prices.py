@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from tt_assets.assets.catalog import described
-from tt_assets.assets.grids import MARKET, settings
 from tt_assets.assets.market_pictures import View, drawn, price_pictures
-from tt_assets.assets.sources import OpenSource, PriceSourceResource
+from tt_assets.assets.sources import OpenSource, PriceSourceOpener
+from tt_assets.grid.blueprint import Blueprint
 from tt_assets.grid.partition_slices import selection_of
 from tt_assets.market.bars import BAR_COLUMNS, summarise
 from tt_assets.market.ibkr import IbkrFetched, Overlap
@@ -20,7 +20,7 @@ from tt_assets.postgres.slices import Selection
 from tt_assets.runs.failed_partitions import name_failed_cells
 from tt_assets.runs.io_managers import Slices
 from tt_assets.runs.market_reader import MarketReader
-from tt_assets.settings import PriceSourceName, Settings
+from tt_assets.settings import PriceSourceName
 
 SAID = {
     SessionOutcome.BAR: "loaded",
@@ -30,26 +30,36 @@ SAID = {
 }
 
 
-@dg.asset(
-    **described("tt_prices"),
-    partitions_def=MARKET,
-    backfill_policy=dg.BackfillPolicy.single_run(),
-    io_manager_key="slices",
-    pool="ibkr" if settings.price_source is PriceSourceName.IBKR else None,
-    code_version="1",
-    hooks={name_failed_cells(MARKET, "tt_prices")},
-)
-def tt_prices(context: dg.AssetExecutionContext, price_source: PriceSourceResource, market: MarketReader) -> Slices:
-    """Daily bars, one fetch per instrument for everything the run asks for."""
-    fetch = market.next_fetch()
-    opened = price_source.open(context.log.info)
-    selection = selection_of(MARKET, context.partition_keys)
-    slices = bars_of(selection, opened)
-    for warning in filter(None, (opened.warning(), *slices.warnings)):
-        context.log.warning(warning)
-    view = View(selection.without(slices.failed), market, Settings())
-    shown = drawn(context.log, view, lambda: price_pictures(view, slices.frame))
-    return replace(slices, metadata=shown.metadata, of_the_run=shown.of_the_run, fetch=fetch)
+def prices_asset(plan: Blueprint) -> dg.AssetsDefinition:
+    """The asset `tt_prices`; loads from IBKR wait in a pool of their own."""
+    partitions, settings = plan.market_partitions, plan.settings
+
+    @dg.asset(
+        **described("tt_prices"),
+        partitions_def=partitions,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        io_manager_key="slices",
+        pool="ibkr" if settings.price_source is PriceSourceName.IBKR else None,
+        code_version="1",
+        hooks={name_failed_cells(partitions, "tt_prices")},
+    )
+    def tt_prices(
+        context: dg.AssetExecutionContext,
+        price_source: dg.ResourceParam[PriceSourceOpener],
+        market: dg.ResourceParam[MarketReader],
+    ) -> Slices:
+        """Daily bars, one fetch per instrument for everything the run asks for."""
+        fetch = market.next_fetch()
+        opened = price_source.open(context.log.info)
+        selection = selection_of(partitions, context.partition_keys)
+        slices = bars_of(selection, opened)
+        for warning in filter(None, (opened.warning(), *slices.warnings)):
+            context.log.warning(warning)
+        view = View(selection.without(slices.failed), market, settings.pictures)
+        shown = drawn(context.log, view, lambda: price_pictures(view, slices.frame))
+        return replace(slices, metadata=shown.metadata, of_the_run=shown.of_the_run, fetch=fetch)
+
+    return tt_prices
 
 
 def bars_of(selection: Selection, opened: OpenSource) -> Slices:

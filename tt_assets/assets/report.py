@@ -11,14 +11,15 @@ import pandas as pd
 from tt_assets.assets.catalog import OWNERS
 from tt_assets.assets.pictures import picture
 from tt_assets.assets.rolling import in_force, load_policies
-from tt_assets.assets.spans import episode_panel, trading_config
+from tt_assets.assets.spans import episode_panel
 from tt_assets.errors import UserError
+from tt_assets.grid.blueprint import Blueprint
+from tt_assets.grid.horizon import horizon
 from tt_assets.grid.keys import INSTRUMENT
 from tt_assets.grid.partitions import Window, traded_partitions
 from tt_assets.market.current_watchlist import current_watchlist
 from tt_assets.runs import progress
 from tt_assets.runs.market_reader import MarketReader
-from tt_assets.settings import Settings
 from tt_assets.tables import Layer
 from tt_assets.trading.judging.judge import JudgedWindow, Judgement, judge
 
@@ -32,39 +33,44 @@ EPISODES_ROLLED = (
 """`tt_episode` closes the episodes and is written last, so it alone says that there is something new to judge."""
 
 
-@dg.asset(
-    partitions_def=traded_partitions,
-    deps=[
-        dg.AssetDep(table, partition_mapping=dg.MultiToSingleDimensionPartitionMapping(INSTRUMENT))
-        for table in ("tt_episode", "tt_policy", "tt_target_weights")
-    ],
-    group_name=Layer.REPORT.value,
-    kinds={"matplotlib"},
-    owners=OWNERS,
-    description="Agents against baselines out of sample: equity, drawdown, turnover, weights, and what costs do.",
-    code_version="1",
-    automation_condition=EPISODES_ROLLED,
-)
-def report(context: dg.AssetExecutionContext, market: MarketReader) -> dg.MaterializeResult:
-    """Plots and the table of figures in the asset's page, and one self-contained HTML file."""
-    settings = Settings()
-    traded = context.partition_key
-    windows = finished_windows(market, traded, settings)
-    judgement = judged(market, windows, traded, settings)
-    weights = market.agent_weights(traded)
-    path = report_file(settings, traded)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page(traded, judgement, weights, windows), encoding="utf-8")
-    return dg.MaterializeResult(metadata={**shown(judgement, weights, path), "seeds_of_agents": seeds_of(windows)})
+def report_asset(plan: Blueprint) -> dg.AssetsDefinition:
+    """The asset `report`."""
+    settings = plan.settings
+
+    @dg.asset(
+        partitions_def=traded_partitions,
+        deps=[
+            dg.AssetDep(table, partition_mapping=dg.MultiToSingleDimensionPartitionMapping(INSTRUMENT))
+            for table in ("tt_episode", "tt_policy", "tt_target_weights")
+        ],
+        group_name=Layer.REPORT.value,
+        kinds={"matplotlib"},
+        owners=OWNERS,
+        description="Agents against baselines out of sample: equity, drawdown, turnover, weights, and what costs do.",
+        code_version="1",
+        automation_condition=EPISODES_ROLLED,
+    )
+    def report(context: dg.AssetExecutionContext, market: dg.ResourceParam[MarketReader]) -> dg.MaterializeResult:
+        """Plots and the table of figures in the asset's page, and one self-contained HTML file."""
+        traded = context.partition_key
+        windows = finished_windows(market, traded, settings.seeds)
+        judgement = judged(market, windows, traded, plan)
+        weights = market.agent_weights(traded)
+        path = report_file(settings.home, traded)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page(traded, judgement, weights, windows), encoding="utf-8")
+        return dg.MaterializeResult(metadata={**shown(judgement, weights, path), "seeds_of_agents": seeds_of(windows)})
+
+    return report
 
 
-def finished_windows(market: MarketReader, traded: str, settings: Settings) -> Mapping[Window, pd.DataFrame]:
+def finished_windows(market: MarketReader, traded: str, seeds: int) -> Mapping[Window, pd.DataFrame]:
     """The windows of `traded` with finished episodes of agents, and their rows of `tt_policy`, in time order.
 
-    Of the seeds in force only, and of those the ones that every window has: TT_SEEDS may have been changed since some
-    of them were trained.
+    Of the seeds below `seeds` only, and of those the ones that every window has: TT_SEEDS may have been changed since
+    some of them were trained.
     """
-    rows = in_force(market.rolled_policies(traded), settings)
+    rows = in_force(market.rolled_policies(traded), seeds)
     if rows.empty:
         raise UserError(f"No finished episode of {traded}; run `tt train --instruments {traded}` first.")
     windows_of_seed = rows.groupby("seed")["window_start"].nunique()
@@ -83,13 +89,13 @@ def seeds_of(windows: Mapping[Window, pd.DataFrame]) -> str:
     return ", ".join(map(str, sorted({int(seed) for rows in windows.values() for seed in rows["seed"]})))
 
 
-def judged(market: MarketReader, windows: Mapping[Window, pd.DataFrame], traded: str, settings: Settings) -> Judgement:
+def judged(market: MarketReader, windows: Mapping[Window, pd.DataFrame], traded: str, plan: Blueprint) -> Judgement:
     """Agents and baselines rolled anew over `windows` in every scenario of costs and delay, and chained."""
-    config = trading_config(settings)
+    settings, config = plan.settings, plan.trading
     symbols = current_watchlist(settings.watchlist, settings.watchlist_copies).watchlist.members(traded)
     entries = [
         JudgedWindow(
-            episode_panel(market, window, symbols, config),
+            episode_panel(market, window, symbols, config, horizon(settings)),
             config,
             tuple(policy for _, _, policy in load_policies(window, rows)),
         )
@@ -132,7 +138,7 @@ def shown(judgement: Judgement, weights: pd.DataFrame, path: Path) -> dict[str, 
     }
 
 
-def report_file(settings: Settings, traded: str) -> Path:
+def report_file(home: Path, traded: str) -> Path:
     """Where the HTML file of `traded` lies; characters a file name should not have are replaced."""
     plain = "".join(sign if sign.isalnum() or sign in "-_." else "_" for sign in traded)
-    return settings.home / "reports" / f"{plain}.html"
+    return home / "reports" / f"{plain}.html"

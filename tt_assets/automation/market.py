@@ -20,12 +20,10 @@ import dagster as dg
 import numpy as np
 import numpy.typing as npt
 
-from tt_assets.assets.features import FEATURES
-from tt_assets.assets.grids import MARKET
-from tt_assets.assets.signals import SIGNALS
 from tt_assets.automation.partition_states import Axes, Cells, Mask, read_cells
 from tt_assets.automation.source import SourceState, read_source
 from tt_assets.automation.tries import SOURCE_TAG, Tries, tries_of
+from tt_assets.grid.blueprint import Blueprint
 from tt_assets.grid.lineage import keys_behind
 from tt_assets.market.current_watchlist import CurrentWatchlist, current_watchlist
 from tt_assets.research.registry import longest_lookback
@@ -39,13 +37,18 @@ PRICES, FEATURES_TABLE, SCORES = MARKET_TABLES
 class MarketState:
     """The market tables at one moment. `wished` are the cells of active instruments the source can have bars for."""
 
-    settings: Settings
+    plan: Blueprint
     source: SourceState
     listed: CurrentWatchlist
     cells: Cells
     tries: Mapping[str, Tries]
     wished: Mask
     now: float
+
+    @property
+    def settings(self) -> Settings:
+        """What a person set."""
+        return self.plan.settings
 
     @property
     def axes(self) -> Axes:
@@ -88,20 +91,20 @@ class MarketState:
 
     def behind(self, table: str) -> int:
         """How many date keys before its own a cell of `table` reads."""
-        registry = FEATURES if table == FEATURES_TABLE else SIGNALS
+        registry = self.plan.features if table == FEATURES_TABLE else self.plan.signals
         return keys_behind(longest_lookback(registry), self.settings.date_grain)
 
 
-def read_market(instance: dg.DagsterInstance) -> MarketState:
+def read_market(instance: dg.DagsterInstance, plan: Blueprint) -> MarketState:
     """The state now. Raises WatchlistError where there is no watchlist to follow."""
-    settings = Settings()
+    settings = plan.settings
     listed = current_watchlist(settings.watchlist, settings.watchlist_copies)
     source = read_source(settings)
-    cells = read_cells(instance, MARKET, MARKET_TABLES)
+    cells = read_cells(instance, plan.market_partitions, MARKET_TABLES)
     tries = tries_of(instance, cells.axes, MARKET_TABLES, {SOURCE_TAG: source.fingerprint})
     reached = np.array([key <= source.last_key(settings.date_grain) for key in cells.axes.dates], dtype=bool)
     wished = reached[:, None] & cells.axes.columns(listed.watchlist.symbols)[None, :]
-    return MarketState(settings, source, listed, cells, tries, wished, time.time())
+    return MarketState(plan, source, listed, cells, tries, wished, time.time())
 
 
 def over_lookback(cells: Mask, steps: int) -> Mask:

@@ -16,7 +16,10 @@ from tt_assets.automation.market import MarketState, read_market
 from tt_assets.automation.partition_states import Axes, Mask
 from tt_assets.automation.tries import Tries
 from tt_assets.automation.watchlist import add_keys
+from tt_assets.grid.blueprint import Blueprint
+from tt_assets.postgres.database import Database
 from tt_assets.runs.bulk import Outcome, materialize
+from tt_assets.runs.database_resource import OpenDatabase
 from tt_assets.runs.failures import in_few_words
 from tt_assets.runs.owners import bury_dead_runs
 from tt_assets.settings import DateGrain
@@ -30,37 +33,41 @@ Say = Callable[[str], None]
 TRAINED_AND_ROLLED, ROLLED = ("tt_policy", *EPISODE_TABLES), tuple(EPISODE_TABLES)
 
 
-@dg.op(description="Loads the missing and failed cells of prices, features and signals, up to the last session.")
-def load_what_is_missing(context: dg.OpExecutionContext) -> dg.Output[bool]:
-    """The market tables; fails at its end with what did not land."""
-    return _ended(refresh_market(context.instance, context.repository_def.get_job, context.log.info))
+def refresh_job(plan: Blueprint, open_database: OpenDatabase) -> dg.JobDefinition:
+    """The job `refresh_now`."""
+
+    @dg.op(description="Loads the missing and failed cells of prices, features and signals, up to the last session.")
+    def load_what_is_missing(context: dg.OpExecutionContext) -> dg.Output[bool]:
+        """The market tables; fails at its end with what did not land."""
+        return _ended(refresh_market(context.instance, plan, context.repository_def.get_job, context.log.info))
+
+    @dg.op(description="Trains the agents of new windows and rolls again what its bars have outrun.")
+    def roll_what_is_behind(context: dg.OpExecutionContext, loaded: bool) -> dg.Output[bool]:
+        """The agents and their episodes, after the bars."""
+        jobs = context.repository_def.get_job
+        return _ended(refresh_agents(context.instance, plan, open_database(), jobs, context.log.info))
+
+    @dg.job(
+        name=REFRESH_JOB,
+        description="Bring every table up to the last session: what is missing or failed is loaded, the agents of a "
+        "new window are trained, windows with new bars are rolled again. Nothing to choose.",
+    )
+    def refresh_now() -> None:
+        """Bars first, then what trades on them."""
+        roll_what_is_behind(load_what_is_missing())
+
+    return refresh_now
 
 
-@dg.op(description="Trains the agents of new windows and rolls again what its bars have outrun.")
-def roll_what_is_behind(context: dg.OpExecutionContext, loaded: bool) -> dg.Output[bool]:
-    """The agents and their episodes, after the bars."""
-    return _ended(refresh_agents(context.instance, context.repository_def.get_job, context.log.info))
-
-
-@dg.job(
-    name=REFRESH_JOB,
-    description="Bring every table up to the last session: what is missing or failed is loaded, the agents of a new "
-    "window are trained, windows with new bars are rolled again. Nothing to choose.",
-)
-def refresh_now() -> None:
-    """Bars first, then what trades on them."""
-    roll_what_is_behind(load_what_is_missing())
-
-
-def refresh_market(instance: dg.DagsterInstance, jobs: Jobs, say: Say) -> Outcome:
+def refresh_market(instance: dg.DagsterInstance, plan: Blueprint, jobs: Jobs, say: Say) -> Outcome:
     """Make the cells of the market tables that are missing or failed and that nobody else is making.
 
     Raises `dg.Failure` where the source cannot be read.
     """
     bury_dead_runs(instance)
-    state = read_market(instance)
+    state = read_market(instance, plan)
     if add_keys(instance, state.listed.watchlist):
-        state = read_market(instance)
+        state = read_market(instance, plan)
     if state.source.trouble:
         raise dg.Failure(state.source.trouble, allow_retries=False)
     outcome = Outcome()
@@ -70,12 +77,12 @@ def refresh_market(instance: dg.DagsterInstance, jobs: Jobs, say: Say) -> Outcom
     return outcome
 
 
-def refresh_agents(instance: dg.DagsterInstance, jobs: Jobs, say: Say) -> Outcome:
+def refresh_agents(instance: dg.DagsterInstance, plan: Blueprint, database: Database, jobs: Jobs, say: Say) -> Outcome:
     """Train and roll the windows that are behind; each is tried once, whatever became of earlier tries."""
     outcome = Outcome()
     tried: dict[tuple[str, ...], Mask] = {}
     while True:
-        state = _untried(read_agents(instance, read_market(instance)))
+        state = _untried(read_agents(instance, read_market(instance, plan), database))
         axes = state.cells.axes
         behind = {TRAINED_AND_ROLLED: to_train(state), ROLLED: to_roll(state)}
         left = {tables: cells & ~tried.get(tables, axes.none()) for tables, cells in behind.items()}

@@ -15,9 +15,6 @@ from functools import cached_property
 import dagster as dg
 import numpy as np
 
-from tt_assets.assets.features import FEATURES
-from tt_assets.assets.signals import SIGNALS
-from tt_assets.assets.spans import trading_config
 from tt_assets.automation.agents import AgentState
 from tt_assets.automation.jobs import MARKET_JOB, ROLL_JOB
 from tt_assets.automation.market import FEATURES_TABLE, PRICES, SCORES, MarketState
@@ -97,9 +94,13 @@ class Lineage:
     @cached_property
     def score_reach(self) -> int:
         """Date keys after a bar's whose scores read it, be it through a feature."""
-        behind = {feature.name: feature.lookback for feature in FEATURES}
+        plan = self.market.plan
+        behind = {feature.name: feature.lookback for feature in plan.features}
         longest = max(
-            (signal.lookback + max((behind.get(name, 0) for name in signal.inputs), default=0) for signal in SIGNALS),
+            (
+                signal.lookback + max((behind.get(name, 0) for name in signal.inputs), default=0)
+                for signal in plan.signals
+            ),
             default=0,
         )
         return max(keys_behind(longest, self.market.settings.date_grain), self.feature_reach)
@@ -126,8 +127,8 @@ class Lineage:
 
     def windows(self, instrument: str, changed: Mask) -> dict[Window, tuple[int, int]]:
         """The rolled windows of what trades `instrument` whose panel holds one of the `changed` cells."""
-        settings, watchlist = self.market.settings, self.market.listed.watchlist
-        back = trading_config(settings).lookback_sessions
+        watchlist = self.market.listed.watchlist
+        back = self.market.plan.trading.lookback_sessions
         dates = [date.fromisoformat(day) for day in self.market.axes.dates]
         later = [*(day - timedelta(days=1) for day in dates[1:]), date.max]  # last day that belongs to each key
         spans = [(dates[row], later[row]) for row in np.flatnonzero(changed.any(axis=1))]

@@ -8,26 +8,31 @@ from __future__ import annotations
 
 import dagster as dg
 
-from tt_assets.assets.grids import settings
 from tt_assets.automation.jobs import REFRESH_JOB, VERIFY_JOB
-from tt_assets.grid.horizon import NEW_YORK
+from tt_assets.market.calendar import NEW_YORK
+from tt_assets.settings import Settings
 
-schedules = [
-    dg.ScheduleDefinition(
-        name="refresh_after_each_session",
-        job_name=REFRESH_JOB,
-        cron_schedule="30 0 * * 2-6",
-        execution_timezone=NEW_YORK.key,
-        default_status=dg.DefaultScheduleStatus.STOPPED,
-        description="Half past midnight after each weekday: what is missing is loaded and the open window rolled. "
-        "For those who keep the sensors switched off.",
-    ),
-    dg.ScheduleDefinition(
-        name="verify_every_night",
-        job_name=VERIFY_JOB,
-        cron_schedule="0 3 * * *",
-        execution_timezone=NEW_YORK.key,
-        default_status=dg.DefaultScheduleStatus.RUNNING if settings.automation else dg.DefaultScheduleStatus.STOPPED,
-        description="Three in the morning: every stored row of the market tables is checked.",
-    ),
-]
+
+def schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
+    """Both schedules; the nightly one starts as TT_AUTOMATION says."""
+    return [
+        dg.ScheduleDefinition(
+            name="refresh_after_each_session",
+            job_name=REFRESH_JOB,
+            cron_schedule="30 0 * * 2-6",
+            execution_timezone=NEW_YORK.key,
+            default_status=dg.DefaultScheduleStatus.STOPPED,
+            description="Half past midnight after each weekday: what is missing is loaded and the open window rolled. "
+            "For those who keep the sensors switched off.",
+        ),
+        dg.ScheduleDefinition(
+            name="verify_every_night",
+            job_name=VERIFY_JOB,
+            cron_schedule="0 3 * * *",
+            execution_timezone=NEW_YORK.key,
+            default_status=dg.DefaultScheduleStatus.RUNNING
+            if settings.automation
+            else dg.DefaultScheduleStatus.STOPPED,
+            description="Three in the morning: every stored row of the market tables is checked.",
+        ),
+    ]

@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 import dagster as dg
 
-from tt_assets.assets.grids import settings as at_load
 from tt_assets.automation import agents, bars_file, gaps, restatement, sessions, watchlist
 from tt_assets.automation.causes import bars_held
 from tt_assets.automation.jobs import AGENTS_JOB, MARKET_JOB, ROLL_JOB, jobs
@@ -19,36 +18,47 @@ from tt_assets.automation.requests import said
 from tt_assets.automation.restated_bars import Memory
 from tt_assets.automation.tries import SENSOR_TAG
 from tt_assets.errors import UserError
+from tt_assets.grid.blueprint import Blueprint
 from tt_assets.grid.run_tags import UNFINISHED
 from tt_assets.market.current_watchlist import current_watchlist
+from tt_assets.runs.database_resource import OpenDatabase
+from tt_assets.runs.market_reader import MarketReader
 from tt_assets.runs.owners import bury_dead_runs
-from tt_assets.settings import PriceSourceName, Settings, database_of
+from tt_assets.settings import PriceSourceName, Settings
 
-Tick = Callable[[dg.SensorEvaluationContext], dg.SensorResult | dg.SkipReason]
+Tick = Callable[[dg.SensorEvaluationContext, Blueprint, OpenDatabase], dg.SensorResult | dg.SkipReason]
 
-STATUS = dg.DefaultSensorStatus.RUNNING if at_load.automation else dg.DefaultSensorStatus.STOPPED
+MakeSensor = Callable[[Blueprint, OpenDatabase], dg.SensorDefinition]
 
 
-def _sensor(name: str, *targets: str, description: str) -> Callable[[Tick], dg.SensorDefinition]:
+def _sensor(name: str, *targets: str, description: str) -> Callable[[Tick], MakeSensor]:
     """A sensor of the platform over the jobs named `targets`, which says what is wrong with what it reads."""
 
-    def made(tick: Tick) -> dg.SensorDefinition:
-        def guarded(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-            try:
-                return tick(context)
-            except UserError as error:
-                return dg.SkipReason(str(error))
+    def with_tick(tick: Tick) -> MakeSensor:
+        def made(plan: Blueprint, open_database: OpenDatabase) -> dg.SensorDefinition:
+            def guarded(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+                try:
+                    return tick(context, plan, open_database)
+                except UserError as error:
+                    return dg.SkipReason(str(error))
 
-        return dg.SensorDefinition(
-            name=name,
-            evaluation_fn=guarded,
-            jobs=[job for job in jobs if job.name in targets],
-            minimum_interval_seconds=at_load.sensor_interval,
-            default_status=STATUS,
-            description=description,
-        )
+            return dg.SensorDefinition(
+                name=name,
+                evaluation_fn=guarded,
+                jobs=[job for job in jobs if job.name in targets],
+                minimum_interval_seconds=plan.settings.sensor_interval,
+                default_status=status_of(plan.settings),
+                description=description,
+            )
 
-    return made
+        return made
+
+    return with_tick
+
+
+def status_of(settings: Settings) -> dg.DefaultSensorStatus:
+    """Whether a sensor starts switched on."""
+    return dg.DefaultSensorStatus.RUNNING if settings.automation else dg.DefaultSensorStatus.STOPPED
 
 
 @_sensor(
@@ -56,15 +66,17 @@ def _sensor(name: str, *targets: str, description: str) -> Callable[[Tick], dg.S
     MARKET_JOB,
     description="What is new on the watchlist becomes partitions, and its whole history is loaded.",
 )
-def watchlist_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+def watchlist_sensor(
+    context: dg.SensorEvaluationContext, plan: Blueprint, open_database: OpenDatabase
+) -> dg.SensorResult | dg.SkipReason:
     """Add what is new on the watchlist and ask for its history."""
-    settings = Settings()
+    settings = plan.settings
     listed = current_watchlist(settings.watchlist, settings.watchlist_copies)
     if added := watchlist.add_keys(context.instance, listed.watchlist):
         context.log.info(f"New on the watchlist: {', '.join(added)}.")
     if listed.trouble and listed.trouble != context.cursor:
         context.log.error(f"{listed.trouble} The last good watchlist stays in force.")
-    state = read_market(context.instance)
+    state = read_market(context.instance, plan)
     quiet = f"{listed.trouble} The last good watchlist stays in force." if listed.trouble else "Nothing new."
     # A cursor that is empty would not be stored, and the old trouble would stay in it.
     return _answer(context, watchlist.histories(state), state, quiet, cursor=listed.trouble or "good")
@@ -75,10 +87,12 @@ def watchlist_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | d
     MARKET_JOB,
     description="The sessions after the last one of every active instrument, through prices, features and signals.",
 )
-def session_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+def session_sensor(
+    context: dg.SensorEvaluationContext, plan: Blueprint, open_database: OpenDatabase
+) -> dg.SensorResult | dg.SkipReason:
     """Ask for the sessions that came since."""
     bury_dead_runs(context.instance)
-    state = read_market(context.instance)
+    state = read_market(context.instance, plan)
     latest = state.source.latest.isoformat() if state.source.latest else ""
     requests = sessions.new_sessions(state, context.cursor)
     return _answer(context, requests, state, f"All sessions up to {latest} were asked for.", cursor=latest)
@@ -90,10 +104,12 @@ def session_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.
     AGENTS_JOB,
     description="Rolls windows again as their sessions come, and trains the agents of a new window.",
 )
-def agent_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+def agent_sensor(
+    context: dg.SensorEvaluationContext, plan: Blueprint, open_database: OpenDatabase
+) -> dg.SensorResult | dg.SkipReason:
     """Ask for the windows that are behind their bars."""
-    market = read_market(context.instance)
-    state = agents.read_agents(context.instance, market)
+    market = read_market(context.instance, plan)
+    state = agents.read_agents(context.instance, market, open_database())
     return _answer(
         context, agents.requests(state), market, "Every window is rolled up to its last bar, or waits for it."
     )
@@ -104,11 +120,13 @@ def agent_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.Sk
     MARKET_JOB,
     description="Cells that are missing, failed or without their bar, again and ever more rarely, until given up.",
 )
-def gap_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+def gap_sensor(
+    context: dg.SensorEvaluationContext, plan: Blueprint, open_database: OpenDatabase
+) -> dg.SensorResult | dg.SkipReason:
     """Ask again for what did not land."""
-    state = read_market(context.instance)
+    state = read_market(context.instance, plan)
     running = context.instance.get_runs_count(dg.RunsFilter(tags={SENSOR_TAG: gaps.GAPS}, statuses=UNFINISHED))
-    absent = gaps.absent_bars(state, lambda: bars_held(state.axes, database_of(state.settings)))
+    absent = gaps.absent_bars(state, lambda: bars_held(state.axes, open_database()))
     return _answer(context, gaps.gaps(state, absent, running), state, gaps.in_words(state, absent))
 
 
@@ -117,14 +135,18 @@ def gap_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.Skip
     MARKET_JOB,
     description="Old prices that a changed bars file tells otherwise.",
 )
-def bars_file_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+def bars_file_sensor(
+    context: dg.SensorEvaluationContext, plan: Blueprint, open_database: OpenDatabase
+) -> dg.SensorResult | dg.SkipReason:
     """Ask for the prices that changed in the bars file."""
-    if Settings().price_source is not PriceSourceName.FILE:
+    if plan.settings.price_source is not PriceSourceName.FILE:
         return dg.SkipReason("Prices do not come from a file.")
-    state = read_market(context.instance)
+    state = read_market(context.instance, plan)
     if state.source.trouble:
         return dg.SkipReason(state.source.trouble)
-    requests, compared, quiet = bars_file.changes(state, bars_file.Compared.read(context.cursor))
+    requests, compared, quiet = bars_file.changes(
+        state, bars_file.Compared.read(context.cursor), MarketReader(open_database())
+    )
     return _answer(context, requests, state, quiet, compared.text())
 
 
@@ -134,10 +156,14 @@ def bars_file_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | d
     ROLL_JOB,
     description="What was computed from a bar that has changed since: features, then signals, then episodes.",
 )
-def restatement_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+def restatement_sensor(
+    context: dg.SensorEvaluationContext, plan: Blueprint, open_database: OpenDatabase
+) -> dg.SensorResult | dg.SkipReason:
     """Ask for what looks back over a changed bar."""
-    market = read_market(context.instance)
-    lineage = restatement.Lineage(context.instance, market, agents.read_agents(context.instance, market))
+    market = read_market(context.instance, plan)
+    lineage = restatement.Lineage(
+        context.instance, market, agents.read_agents(context.instance, market, open_database())
+    )
     before = Memory.read(context.cursor)
     seen = restatement.look_for_changes(lineage, before)
     for entry in seen.pending[len(before.pending) :]:
@@ -147,24 +173,22 @@ def restatement_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult |
     return _answer(context, requests, market, waiting or "No stored bar has changed.", after.text())
 
 
-report_sensor = dg.AutomationConditionSensorDefinition(
-    # Dagster adds a sensor of this name, switched off, for conditions that no other one covers.
-    "default_automation_condition_sensor",
-    target=dg.AssetSelection.all(),
-    minimum_interval_seconds=at_load.sensor_interval,
-    default_status=STATUS,
-    description="Reports whose episodes were rolled again, and whatever else has an automation condition.",
-)
+def report_sensor(settings: Settings) -> dg.SensorDefinition:
+    """The sensor of everything that has an automation condition."""
+    return dg.AutomationConditionSensorDefinition(
+        # Dagster adds a sensor of this name, switched off, for conditions that no other one covers.
+        "default_automation_condition_sensor",
+        target=dg.AssetSelection.all(),
+        minimum_interval_seconds=settings.sensor_interval,
+        default_status=status_of(settings),
+        description="Reports whose episodes were rolled again, and whatever else has an automation condition.",
+    )
 
-sensors: list[dg.SensorDefinition] = [
-    watchlist_sensor,
-    session_sensor,
-    agent_sensor,
-    gap_sensor,
-    bars_file_sensor,
-    restatement_sensor,
-    report_sensor,
-]
+
+def asset_sensors(plan: Blueprint, open_database: OpenDatabase) -> list[dg.SensorDefinition]:
+    """The sensors that ask for runs."""
+    ticking = [watchlist_sensor, session_sensor, agent_sensor, gap_sensor, bars_file_sensor, restatement_sensor]
+    return [*(made(plan, open_database) for made in ticking), report_sensor(plan.settings)]
 
 
 def _answer(

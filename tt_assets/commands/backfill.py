@@ -11,9 +11,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from tt_assets.errors import UserError
+from tt_assets.grid.blueprint import blueprint
 from tt_assets.grid.horizon import bars_span
 from tt_assets.grid.keys import CellKey
-from tt_assets.grid.partitions import quarter_of
+from tt_assets.grid.partitions import quarter_of, window_grid
 from tt_assets.market.watchlist import Watchlist
 from tt_assets.runs import progress
 from tt_assets.runs.bulk import OnEvent, Outcome, materialize
@@ -35,20 +36,27 @@ def backfill(
     platform: Platform, instance: dg.DagsterInstance, tables: Sequence[str], span: Span, instruments: Sequence[str]
 ) -> Outcome:
     """Materialize market `tables` for the sessions of `span` and `instruments`, one range run a chunk."""
-    from tt_assets.assets.grids import MARKET
     from tt_assets.automation import MARKET_JOB
-    from tt_assets.definitions import defs  # noqa: F401 - a module of the user's that cannot be used says so now
 
-    keys = _date_keys(MARKET, instance)
+    # A module of the user's that cannot be used says so now.
+    keys = _date_keys(blueprint(platform.settings).market_partitions, instance)
     first, last = date_keys(span, platform.settings.date_grain)
     dates = [key for key in keys if first <= key <= last]
     order = list(instance.get_dynamic_partitions(INSTRUMENTS))
     cells = {(day, name) for day in dates for name in instruments}
     bury_dead_runs(instance)
     free_slots_of_ended_runs(instance)
+    job = job_named(platform.settings, MARKET_JOB)
     with progress_bar(len(cells) * len(tables), tables, among=cells) as on_event:
         return materialize(
-            instance, job_named(MARKET_JOB), tables, cells, keys, order, whole_instruments=True, on_event=on_event
+            instance,
+            job,
+            tables,
+            cells,
+            keys,
+            order,
+            whole_instruments=True,
+            on_event=on_event,
         )
 
 
@@ -60,10 +68,9 @@ def train(
     tables: Sequence[str] = ("tt_policy", *EPISODE_TABLES),
 ) -> Outcome:
     """Materialize the agent `tables` for the windows that `span` touches: train, then roll."""
-    from tt_assets.assets.grids import WINDOWS
     from tt_assets.automation import AGENTS_JOB
 
-    keys = _date_keys(WINDOWS, instance)
+    keys = _date_keys(window_grid(platform.settings), instance)
     windows = [key for key in keys if quarter_of(span.first).isoformat() <= key <= span.last.isoformat()]
     if not windows:
         raise UserError(
@@ -77,9 +84,17 @@ def train(
     free_slots_of_ended_runs(instance)
     if "tt_policy" in tables:
         refuse_held(instance, TRAINING_POOL)
+    job = job_named(platform.settings, AGENTS_JOB)
     with progress_bar(len(cells) * len(tables), tables) as on_event:
         return materialize(
-            instance, job_named(AGENTS_JOB), tables, cells, keys, order, whole_instruments=False, on_event=on_event
+            instance,
+            job,
+            tables,
+            cells,
+            keys,
+            order,
+            whole_instruments=False,
+            on_event=on_event,
         )
 
 
@@ -118,11 +133,10 @@ def check_bars(settings: Settings) -> None:
 
 def check_trading(settings: Settings) -> None:
     """Raise a `UserError` for a scheme that is unknown or trading settings that contradict each other."""
-    from tt_assets.assets.spans import trading_config
     from tt_assets.trading.episodes.baselines import BASELINES
     from tt_assets.trading.rules.registry import action_scheme, cost_model, named, reward_scheme, stoppers
 
-    config = trading_config(settings)
+    config = blueprint(settings).trading
     action_scheme(config)
     reward_scheme(config, 1)
     cost_model(config)
@@ -145,11 +159,9 @@ def show_failures(outcome: Outcome, console: Console, most: int = 20) -> None:
         console.print(f"failed: {error}", style="red", highlight=False, markup=False)
 
 
-def window_starts(instance: dg.DagsterInstance) -> list[date]:
+def window_starts(settings: Settings, instance: dg.DagsterInstance) -> list[date]:
     """First days of the walk-forward windows there are, ascending."""
-    from tt_assets.assets.grids import WINDOWS
-
-    return [date.fromisoformat(key) for key in _date_keys(WINDOWS, instance)]
+    return [date.fromisoformat(key) for key in _date_keys(window_grid(settings), instance)]
 
 
 def _date_keys(grid: dg.MultiPartitionsDefinition, instance: dg.DagsterInstance) -> list[str]:

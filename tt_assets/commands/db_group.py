@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from tt_assets.commands.handed_settings import with_settings
 from tt_assets.commands.printing import as_json, print_json, print_one, say
 from tt_assets.settings import Settings, database_of
 
@@ -16,28 +17,31 @@ def db() -> None:
 
 
 @db.command("start")
-def db_start() -> None:
+@with_settings
+def db_start(settings: Settings) -> None:
     """Start the embedded server."""
     from tt_assets.runtime.platform import prepare
 
-    say(f"Running at {prepare(sync=False).database.masked()}")
+    say(f"Running at {prepare(settings, sync=False).database.masked()}")
 
 
 @db.command("stop")
-def db_stop() -> None:
+@with_settings
+def db_stop(settings: Settings) -> None:
     """Stop the embedded server, whoever uses it."""
     from tt_assets.runtime.in_use import stop_embedded
 
-    say("Stopped the embedded server." if stop_embedded(Settings()) else "No embedded server was running.")
+    say("Stopped the embedded server." if stop_embedded(settings) else "No embedded server was running.")
 
 
 @db.command("status", short_help="Where the database is and whether it can be used.")
 @as_json
-def db_status(json_: bool) -> None:
+@with_settings
+def db_status(settings: Settings, json_: bool) -> None:
     """Where the database is, whether it answers, and its schema; exit code 1 where it cannot be used as it is."""
     from tt_assets.commands.database import describe
 
-    described = describe(Settings())
+    described = describe(settings)
     if json_:
         print_json(described)
     else:
@@ -46,26 +50,29 @@ def db_status(json_: bool) -> None:
 
 
 @db.command("upgrade")
-def db_upgrade() -> None:
+@with_settings
+def db_upgrade(settings: Settings) -> None:
     """Create or upgrade the schema."""
     from tt_assets.postgres.schema import current
     from tt_assets.runtime.platform import prepare
 
-    say(f"Schema is at revision {current(prepare(sync=False).database)}.")
+    say(f"Schema is at revision {current(prepare(settings, sync=False).database)}.")
 
 
 @db.command("url")
 @click.option("--show-password", is_flag=True, help="Print the password too.")
-def db_url(show_password: bool) -> None:
+@with_settings
+def db_url(settings: Settings, show_password: bool) -> None:
     """Print the address of the tables."""
-    database = database_of(Settings())
+    database = database_of(settings)
     say(database.adbc_uri() if show_password else database.masked())
 
 
 @db.command("psql", context_settings={"ignore_unknown_options": True})
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def db_psql(arguments: tuple[str, ...]) -> None:
+@with_settings
+def db_psql(settings: Settings, arguments: tuple[str, ...]) -> None:
     """Open psql on the tables; ARGUMENTS go to psql."""
     from tt_assets.commands.database import psql
 
-    sys.exit(psql(Settings(), arguments))
+    sys.exit(psql(settings, arguments))

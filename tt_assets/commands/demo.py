@@ -42,7 +42,7 @@ def demo(platform: Platform, instance: dg.DagsterInstance) -> tuple[Outcome, lis
     outcome = backfill(platform, instance, list(MARKET_TABLES), span, platform.watchlist.symbols)
     if outcome.errors:
         return outcome, []
-    windows = [window for window in window_starts(instance) if window <= span.last][-WINDOWS_SHOWN:]
+    windows = [window for window in window_starts(platform.settings, instance) if window <= span.last][-WINDOWS_SHOWN:]
     if not windows:
         outcome.errors.append(
             f"tt_policy: no walk-forward window is in {span.first} to {span.last}; one needs "

@@ -9,6 +9,7 @@ from tt_assets.grid.rectangles import MOST_CELLS
 from tt_assets.market.calendar import sessions
 from tt_assets.market.sources import BarRequest
 from tt_assets.market.watchlist import Watchlist
+from tt_assets.runs.market_reader import MarketReader
 from tt_assets.runtime import in_use
 from tt_assets.runtime.selection import Span
 from tt_assets.settings import DateGrain, PriceSourceName, Settings, database_of
@@ -40,13 +41,14 @@ def _size(settings: Settings, tables: Sequence[str], span: Span, symbols: Sequen
 def _requests(settings: Settings, watchlist: Watchlist, span: Span, symbols: Sequence[str]) -> str:
     if settings.price_source is PriceSourceName.FILE:
         return f"The bars come from {settings.bars_path}: nothing is asked over the network."
-    from tt_assets.assets.sources import ibkr_source, read_stored
+    from tt_assets.assets.sources import ibkr_source, stored_bars
     from tt_assets.market.ibkr import nothing_stored
 
     first, last = span.first, span.last
     if settings.date_grain is DateGrain.MONTH:
         first, last = first.replace(day=1), _end_of_month(last)
-    source = ibkr_source(settings, watchlist, read_stored if _has_tables(settings) else nothing_stored)
+    stored = stored_bars(MarketReader(database_of(settings))) if _has_tables(settings) else nothing_stored
+    source = ibkr_source(settings, watchlist, stored)
     return str(source.plan([BarRequest(symbol, first, last) for symbol in symbols]))
 
 

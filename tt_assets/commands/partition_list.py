@@ -17,10 +17,9 @@ import numpy.typing as npt
 from psycopg import sql
 
 from tt_assets.automation.partition_states import Axes, read_cells, tables_of
-from tt_assets.commands.status import grid_of
 from tt_assets.errors import UserError
 from tt_assets.grid.keys import CellKey
-from tt_assets.grid.partitions import quarter_of
+from tt_assets.grid.partitions import grid_of, quarter_of
 from tt_assets.postgres.database import Database
 from tt_assets.runs.failures import failure_reasons
 from tt_assets.runtime.selection import known_instruments
@@ -87,6 +86,7 @@ class Matrix:
 def read_matrix(
     database: Database,
     instance: dg.DagsterInstance,
+    settings: Settings,
     table: str,
     first: date | None = None,
     last: date | None = None,
@@ -96,18 +96,19 @@ def read_matrix(
 
     Raises `UserError` for a span without a partition and for an instrument that has none.
     """
-    everything = read_cells(instance, grid_of(table), [table])
+    everything = read_cells(instance, grid_of(table, settings), [table])
     axes, known = everything.axes, everything[table]
     names = known_instruments(instruments, axes.instruments, "instrument" if table in MARKET_TABLES else "traded key")
-    days = _dates_between(table, axes, first, last)
-    with_rows = axes.cells(_keys_with_rows(database, table, days))
+    by_month = settings.date_grain is DateGrain.MONTH
+    days = _dates_between(table, axes, first, last, by_month=by_month)
+    with_rows = axes.cells(_keys_with_rows(database, table, days, by_month=by_month))
     states = np.select(
         [known.in_flight, known.failed, known.done & with_rows, known.done],
         [STATES.index(s) for s in (CellState.IN_FLIGHT, CellState.FAILED, CellState.MATERIALIZED, CellState.EMPTY)],
         STATES.index(CellState.MISSING),
     ).astype(np.int8)
     chosen = states[np.ix_([axes.date_at[day] for day in days], [axes.instrument_at[name] for name in names])]
-    unit = Settings().date_grain.value if table in MARKET_TABLES else "window"
+    unit = settings.date_grain.value if table in MARKET_TABLES else "window"
     silent = Matrix(table, unit, days, tuple(names), chosen, {})
     reasons = {
         **_outcomes(instance, table, silent.keys(CellState.EMPTY)),
@@ -117,14 +118,14 @@ def read_matrix(
     return Matrix(table, unit, days, tuple(names), chosen, reasons)
 
 
-def _dates_between(table: str, axes: Axes, first: date | None, last: date | None) -> tuple[str, ...]:
+def _dates_between(table: str, axes: Axes, first: date | None, last: date | None, *, by_month: bool) -> tuple[str, ...]:
     """The date keys that the span touches."""
     if first and last and last < first:
         raise UserError(f"--from {first} is after --to {last}; did you mean --from {last} --to {first}?")
     begin = first
     if first and table not in MARKET_TABLES:
         begin = quarter_of(first)
-    elif first and Settings().date_grain is DateGrain.MONTH:
+    elif first and by_month:
         begin = first.replace(day=1)
     found = tuple(
         key
@@ -139,14 +140,14 @@ def _dates_between(table: str, axes: Axes, first: date | None, last: date | None
     return found
 
 
-def _keys_with_rows(database: Database, table: str, dates: Sequence[str]) -> list[str]:
+def _keys_with_rows(database: Database, table: str, dates: Sequence[str], *, by_month: bool) -> list[str]:
     """Partition keys from the first to the last of `dates` under which rows are stored.
 
     The nine episode tables are one materialization, which stands where an episode does.
     """
     if table in MARKET_TABLES:
         day: sql.Composable = sql.SQL("timestamp::date")
-        if Settings().date_grain is DateGrain.MONTH:
+        if by_month:
             day = sql.SQL("date_trunc('month', timestamp)::date")
         source = sql.Identifier(table)
     else:

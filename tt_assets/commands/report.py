@@ -26,10 +26,10 @@ def write_reports(
     bury_dead_runs(instance)
     with progress_bar(len(traded), ["report"]) as on_event:
         for name in traded:
-            part = run_partition(instance, job_named(REPORT_JOB), ["report"], name, on_event)
+            part = run_partition(instance, job_named(platform.settings, REPORT_JOB), ["report"], name, on_event)
             outcome.add(part)
             if part.ok:
-                written.append(report_file(platform.settings, name))
+                written.append(report_file(platform.settings.home, name))
     return outcome, written
 
 

@@ -9,9 +9,11 @@ import dagster as dg
 from psycopg import sql
 from rich.table import Table as Grid
 
+from tt_assets.grid.partitions import grid_of
 from tt_assets.postgres.database import Database
 from tt_assets.runs._dagster import DynamicPartitionsStore, known_partitions, remembered_keys
-from tt_assets.tables import MARKET_TABLES, TABLES
+from tt_assets.settings import Settings
+from tt_assets.tables import TABLES
 
 
 @dataclass(frozen=True)
@@ -27,14 +29,14 @@ class TableStatus:
     failed: int
 
 
-def table_statuses(database: Database, instance: dg.DagsterInstance) -> list[TableStatus]:
+def table_statuses(database: Database, instance: dg.DagsterInstance, settings: Settings) -> list[TableStatus]:
     """The status of every table, in flow order."""
     counted = []
     known_keys = remembered_keys(instance)  # the same instruments for every table
     with database.connect() as connection:
         for name in TABLES:
             rows, first, last = connection.execute(_extent(name)).fetchone()  # type: ignore[misc]
-            done, missing, failed = partition_counts(instance, name, grid_of(name), known_keys)
+            done, missing, failed = partition_counts(instance, name, grid_of(name, settings), known_keys)
             counted.append(
                 TableStatus(name, rows, _text(first), _text(last), materialized=done, missing=missing, failed=failed)
             )
@@ -55,13 +57,6 @@ def partition_counts(
         total = grid.get_num_partitions()
         done, failed = known_partitions(instance, dg.AssetKey(table), grid, known_keys)
         return len(done - failed), total - len(done | failed), len(failed)
-
-
-def grid_of(table: str) -> dg.MultiPartitionsDefinition:
-    """The partitions of `table`."""
-    from tt_assets.assets.grids import MARKET, WINDOWS
-
-    return MARKET if table in MARKET_TABLES else WINDOWS
 
 
 def status_grid(statuses: Sequence[TableStatus]) -> Grid:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
+from tt_assets.commands.handed_settings import with_settings
 from tt_assets.commands.printing import as_json, say, show
 from tt_assets.errors import UserError
-from tt_assets.settings import Settings
+from tt_assets.settings import SAMPLE_WATCHLIST, Settings
 
 
 @click.group()
@@ -19,11 +20,11 @@ def watchlist() -> None:
 
 @watchlist.command("list")
 @as_json
-def watchlist_list(json_: bool) -> None:
+@with_settings
+def watchlist_list(settings: Settings, json_: bool) -> None:
     """Print the instruments of the watchlist file."""
     from tt_assets.market.watchlist import read_watchlist
 
-    settings = Settings()
     listed = read_watchlist(settings.watchlist)
     rows = [
         {
@@ -39,11 +40,12 @@ def watchlist_list(json_: bool) -> None:
 
 
 @watchlist.command("sync", short_help="Make partitions of what is new on the watchlist.")
-def watchlist_sync() -> None:
+@with_settings
+def watchlist_sync(settings: Settings) -> None:
     """Add what is new on the watchlist to Dagster's partition keys."""
     from tt_assets.runtime.platform import prepare, sync_watchlist
 
-    instruments, traded = sync_watchlist(prepare(sync=False))
+    instruments, traded = sync_watchlist(prepare(settings, sync=False))
     say(f"Added instruments: {', '.join(instruments) or 'none'}. Added to trade: {', '.join(traded) or 'none'}.")
 
 
@@ -51,31 +53,30 @@ def watchlist_sync() -> None:
 @click.argument("symbol")
 @click.option("--portfolio", "portfolios", multiple=True, help="Portfolio to put it in; may be given several times.")
 @click.option("--description", default="", help="Name of the company.")
-def watchlist_add(symbol: str, portfolios: Sequence[str], description: str) -> None:
+@with_settings
+def watchlist_add(settings: Settings, symbol: str, portfolios: Sequence[str], description: str) -> None:
     """Add SYMBOL to the watchlist file."""
     from tt_assets.market.watchlist import add
 
-    path = _own_watchlist()
+    path = _own_watchlist(settings.watchlist)
     add(path, symbol, portfolios=portfolios, description=description)
     say(f"Added {symbol} to {path}. `tt watchlist sync` makes it a partition; `tt backfill market` loads it.")
 
 
 @watchlist.command("retire", short_help="Take SYMBOL off the watchlist file; its history stays.")
 @click.argument("symbol")
-def watchlist_retire(symbol: str) -> None:
+@with_settings
+def watchlist_retire(settings: Settings, symbol: str) -> None:
     """Take SYMBOL off the watchlist file; its rows and its partitions stay."""
     from tt_assets.market.watchlist import retire
 
-    path = _own_watchlist()
+    path = _own_watchlist(settings.watchlist)
     retire(path, symbol)
     say(f"Retired {symbol} from {path}. Its history stays.")
 
 
-def _own_watchlist() -> Path:
+def _own_watchlist(path: Path) -> Path:
     """The watchlist file to edit; the bundled sample is not the user's to change."""
-    from tt_assets.settings import SAMPLE_WATCHLIST
-
-    path = Settings().watchlist
     if path == SAMPLE_WATCHLIST:
         raise UserError(f"{path} is the bundled sample; copy it, set TT_WATCHLIST to the copy and edit that.")
     return path

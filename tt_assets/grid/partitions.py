@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import cache
 from typing import Any
 
 import dagster as dg
@@ -17,6 +18,7 @@ from tt_assets.grid.horizon import NEW_YORK, Horizon, horizon, today
 from tt_assets.grid.keys import DATE, INSTRUMENT, CellKey
 from tt_assets.market.calendar import closed_weekdays
 from tt_assets.settings import DateGrain, Settings
+from tt_assets.tables import MARKET_TABLES
 
 DATE_FORMAT = "%Y-%m-%d"
 WEEKENDS = "0 0 * * 6,0"
@@ -66,16 +68,23 @@ def quarter_partitions(span: Horizon, train_windows: int) -> dg.TimeWindowPartit
     )
 
 
+@cache
 def market_grid(settings: Settings) -> dg.MultiPartitionsDefinition:
     """Partitions of the market tables: session (or month) × instrument."""
     dates = session_partitions(horizon(settings), settings.date_grain)
     return MultiPartitionsDefinition({DATE: dates, INSTRUMENT: instrument_partitions})
 
 
+@cache
 def window_grid(settings: Settings) -> dg.MultiPartitionsDefinition:
     """Partitions of the policy and the episode tables: walk-forward quarter × traded."""
     dates = quarter_partitions(horizon(settings), settings.train_windows)
     return MultiPartitionsDefinition({DATE: dates, INSTRUMENT: traded_partitions})
+
+
+def grid_of(table: str, settings: Settings) -> dg.MultiPartitionsDefinition:
+    """Partitions of `table`; the same object for the same settings, whose dates are read off the bars once."""
+    return market_grid(settings) if table in MARKET_TABLES else window_grid(settings)
 
 
 class MultiPartitionsDefinition(dg.MultiPartitionsDefinition):

@@ -14,7 +14,7 @@ from sqlalchemy import URL, Engine
 from tt_assets.errors import UserError
 from tt_assets.postgres.database import Database, DatabaseUnreachable
 from tt_assets.postgres.database_url import parse_url
-from tt_assets.settings import Settings
+from tt_assets.runtime.current import current_settings
 from tt_assets.settings import database_of as settings_database
 
 _databases: WeakKeyDictionary[Engine, Database] = WeakKeyDictionary()
@@ -39,7 +39,7 @@ def get_engine(url: str | URL | None = None) -> Engine:
     from tt_assets.postgres import schema
     from tt_assets.runtime.platform import attach
 
-    settings = Settings()
+    settings = current_settings()
     if url is None:
         database = attach(settings).database
     else:

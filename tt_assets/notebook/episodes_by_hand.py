@@ -34,6 +34,7 @@ from tt_assets.postgres.database import Database
 from tt_assets.postgres.episode_reader import rows_of
 from tt_assets.postgres.episode_store import EpisodeStore, EpisodeSummary
 from tt_assets.postgres.locks import lock_instruments
+from tt_assets.runtime.current import current_settings
 from tt_assets.settings import Settings
 from tt_assets.tables import HAND, TABLES, content_columns, key_columns
 from tt_assets.trading import metrics
@@ -86,7 +87,7 @@ def create_episode(
     UserError : an unknown instrument, a date that is no session, a window that is no partition, text that is no JSON
         object, or a `policy_id` that is not in `tt_policy`.
     """
-    settings = Settings()
+    settings = current_settings()
     database = database_of(engine)
     if looks_like_a_day(instrument):
         # create_episode(engine, start_time, config): what is traded was left out.
@@ -284,7 +285,7 @@ def _insert(engine: Engine, table: str, frame: pd.DataFrame) -> int:
 
 def _open_episodes(database: Database, numbers: Sequence[int]) -> dict[int, OpenEpisode]:
     """The unfinished episodes among `numbers`."""
-    watchlist = read_watchlist(Settings().watchlist)
+    watchlist = read_watchlist(current_settings().watchlist)
     with database.connect() as connection:
         found = connection.execute(
             "SELECT id, window_start, instrument, start_time FROM tt_episode "

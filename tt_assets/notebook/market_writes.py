@@ -26,6 +26,7 @@ from tt_assets.notebook.replaced_slices import Upserted, upsert
 from tt_assets.research.compute import compute_features
 from tt_assets.research.panel import BAR_FIELDS
 from tt_assets.research.registry import RegistryError, Signal, feature, load_features, load_signals
+from tt_assets.runtime.current import current_settings
 from tt_assets.settings import Settings
 
 BASIC_FEATURES = ("return_1", "vol_10", "vol_20")
@@ -80,7 +81,7 @@ def upsert_price_bars(engine: Engine, frame: pd.DataFrame, *, report: bool = Tru
     BarsFileError : nothing was written; a column is missing.
     NotReported : the rows are written, but Dagster did not take the report.
     """
-    settings = Settings()
+    settings = current_settings()
     database = database_of(engine)
     span = checks.partition_span(settings)
     checked = check_bars(frame, read_watchlist(settings.watchlist).symbols, latest_session())
@@ -147,7 +148,7 @@ def upsert_features(
     FrameMismatch : nothing was written; a column is missing.
     NotReported : the rows are written, but Dagster did not take the report.
     """
-    settings = Settings()
+    settings = current_settings()
     database = database_of(engine)
     wanted = [names] if isinstance(names, str) else list(dict.fromkeys(names))
     _check_feature_names(wanted, settings)
@@ -212,7 +213,7 @@ def write_scores(
     engine: Engine, scores: pd.DataFrame, *, method: str, report: bool, lines: LineNumbers | None = None
 ) -> Upserted:
     """As `upsert_signal_scores`. `method` stands where there is no meta_json; `lines` numbers the rows of a file."""
-    settings = Settings()
+    settings = current_settings()
     database = database_of(engine)
     checks.require("tt_signal_scores", scores, SCORE_COLUMNS)
     rows, rules = _sessions(scores, settings)

@@ -21,8 +21,9 @@ from tt_assets.postgres.database import Database
 from tt_assets.postgres.episode_rows import alias_of, by_code_point, column_of, joined_source, session_order
 from tt_assets.postgres.slice_store import read_frame
 from tt_assets.runtime import in_use
+from tt_assets.runtime.current import current_settings
 from tt_assets.runtime.selection import known_instruments, known_tables
-from tt_assets.settings import Settings, database_of
+from tt_assets.settings import database_of
 from tt_assets.tables import EPISODE_TABLES, HAND, MARKET_TABLES, OLD_AGENT, TABLES, key_columns
 
 Day = date | datetime | str
@@ -77,7 +78,7 @@ def read(
         read, or a reversed span.
     DatabaseUnreachable, SchemaError : as of every command.
     """
-    settings = Settings()
+    settings = current_settings()
     in_use.hold(settings)
     database = database_of(settings, start=True)
     _check_schema(database)
@@ -194,7 +195,7 @@ def _refuse_unknown(table: str, wanted: Sequence[str] | None, rows: pd.DataFrame
     if absent:
         from tt_assets.market.watchlist import read_watchlist
 
-        watchlist = read_watchlist(Settings().watchlist)
+        watchlist = read_watchlist(current_settings().watchlist)
         symbols = watchlist.symbols if table in MARKET_TABLES else watchlist.traded
         for name in absent:
             known_instruments(name, symbols, "instrument" if table in MARKET_TABLES else "instrument or portfolio")

@@ -24,6 +24,7 @@ from tt_assets.postgres.ledger import Provenance, write_entries
 from tt_assets.postgres.slice_store import NOTHING, SliceStore, copy_into
 from tt_assets.postgres.slices import Selection
 from tt_assets.postgres.standing import standing
+from tt_assets.runtime.current import current_settings
 from tt_assets.settings import DateGrain, Settings
 from tt_assets.tables import TABLES, key_columns
 
@@ -109,7 +110,7 @@ def upsert(database: Database, table: str, rows: pd.DataFrame, replaced: pd.Data
         return Upserted(table, 0, 0, 0)
     cells = session_cells(replaced)
     with reporting(database, wanted=report) as reporter:
-        slices = partitions_of(replaced, Settings())
+        slices = partitions_of(replaced, current_settings())
         written = KeyedStore(database, TABLES[table], replaced=replaced, slices=slices).write(cells, rows)
         reported = reporter.market(table, replaced) if reporter else []
     return Upserted(table, written.total, len(cells), len(reported))

@@ -31,6 +31,7 @@ from tt_assets.postgres.database import Database
 from tt_assets.postgres.slice_store import SliceStore
 from tt_assets.postgres.slices import Selection
 from tt_assets.runs._dagster import report_runless
+from tt_assets.runtime.current import current_settings
 from tt_assets.settings import DateGrain, Settings, database_of
 from tt_assets.tables import EPISODE_TABLES, TABLES, content_columns
 
@@ -95,7 +96,7 @@ def reporting(database: Database, *, wanted: bool) -> Iterator[Reporter | None]:
     the settings: rows of another database are no partition of this instance. Raises DatabaseUnreachable, before
     anything is written, where Dagster's storage does not answer.
     """
-    settings = Settings()
+    settings = current_settings()
     own = database_of(settings)
     if not wanted or not (settings.home / "dagster" / "dagster.yaml").is_file() or not same_database(database, own):
         yield None

@@ -22,7 +22,6 @@ from tt_assets.runs._dagster import observed, planned, report
 from tt_assets.runs.check_events import partitions_of
 from tt_assets.runs.failures import failure_reasons
 from tt_assets.runs.io_managers import SOURCE_TAG, PartitionsFailed
-from tt_assets.settings import Settings, database_of
 
 NAME = "name_failed_cells"
 
@@ -35,7 +34,7 @@ def name_failed_cells(grid: dg.PartitionsDefinition, *tables: str) -> dg.HookDef
 
     def name_them(context: dg.HookContext, events: Sequence[dg.DagsterEvent]) -> dg.HookExecutionResult:
         failure = next((event for event in events if event.is_step_failure), None)
-        database = database_of(Settings())
+        database = context.resources.database
         note_told(database, grid, events)
         if failure is not None:
             run = context.instance.get_run_by_id(context.run_id)
@@ -48,7 +47,7 @@ def name_failed_cells(grid: dg.PartitionsDefinition, *tables: str) -> dg.HookDef
                 report(context.instance, context.run_id, list(_events(context, dg.AssetKey(table), failed)))
         return dg.HookExecutionResult(NAME, is_skipped=failure is None)
 
-    return dg.HookDefinition(name=NAME, hook_fn=name_them)
+    return dg.HookDefinition(name=NAME, hook_fn=name_them, required_resource_keys={"database"})
 
 
 def note_told(database: Database, grid: dg.PartitionsDefinition, events: Sequence[dg.DagsterEvent]) -> None:

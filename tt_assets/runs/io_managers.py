@@ -16,6 +16,7 @@ from pydantic import Field
 
 from tt_assets.grid.keys import CellKey
 from tt_assets.grid.partition_slices import Beyond, cells_around, selection_of
+from tt_assets.postgres.database import Database
 from tt_assets.postgres.episode_store import EpisodeStore, EpisodeSummary
 from tt_assets.postgres.ledger import Entry, Provenance, next_fetch
 from tt_assets.postgres.restated import RESTATED, RESTATEMENTS, Cause, describe, remedy
@@ -26,7 +27,6 @@ from tt_assets.runs._dagster import add_metadata, materialized
 from tt_assets.runs.attempts import take_over
 from tt_assets.runs.failures import named
 from tt_assets.runs.slices_read import SlicesRead, noted
-from tt_assets.settings import Settings, database_of
 from tt_assets.tables import OLD_AGENT, TABLES, content_columns
 
 DATE_COLUMN = {"tt_policy": "window_start"}
@@ -129,13 +129,14 @@ def refuse(table: str, failed: Mapping[str, str], total: int) -> PartitionsFaile
 class SliceIOManager(dg.ConfigurableIOManager):
     """Persists `tt_prices`, `tt_features`, `tt_signal_scores` and `tt_policy`, slice by slice."""
 
+    database: dg.ResourceDependency[Database]
     preview_up_to: int = Field(
         default=20, description="Runs of at most this many partitions show a table of their first rows."
     )
 
     def _store(self, context: dg.OutputContext | dg.InputContext) -> SliceStore:
         table = TABLES[context.asset_key.path[-1]]
-        return SliceStore(database_of(Settings()), table, DATE_COLUMN.get(table.name, "timestamp"))
+        return SliceStore(self.database, table, DATE_COLUMN.get(table.name, "timestamp"))
 
     def handle_output(  # type: ignore[override]  # Dagster runs a generator too
         self, context: dg.OutputContext, obj: pd.DataFrame | Slices
@@ -224,13 +225,14 @@ class SliceIOManager(dg.ConfigurableIOManager):
 class EpisodeIOManager(dg.ConfigurableIOManager):
     """Persists the nine episode tables. The asset opens the episodes before its first output; `tt_episode` is last."""
 
+    database: dg.ResourceDependency[Database]
     preview_up_to: int = Field(
         default=20, description="Runs of at most this many partitions show a table of their first rows."
     )
 
     def episodes(self) -> EpisodeStore:
         """The store behind this manager, for the asset that opens the episodes."""
-        return EpisodeStore(database_of(Settings()))
+        return EpisodeStore(self.database)
 
     def record(
         self,
@@ -315,7 +317,7 @@ class EpisodeIOManager(dg.ConfigurableIOManager):
             alias=sql.Identifier(alias),
             old=sql.Literal(OLD_AGENT),
         )
-        return read_frame(database_of(Settings()), query)
+        return read_frame(self.database, query)
 
 
 def _with_elsewhere(store: SliceStore, grid: dg.PartitionsDefinition, slices: Slices) -> tuple[Beyond, pd.DataFrame]:

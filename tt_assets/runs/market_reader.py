@@ -1,39 +1,48 @@
 """Bulk reads for assets whose partitions are not cells of the tables they read."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from typing import Any, LiteralString
+from typing import LiteralString
 
 import dagster as dg
 import pandas as pd
 from psycopg import sql
 
+from tt_assets.postgres.database import Database
 from tt_assets.postgres.ledger import next_fetch
 from tt_assets.postgres.slice_store import SliceStore, read_frame
 from tt_assets.postgres.slices import Selection
-from tt_assets.settings import DateGrain, Settings, database_of
+from tt_assets.settings import DateGrain, Settings
 from tt_assets.tables import TABLES
 
 
-class MarketReader(dg.ConfigurableResource[Any]):
-    """Reads slices, agents and their weights; assets that use it name what they read as dependencies."""
+@dataclass(frozen=True)
+class MarketReader:
+    """Reads slices, agents and their weights; assets that use it name what they read as dependencies.
+
+    `by_month` says that a date partition of the market tables is a month.
+    """
+
+    database: Database
+    by_month: bool = False
 
     def read(self, table: str, instruments: Sequence[str], first: date, last: date) -> pd.DataFrame:
         """Rows of `instruments` from session `first` to `last`, both included, sorted by the table's key."""
-        return SliceStore(database_of(Settings()), TABLES[table]).read(_span(instruments, first, last))
+        return SliceStore(self.database, TABLES[table]).read(_span(instruments, first, last))
 
     def read_with_digests(
         self, table: str, instruments: Sequence[str], first: date, last: date
     ) -> tuple[pd.DataFrame, pd.DataFrame]:
         """As `read`, and the slices that hold any of these sessions (date, instrument, number) in the same snapshot."""
-        settings = Settings()
-        store = SliceStore(database_of(settings), TABLES[table])
-        by_month = settings.date_grain is DateGrain.MONTH
-        return store.read_with_digests(_span(instruments, first, last), whole_months=by_month)
+        store = SliceStore(self.database, TABLES[table])
+        return store.read_with_digests(_span(instruments, first, last), whole_months=self.by_month)
 
     def next_fetch(self) -> int:
         """The number of a reading that begins now."""
-        return next_fetch(database_of(Settings()))
+        return next_fetch(self.database)
 
     def policies(self, selection: Selection) -> pd.DataFrame:
         """Rows of `tt_policy` in force of the selected windows, with `id`, sorted by window, traded and seed."""
@@ -41,7 +50,7 @@ class MarketReader(dg.ConfigurableResource[Any]):
 
     def policies_with_digests(self, selection: Selection) -> tuple[pd.DataFrame, pd.DataFrame]:
         """As `policies`, and their slices (date, instrument, number) in the same snapshot."""
-        store = SliceStore(database_of(Settings()), TABLES["tt_policy"], "window_start")
+        store = SliceStore(self.database, TABLES["tt_policy"], "window_start")
         return store.read_with_digests(selection, [column.name for column in TABLES["tt_policy"].columns])
 
     def policy(self, number: int) -> pd.DataFrame:
@@ -75,9 +84,19 @@ class MarketReader(dg.ConfigurableResource[Any]):
         )
 
     def _query(self, text: LiteralString, **parts: sql.Composable) -> pd.DataFrame:
-        return read_frame(database_of(Settings()), sql.SQL(text).format(**parts))
+        return read_frame(self.database, sql.SQL(text).format(**parts))
 
 
 def _span(instruments: Sequence[str], first: date, last: date) -> Selection:
     start, end = datetime.combine(first, time.min), datetime.combine(last + timedelta(days=1), time.min)
     return Selection.of({name: (name, start, end) for name in instruments})
+
+
+def market_reader_resource(settings: Settings) -> dg.ResourceDefinition:
+    """The resource `market`: a `MarketReader` on the resource `database`."""
+    by_month = settings.date_grain is DateGrain.MONTH
+    return dg.ResourceDefinition(
+        lambda context: MarketReader(context.resources.database, by_month),
+        required_resource_keys={"database"},
+        description="Bulk reads of stored rows.",
+    )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dagster as dg
 
+from tt_assets.settings import Settings
 
-def job_named(name: str) -> dg.JobDefinition:
-    """The job `name` of the definitions."""
-    from tt_assets.definitions import defs
 
-    return defs.resolve_job_def(name)
+def job_named(settings: Settings, name: str) -> dg.JobDefinition:
+    """The job `name` of the definitions that `settings` make."""
+    from tt_assets.definitions import definitions
+
+    return definitions(settings).resolve_job_def(name)

@@ -71,13 +71,13 @@ def environment(settings: Settings) -> Mapping[str, str]:
     }
 
 
-def prepare(settings: Settings | None = None, *, sync: bool = True) -> Platform:
+def prepare(settings: Settings, *, sync: bool = True) -> Platform:
     """Start the embedded server if there is one, create the databases, upgrade the schema, sync the watchlist.
 
     Raises a `UserError` naming what is wrong with the server, the schema or the watchlist; nothing is changed then
     beyond what was already done in that order.
     """
-    platform = upgraded(settings or Settings())
+    platform = upgraded(settings)
     adopt(platform)
     if sync:
         sync_watchlist(platform)
@@ -96,11 +96,10 @@ def upgraded(settings: Settings) -> Platform:
     return Platform(settings, database, watchlist)
 
 
-def attach(settings: Settings | None = None) -> Platform:
+def attach(settings: Settings) -> Platform:
     """As `prepare`, for commands that only look: the schema is checked, not changed, and no partition key is added."""
     from tt_assets.postgres.schema import check
 
-    settings = settings or Settings()
     watchlist = read_watchlist(settings.watchlist)
     in_use.hold(settings)
     database = database_of(settings, start=True)

@@ -11,7 +11,6 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from tt_assets import definitions  # noqa: F401 - loaded while the settings name the bundled bars
 from tt_assets.assets import sources
 from tt_assets.gateway import BarBook, Kind, StandIn
 from tt_assets.market.calendar import NEW_YORK
@@ -20,7 +19,7 @@ from tt_assets.postgres.restated import RESTATED
 from tt_assets.postgres.slice_store import SliceStore
 from tt_assets.postgres.slices import Selection
 from tt_assets.tables import TABLES
-from tt_assets_tests.dagster_runs import landed_cells, query, run_job
+from tt_assets_tests.dagster_runs import keep_dates_of_sample, landed_cells, query, run_job
 from tt_assets_tests.gateway.scripted import Script, ScriptedStandIn, no_script
 from tt_assets_tests.gateway.thread import GatewayThread
 from tt_assets_tests.gateway.worlds import quick, walk
@@ -115,6 +114,7 @@ def desk(dagster_instance: dg.DagsterInstance, connected: Database, monkeypatch:
     made = Desk(connected, dagster_instance, monkeypatch)
     config: Callable[..., object] = lambda port, **given: quick(port, **(given | QUICK | made.config))  # noqa: E731
     monkeypatch.setenv("TT_PRICE_SOURCE", "ibkr")
+    keep_dates_of_sample(monkeypatch)
     monkeypatch.setattr(sources, "IbkrConfig", config)
     monkeypatch.setattr(sources, "now_in_new_york", lambda: made.clock)
     return made

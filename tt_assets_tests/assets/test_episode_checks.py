@@ -22,7 +22,7 @@ from tt_assets.trading.episodes import roll as trading_episode
 from tt_assets.trading.episodes.record import EpisodeRecord
 from tt_assets_tests.assets.episode_evaluations import CHECK_STEP, evaluations_of, failing_partitions, verdicts_of
 from tt_assets_tests.assets.sample_window import AGENTS, WINDOW, Rolled, sample_window
-from tt_assets_tests.dagster_runs import failure_text, query, run_job
+from tt_assets_tests.dagster_runs import current_definitions, current_plan, failure_text, query, run_job
 
 QUICK = {
     "TT_TRAIN_STEPS": "512",
@@ -241,8 +241,7 @@ def test_a_partition_that_holds_again_is_said_to_pass_and_no_other_is(accused, m
 
 
 def test_what_lies_downstream_of_a_lie_is_not_made(alone, monkeypatch):
-    from tt_assets.definitions import defs
-
+    defs = current_definitions()
     made = []
 
     @dg.asset(
@@ -256,13 +255,14 @@ def test_what_lies_downstream_of_a_lie_is_not_made(alone, monkeypatch):
     def materialize() -> bool:
         episodes = defs.get_assets_def("tt_episode")
         return dg.materialize(
-            [episodes, episode_checks, downstream],
+            [episodes, episode_checks(current_plan()), downstream],
             instance=alone.instance,
             partition_key=dg.MultiPartitionKey({"date": WINDOW, "instrument": "AAPL"}),
             resources={
-                "episodes": EpisodeIOManager(),
-                "episode_tables": EpisodeIOManager(),
-                "market": MarketReader(),
+                "database": alone.database,
+                "episodes": EpisodeIOManager(database=alone.database),
+                "episode_tables": EpisodeIOManager(database=alone.database),
+                "market": MarketReader(alone.database),
             },
             raise_on_error=False,
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
@@ -282,10 +282,11 @@ def test_what_lies_downstream_of_a_lie_is_not_made(alone, monkeypatch):
 def verify(instance: dg.DagsterInstance) -> dict[str, dg.AssetCheckEvaluation]:
     """The checks of the episodes alone, over every one that is stored."""
     from tt_assets.automation import VERIFY_JOB
-    from tt_assets.definitions import defs
 
     keys = {dg.AssetCheckKey(dg.AssetKey("tt_episode"), name) for name in STORED}
-    job = defs.resolve_job_def(VERIFY_JOB).get_subset(asset_selection=set(), asset_check_selection=keys)
+    job = (
+        current_definitions().resolve_job_def(VERIFY_JOB).get_subset(asset_selection=set(), asset_check_selection=keys)
+    )
     result = job.execute_in_process(
         instance=instance,
         raise_on_error=False,

@@ -9,11 +9,11 @@ from itertools import product
 import dagster as dg
 import pytest
 
-from tt_assets.assets.grids import WINDOWS
 from tt_assets.commands.status import partition_counts
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.episode_store import EpisodeStore
 from tt_assets.runs.io_managers import EpisodeIOManager
+from tt_assets.runs.market_reader import MarketReader
 from tt_assets.tables import EPISODE_TABLES, TABLES, content_columns
 from tt_assets_tests.assets.sample_window import (
     AGENTS,
@@ -25,7 +25,7 @@ from tt_assets_tests.assets.sample_window import (
     gaps_of_positions,
     sample_window,
 )
-from tt_assets_tests.dagster_runs import failure_text, landed_cells, query, run_job
+from tt_assets_tests.dagster_runs import current_definitions, current_plan, failure_text, landed_cells, query, run_job
 
 TRADED = ("AAPL", "sample")
 QUICK = {
@@ -241,17 +241,15 @@ def test_a_crash_between_open_and_finalize_leaves_a_plainly_unfinished_episode_t
         rolled.database, "SELECT end_time, stop_reason, sharpe_ratio FROM tt_episode WHERE instrument = 'AAPL'"
     )
     assert unfinished == [(None, None, None)] * len(ACTED)
-    assert _read_curves(rolled.instance) == {"sample"}
+    assert _read_curves(rolled) == {"sample"}
 
     assert run_job(rolled.instance, list(EPISODE_TABLES), f"{WINDOW}|AAPL").success
     assert everything(rolled.database) == before
-    assert _read_curves(rolled.instance) == {"AAPL", "sample"}
+    assert _read_curves(rolled) == {"AAPL", "sample"}
 
 
-def _read_curves(instance: dg.DagsterInstance) -> set[str]:
+def _read_curves(rolled: Rolled) -> set[str]:
     """What an asset downstream of `tt_equity_curve` is given for both windows."""
-    from tt_assets.definitions import defs
-
     read = []
     keys = [f"{WINDOW}|AAPL", f"{WINDOW}|sample"]
 
@@ -259,23 +257,22 @@ def _read_curves(instance: dg.DagsterInstance) -> set[str]:
     def reader(tt_equity_curve) -> None:
         read.append(tt_equity_curve)
 
-    upstream = defs.get_assets_def("tt_equity_curve")
+    upstream = current_definitions().get_assets_def("tt_equity_curve")
     result = dg.materialize(
         [upstream, reader],
-        instance=instance,
+        instance=rolled.instance,
         selection=[reader],
-        resources={"episodes": EpisodeIOManager(), "episode_tables": EpisodeIOManager(), **_resources()},
+        resources={
+            "database": rolled.database,
+            "episodes": EpisodeIOManager(database=rolled.database),
+            "episode_tables": EpisodeIOManager(database=rolled.database),
+            "market": MarketReader(rolled.database),
+        },
     )
     assert result.success
     (frame,) = read
     assert list(frame.columns) == ["window_start", "traded", "id", "episode_id", "timestamp", "net_worth"]
     return set(frame["traded"])
-
-
-def _resources() -> dict[str, object]:
-    from tt_assets.runs.market_reader import MarketReader
-
-    return {"market": MarketReader()}
 
 
 def test_an_episode_takes_its_rows_with_it_when_its_agent_is_deleted(rolled):
@@ -303,7 +300,7 @@ def test_a_window_without_enough_history_fails_with_the_figures_and_the_others_l
     assert query(rolled.database, "SELECT instrument FROM tt_policy ORDER BY 1") == [("AAPL",), ("sample",)]
     landed = landed_cells(rolled.instance, "tt_policy", result.run_id)
     assert set(landed) == {f"{WINDOW}|AAPL", f"{WINDOW}|sample"}
-    done, _, failed = partition_counts(rolled.instance, "tt_policy", WINDOWS)
+    done, _, failed = partition_counts(rolled.instance, "tt_policy", current_plan().window_partitions)
     assert (done, failed) == (2, 1)
 
 
@@ -314,7 +311,7 @@ def test_a_window_without_an_agent_fails_in_all_nine_tables_and_the_others_land(
     assert everything(rolled.database) == before
     for table in EPISODE_TABLES:
         assert set(landed_cells(rolled.instance, table, result.run_id)) == {f"{WINDOW}|{name}" for name in TRADED}
-        done, _, failed = partition_counts(rolled.instance, table, WINDOWS)
+        done, _, failed = partition_counts(rolled.instance, table, current_plan().window_partitions)
         assert (table, done, failed) == (table, 2, 1)
 
 

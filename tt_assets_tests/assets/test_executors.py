@@ -7,22 +7,15 @@ import pytest
 
 from tt_assets.gateway import BarBook, StandIn
 from tt_assets_tests.conftest import INSTRUMENTS_OF_SAMPLE
-from tt_assets_tests.dagster_runs import range_tags, stored
+from tt_assets_tests.dagster_runs import current_definitions, range_tags, stored
 from tt_assets_tests.gateway.thread import GatewayThread
 
 
 def _job(executor: dg.ExecutorDefinition) -> dg.JobDefinition:
-    from tt_assets.assets.prices import tt_prices
-    from tt_assets.assets.sources import PriceSourceResource
-    from tt_assets.runs.io_managers import SliceIOManager
-    from tt_assets.runs.market_reader import MarketReader
-
-    definitions = dg.Definitions(
-        assets=[tt_prices],
-        jobs=[dg.define_asset_job("prices", selection=["tt_prices"], executor_def=executor)],
-        resources={"slices": SliceIOManager(), "price_source": PriceSourceResource(), "market": MarketReader()},
-    )
-    return definitions.resolve_job_def("prices")
+    own = current_definitions()
+    prices = own.get_assets_def("tt_prices")
+    job = dg.define_asset_job("prices", selection=["tt_prices"], executor_def=executor)
+    return dg.Definitions(assets=[prices], jobs=[job], resources=own.resources).resolve_job_def("prices")
 
 
 def in_process() -> dg.JobDefinition:
@@ -40,7 +33,6 @@ def test_bars_come_through_the_executor(job, connected, sample_bars, monkeypatch
     # A step's process loads the definitions again, with the dates this process has.
     monkeypatch.setenv("TT_START_DATE", "2005-03-01")
     monkeypatch.setenv("TT_END_DATE", "2013-03-01")
-    job()
     monkeypatch.setenv("TT_PRICE_SOURCE", "ibkr")
     with GatewayThread(StandIn(BarBook(sample_bars))) as gateway, dg.instance_for_test() as instance:
         monkeypatch.setenv("TT_IBKR_PORT", str(gateway.port))

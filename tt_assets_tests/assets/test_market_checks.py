@@ -10,7 +10,13 @@ import pytest
 from tt_assets.assets.coverage import as_markdown, coverage, expected_sessions
 from tt_assets.assets.market_checks import CHECKS
 from tt_assets.postgres.slices import Selection
-from tt_assets_tests.dagster_runs import AllPartitionsSubset, landed_cells, run_job
+from tt_assets_tests.dagster_runs import (
+    AllPartitionsSubset,
+    current_definitions,
+    keep_dates_of_sample,
+    landed_cells,
+    run_job,
+)
 from tt_assets_tests.postgres.test_slices import select
 
 MARKET = ["tt_prices", "tt_features", "tt_signal_scores"]
@@ -28,10 +34,11 @@ def evaluations(instance: dg.DagsterInstance, run_id: str) -> dict[tuple[str, st
 def verify(instance: dg.DagsterInstance, *tables: str) -> dict[tuple[str, str | None], dg.AssetCheckEvaluation]:
     """The checks of `tables` alone, over everything that is stored."""
     from tt_assets.automation import MARKET_JOB
-    from tt_assets.definitions import defs
 
     keys = {check.spec.key for table in tables for check in CHECKS[table]}
-    job = defs.resolve_job_def(MARKET_JOB).get_subset(asset_selection=set(), asset_check_selection=keys)
+    job = (
+        current_definitions().resolve_job_def(MARKET_JOB).get_subset(asset_selection=set(), asset_check_selection=keys)
+    )
     result = job.execute_in_process(
         instance=instance,
         raise_on_error=False,
@@ -53,7 +60,7 @@ def short(monkeypatch):
 
 
 def _from_may(judged):
-    return lambda run, instance: [key for key in judged(run, instance) if "2012-05-14" <= key[:10] <= "2012-06-08"]
+    return lambda *asked: [key for key in judged(*asked) if "2012-05-14" <= key[:10] <= "2012-06-08"]
 
 
 def test_a_range_run_judges_its_partitions_and_says_each_check_once(dagster_instance, connected):
@@ -197,6 +204,7 @@ def bars_file(tmp_path, monkeypatch, connected) -> Path:
     rows = [f"{name},{day},1,1,1,1,5\n" for name in ("AAPL", "GOOG", "IBM") for day in days if (name, day) not in gaps]
     path.write_text(LINES + "".join(rows), encoding="utf-8")
     monkeypatch.setenv("TT_BARS_PATH", str(path))
+    keep_dates_of_sample(monkeypatch)
     return path
 
 

@@ -5,10 +5,17 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from tt_assets.assets.grids import MARKET
 from tt_assets.commands.status import partition_counts
 from tt_assets.postgres.restated import RESTATED
-from tt_assets_tests.dagster_runs import cells, failure_text, landed_cells, query, run_job
+from tt_assets_tests.dagster_runs import (
+    cells,
+    current_plan,
+    failure_text,
+    keep_dates_of_sample,
+    landed_cells,
+    query,
+    run_job,
+)
 
 DAYS = ["2012-05-14", "2012-05-15", "2012-05-16", "2012-05-17", "2012-05-18"]
 HEADER = "instrument,timestamp,open,high,low,close,volume"
@@ -27,6 +34,7 @@ def good_lines(close: str = "10") -> list[str]:
 def bars_file(tmp_path, monkeypatch, connected) -> Path:
     path = tmp_path / "bars.csv"
     monkeypatch.setenv("TT_BARS_PATH", str(path))
+    keep_dates_of_sample(monkeypatch)
     return path
 
 
@@ -76,7 +84,7 @@ def test_a_bad_row_fails_its_partition_alone_and_leaves_what_was_stored(
     assert f"GOOG {DAYS[2]}" in said
     landed = landed_cells(dagster_instance, "tt_prices", result.run_id)
     assert set(landed) == everything - {spoiled}
-    done, _, failed = partition_counts(dagster_instance, "tt_prices", MARKET)
+    done, _, failed = partition_counts(dagster_instance, "tt_prices", current_plan().market_partitions)
     assert (done, failed) == (9, 1)
 
 

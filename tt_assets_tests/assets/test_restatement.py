@@ -8,12 +8,11 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from tt_assets.assets.grids import MARKET
 from tt_assets.commands.status import partition_counts
 from tt_assets.gateway import Kind
 from tt_assets.market.bars import NUMBER_COLUMNS, PRICE_COLUMNS
 from tt_assets_tests.assets.ibkr_runs import FIRST, FRIDAY, WORLD, Desk, between, desk, rows_of
-from tt_assets_tests.dagster_runs import failure_text
+from tt_assets_tests.dagster_runs import current_plan, failure_text
 from tt_assets_tests.gateway import faults
 from tt_assets_tests.gateway.faults import when
 
@@ -139,7 +138,7 @@ def test_a_run_of_one_partition_reloads_the_history_too_and_dagster_counts_its_c
 ):
     desk.instance = postgres_instance
     assert desk.load(FIRST, THURSDAY).success
-    before = partition_counts(postgres_instance, "tt_prices", MARKET)[0]
+    before = partition_counts(postgres_instance, "tt_prices", current_plan().market_partitions)[0]
     after = split("GOOG", 0.5)
     result = desk.load(FRIDAY, None, after, symbols=("GOOG", "GOOG"))
     assert result.success
@@ -148,4 +147,4 @@ def test_a_run_of_one_partition_reloads_the_history_too_and_dagster_counts_its_c
                    between(after[after["instrument"] == "GOOG"], FIRST, FRIDAY)])
     )  # fmt: skip
     assert len(desk.restated(result)) == 32
-    assert partition_counts(postgres_instance, "tt_prices", MARKET) == (before + 1, ANY, 0)
+    assert partition_counts(postgres_instance, "tt_prices", current_plan().market_partitions) == (before + 1, ANY, 0)

@@ -31,7 +31,7 @@ from tt_assets_tests.assets.sample_window import (
     gaps_of_positions,
     sample_window,
 )
-from tt_assets_tests.dagster_runs import failure_text, landed_cells, query, run_job
+from tt_assets_tests.dagster_runs import current_definitions, current_plan, failure_text, landed_cells, query, run_job
 
 SEEDS = 2
 QUICK = {"TT_TRAIN_STEPS": "512", "TT_TRAIN_WORKERS": "1", "TT_SEEDS": str(SEEDS)}
@@ -147,13 +147,16 @@ def test_equal_weight_that_is_held_buys_each_member_once_at_the_first_open_and_n
 
 def run_report(rolled: Rolled, traded: str) -> dg.ExecuteInProcessResult:
     from tt_assets.automation import REPORT_JOB
-    from tt_assets.definitions import defs
 
-    return defs.resolve_job_def(REPORT_JOB).execute_in_process(
-        instance=rolled.instance,
-        partition_key=traded,
-        raise_on_error=False,
-        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+    return (
+        current_definitions()
+        .resolve_job_def(REPORT_JOB)
+        .execute_in_process(
+            instance=rolled.instance,
+            partition_key=traded,
+            raise_on_error=False,
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        )
     )
 
 
@@ -237,11 +240,11 @@ def test_the_same_episodes_give_the_same_report(rolled, reported):
 def test_only_the_seeds_and_baselines_in_force_are_rolled_and_judged(rolled, monkeypatch):
     monkeypatch.setenv("TT_SEEDS", "1")
     monkeypatch.setenv("TT_BASELINES", "momentum,random")
-    settings, market = Settings(), MarketReader()
+    settings, market = Settings(), MarketReader(rolled.database)
     window = Window(date.fromisoformat(WINDOW), "sample")
     policies = market.rolled_policies("sample")
     assert set(policies["seed"]) == set(range(SEEDS))
-    again = roll([window], policies, read_watchlist(settings.watchlist), market, settings)
+    again = roll([window], policies, read_watchlist(settings.watchlist), market, current_plan())
     assert [(e.strategy, e.seed) for e in again.episodes] == [("agent", 0), ("momentum", 0), ("random", 0)]
     assert again.counted()["seeds_of_agents"] == "0"
 
@@ -272,12 +275,11 @@ def test_a_report_judges_the_seeds_that_every_window_has():
         def rolled_policies(self, traded):
             return self._rows
 
-    settings = Settings(seeds=3)
     one = Stored(q20120101=[0, 1, 2, 3], q20120401=[0, 2])
-    windows = finished_windows(one, "sample", settings)
+    windows = finished_windows(one, "sample", 3)
     assert [list(rows["seed"]) for rows in windows.values()] == [[0, 2], [0, 2]]
     assert seeds_of(windows) == "0, 2"
     with pytest.raises(UserError, match="have no seed in common; run `tt train --instruments sample`"):
-        finished_windows(Stored(q20120101=[1], q20120401=[2]), "sample", settings)
+        finished_windows(Stored(q20120101=[1], q20120401=[2]), "sample", 3)
     with pytest.raises(UserError, match="No finished episode of sample"):
-        finished_windows(Stored(q20120101=[7]), "sample", settings)
+        finished_windows(Stored(q20120101=[7]), "sample", 3)

@@ -14,6 +14,7 @@ from tt_assets.automation.market import MarketState
 from tt_assets.automation.partition_states import Axes, Cells, TableCells
 from tt_assets.automation.source import SourceState
 from tt_assets.automation.tries import Tries
+from tt_assets.grid.blueprint import blueprint
 from tt_assets.market.calendar import sessions
 from tt_assets.market.current_watchlist import CurrentWatchlist
 from tt_assets.market.watchlist import read_watchlist
@@ -56,7 +57,7 @@ def state_of(
     wished = axes.none()
     wished[:, axes.columns(active)] = True
     return MarketState(
-        Settings(**settings),
+        blueprint(Settings(**settings)),
         SourceState("this file", date.fromisoformat(axes.dates[-1])),
         CurrentWatchlist(read_watchlist(watchlist)),
         Cells(axes, cells),

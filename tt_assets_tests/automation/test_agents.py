@@ -10,12 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tt_assets.assets.report import report
 from tt_assets.automation import agents
 from tt_assets.automation.agents import AgentState, Covered, followed, to_roll, to_train
 from tt_assets.automation.partition_states import Axes, Cells, TableCells
 from tt_assets.automation.tries import Tries
-from tt_assets.definitions import defs
 from tt_assets.grid.keys import CellKey
 from tt_assets.grid.partitions import Window
 from tt_assets.market.calendar import sessions
@@ -25,7 +23,10 @@ from tt_assets.postgres.slice_store import SliceStore
 from tt_assets.postgres.slices import Selection
 from tt_assets.tables import MARKET_TABLES, TABLES
 from tt_assets_tests.automation.states import state_of
+from tt_assets_tests.dagster_runs import current_definitions
 
+REPORT = dg.AssetKey("report")
+REPORTS = dg.AssetSelection.assets(REPORT)
 WINDOWS = ("2012-01-01", "2012-04-01", "2012-07-01", "2012-10-01", "2013-01-01")
 TRADED = ("AA", "BB", "both")
 LAST = date(2013, 3, 1)
@@ -173,28 +174,31 @@ def landed(instance: dg.DagsterInstance, *keys: str) -> None:
 def test_a_report_follows_its_episodes_once(dagster_instance):
     def evaluate(cursor=None):
         return dg.evaluate_automation_conditions(
-            defs, dagster_instance, asset_selection=dg.AssetSelection.assets(report), cursor=cursor
+            current_definitions(), dagster_instance, asset_selection=REPORTS, cursor=cursor
         )
 
     first = evaluate()
     assert first.total_requested == 0
     landed(dagster_instance, "2012-10-01|sample", "2013-01-01|sample")
     second = evaluate(first.cursor)
-    assert second.get_requested_partitions(report.key) == {"sample"}
+    assert second.get_requested_partitions(REPORT) == {"sample"}
     assert evaluate(second.cursor).total_requested == 0
     landed(dagster_instance, "2012-10-01|IBM")
-    assert evaluate(second.cursor).get_requested_partitions(report.key) == {"IBM"}
+    assert evaluate(second.cursor).get_requested_partitions(REPORT) == {"IBM"}
 
 
 def test_a_report_does_not_follow_policies_alone(dagster_instance):
-    first = dg.evaluate_automation_conditions(defs, dagster_instance, asset_selection=dg.AssetSelection.assets(report))
+    first = dg.evaluate_automation_conditions(current_definitions(), dagster_instance, asset_selection=REPORTS)
     key = dg.MultiPartitionKey({"date": "2012-10-01", "instrument": "sample"})
     dagster_instance.report_runless_asset_event(
         dg.AssetMaterialization("tt_policy", partition=key, tags=CellKey.parse(key).event_tags())
     )
     assert (
         dg.evaluate_automation_conditions(
-            defs, dagster_instance, asset_selection=dg.AssetSelection.assets(report), cursor=first.cursor
+            current_definitions(),
+            dagster_instance,
+            asset_selection=REPORTS,
+            cursor=first.cursor,
         ).total_requested
         == 0
     )

@@ -9,14 +9,13 @@ from pathlib import Path
 import dagster as dg
 import pandas as pd
 import pytest
+from dagster._core.definitions.sensor_definition import SensorExecutionData
 
 from tt_assets.automation import alerts
-from tt_assets.automation.alerts import alert_failing_check, alert_run_failure, alert_stale_data
-from tt_assets.definitions import defs
 from tt_assets.market.bar_checks import Finding
 from tt_assets.settings import Settings
 from tt_assets_tests.automation.receivers import receiver
-from tt_assets_tests.dagster_runs import run_job
+from tt_assets_tests.dagster_runs import current_definitions, keep_dates_of_sample, run_job
 
 UI = "http://127.0.0.1:3999"
 
@@ -35,10 +34,16 @@ def logged() -> list[dict[str, str]]:
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
 
 
-def tick(sensor: dg.SensorDefinition, instance: dg.DagsterInstance, cursor: str | None) -> str | None:
+def tick(name: str, instance: dg.DagsterInstance, cursor: str | None) -> str | None:
     """One evaluation; the cursor afterwards."""
+    return answer(name, instance, cursor).cursor
+
+
+def answer(name: str, instance: dg.DagsterInstance, cursor: str | None = None) -> SensorExecutionData:
+    """What the daemon is told by one evaluation under the settings of now."""
+    defs = current_definitions()
     with dg.build_sensor_context(instance=instance, cursor=cursor, definitions=defs) as context:
-        return sensor.evaluate_tick(context).cursor
+        return defs.get_repository_def().get_sensor_def(name).evaluate_tick(context)
 
 
 @dg.op(out={"a": dg.Out(is_required=False), "b": dg.Out(is_required=False)})
@@ -70,7 +75,7 @@ def run(instance: dg.DagsterInstance, op: dg.OpDefinition, **tags: str) -> str:
 def test_a_failed_run_is_told_with_span_reasons_remedy_and_link(
     home: Path, dagster_instance: dg.DagsterInstance
 ) -> None:
-    cursor = tick(alert_run_failure, dagster_instance, None)
+    cursor = tick("alert_run_failure", dagster_instance, None)
     run(dagster_instance, ends_well)
     failed = run(
         dagster_instance,
@@ -80,7 +85,7 @@ def test_a_failed_run_is_told_with_span_reasons_remedy_and_link(
             "dagster/asset_partition_range_end": "2012-05-03|AAPL",
         },
     )
-    cursor = tick(alert_run_failure, dagster_instance, cursor)
+    cursor = tick("alert_run_failure", dagster_instance, cursor)
     (line,) = logged()
     assert line["kind"] == "run failure"
     assert line["link"] == f"{UI}/runs/{failed}"
@@ -89,14 +94,14 @@ def test_a_failed_run_is_told_with_span_reasons_remedy_and_link(
         "ends_badly: 2012-05-01|AAPL: bad <bar>; 2012-05-02|AAPL: bad. "
         "Mend the cause and launch it again; what landed stays."
     )
-    tick(alert_run_failure, dagster_instance, cursor)
+    tick("alert_run_failure", dagster_instance, cursor)
     assert len(logged()) == 1
 
 
 def test_the_innermost_error_of_a_run_is_told_in_one_line(home: Path, dagster_instance: dg.DagsterInstance) -> None:
-    cursor = tick(alert_run_failure, dagster_instance, None)
+    cursor = tick("alert_run_failure", dagster_instance, None)
     run(dagster_instance, ends_in_an_error)
-    tick(alert_run_failure, dagster_instance, cursor)
+    tick("alert_run_failure", dagster_instance, cursor)
     (line,) = logged()
     assert "ends_in_an_error: ValueError: the disk is full. Mend" in line["message"]
     assert "\n" not in line["message"]
@@ -105,13 +110,13 @@ def test_the_innermost_error_of_a_run_is_told_in_one_line(home: Path, dagster_in
 def test_runs_that_failed_while_the_daemon_was_down_are_told_afterwards(
     home: Path, dagster_instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cursor = tick(alert_run_failure, dagster_instance, None)
+    cursor = tick("alert_run_failure", dagster_instance, None)
     with receiver() as here:
         monkeypatch.setenv("TT_ALERT_WEBHOOK", here.url)
         for _ in range(3):
             run(dagster_instance, ends_in_an_error)
         for _ in range(3):
-            cursor = tick(alert_run_failure, dagster_instance, cursor)
+            cursor = tick("alert_run_failure", dagster_instance, cursor)
         assert here.arrived.wait(30)
     assert len(logged()) == 3
     assert len(here.texts) == 1  # the others are held back
@@ -121,12 +126,11 @@ def test_runs_that_failed_while_the_daemon_was_down_are_told_afterwards(
 def test_a_webhook_that_hangs_or_fails_leaves_the_tick_as_it_is(
     home: Path, dagster_instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
-    cursor = tick(alert_run_failure, dagster_instance, None)
+    cursor = tick("alert_run_failure", dagster_instance, None)
     with receiver(code, silent=code == 200) as here:
         monkeypatch.setenv("TT_ALERT_WEBHOOK", here.url)
         run(dagster_instance, ends_in_an_error)
-        with dg.build_sensor_context(instance=dagster_instance, cursor=cursor, definitions=defs) as context:
-            ticked = alert_run_failure.evaluate_tick(context)
+        ticked = answer("alert_run_failure", dagster_instance, cursor)
         assert here.arrived.wait(30)
         assert not here.released.is_set()  # the tick has ended while the receiver still keeps its answer back
     assert [reaction.error for reaction in ticked.dagster_run_reactions] == [None]
@@ -134,9 +138,9 @@ def test_a_webhook_that_hangs_or_fails_leaves_the_tick_as_it_is(
 
 
 def test_without_a_ui_there_is_no_link(dagster_instance: dg.DagsterInstance) -> None:
-    cursor = tick(alert_run_failure, dagster_instance, None)
+    cursor = tick("alert_run_failure", dagster_instance, None)
     run(dagster_instance, ends_in_an_error)
-    tick(alert_run_failure, dagster_instance, cursor)
+    tick("alert_run_failure", dagster_instance, cursor)
     assert "link" not in logged()[0]
 
 
@@ -171,11 +175,11 @@ def test_a_failing_check_is_one_alert_that_names_its_partitions(
     home: Path, dagster_instance: dg.DagsterInstance
 ) -> None:
     evaluate(dagster_instance, None)  # history: nobody wants to hear of it now
-    cursor = tick(alert_failing_check, dagster_instance, None)
+    cursor = tick("alert_failing_check", dagster_instance, None)
     evaluate(dagster_instance, None, "2012-07-01|sample", "2012-04-01|sample")
     evaluate(dagster_instance, None, passed=True)
     evaluate(dagster_instance, None, check="replays")
-    cursor = tick(alert_failing_check, dagster_instance, cursor)
+    cursor = tick("alert_failing_check", dagster_instance, cursor)
     first, second = logged()
     assert first == {
         "at": first["at"],
@@ -185,18 +189,18 @@ def test_a_failing_check_is_one_alert_that_names_its_partitions(
         "link": f"{UI}/assets/tt_episode?view=checks&checkDetail=books_balance",
     }
     assert second["message"].startswith("Check replays of tt_episode fails: 2 of 4 episodes fail.")
-    assert tick(alert_failing_check, dagster_instance, cursor) == cursor
+    assert tick("alert_failing_check", dagster_instance, cursor) == cursor
     assert len(logged()) == 2
 
 
 def test_a_check_that_warns_is_logged_and_not_sent(
     home: Path, dagster_instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cursor = tick(alert_failing_check, dagster_instance, None)
+    cursor = tick("alert_failing_check", dagster_instance, None)
     evaluate(dagster_instance, None, severity=dg.AssetCheckSeverity.WARN)
     with receiver() as here:
         monkeypatch.setenv("TT_ALERT_WEBHOOK", here.url)
-        tick(alert_failing_check, dagster_instance, cursor)
+        tick("alert_failing_check", dagster_instance, cursor)
         alerts.AlertDesk.of(Settings()).deliver()
     assert "warns" in logged()[0]["message"]
     assert here.texts == []
@@ -206,12 +210,12 @@ def test_a_flood_of_evaluations_is_read_in_bounded_ticks_and_none_is_lost(
     home: Path, dagster_instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(alerts, "EVALUATIONS_A_TICK", 3)
-    cursor = tick(alert_failing_check, dagster_instance, None)
+    cursor = tick("alert_failing_check", dagster_instance, None)
     for number in range(7):
         evaluate(dagster_instance, None, check=f"check_{number}")
     counts = []
     for _ in range(3):
-        cursor = tick(alert_failing_check, dagster_instance, cursor)
+        cursor = tick("alert_failing_check", dagster_instance, cursor)
         counts.append(len(logged()))
     assert counts == [3, 6, 7]
 
@@ -221,7 +225,7 @@ def test_a_cursor_that_cannot_be_read_begins_anew(
     home: Path, dagster_instance: dg.DagsterInstance, cursor: str
 ) -> None:
     evaluate(dagster_instance, None)
-    after = tick(alert_failing_check, dagster_instance, cursor)
+    after = tick("alert_failing_check", dagster_instance, cursor)
     assert after is not None
     assert after.isdigit()
     assert logged() == []
@@ -245,12 +249,12 @@ def test_stale_data_names_who_is_behind_since_when_and_what_to_do(
                 "VALUES (%s, %s, 1, 1, 1, 1, 1)",
                 [name, day],
             )
-    cursor = tick(alert_stale_data, dagster_instance, None)
+    cursor = tick("alert_stale_data", dagster_instance, None)
     clock["now"] += 2 * 3600
-    cursor = tick(alert_stale_data, dagster_instance, cursor)
+    cursor = tick("alert_stale_data", dagster_instance, cursor)
     assert logged() == []
     clock["now"] += 1
-    cursor = tick(alert_stale_data, dagster_instance, cursor)
+    cursor = tick("alert_stale_data", dagster_instance, cursor)
     (line,) = logged()
     assert line["kind"] == "stale data"
     assert line["message"].startswith(
@@ -260,7 +264,7 @@ def test_stale_data_names_who_is_behind_since_when_and_what_to_do(
     assert "tt status --cells" in line["message"]
     assert line["link"] == f"{UI}/assets/tt_prices?view=partitions"
     clock["now"] += 100 * 3600
-    tick(alert_stale_data, dagster_instance, cursor)
+    tick("alert_stale_data", dagster_instance, cursor)
     assert len(logged()) == 1
 
 
@@ -268,13 +272,11 @@ def test_stale_data_waits_out_a_database_that_is_away_and_a_watchlist_that_is_br
     dagster_instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("TT_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
-    with dg.build_sensor_context(instance=dagster_instance, definitions=defs) as context:
-        assert "127.0.0.1" in (alert_stale_data.evaluate_tick(context).skip_message or "")
+    assert "127.0.0.1" in (answer("alert_stale_data", dagster_instance).skip_message or "")
     broken = tmp_path / "broken.csv"
     broken.write_text("symbol\nA|B\n")
     monkeypatch.setenv("TT_WATCHLIST", str(broken))
-    with dg.build_sensor_context(instance=dagster_instance, definitions=defs) as context:
-        assert "A|B" in (alert_stale_data.evaluate_tick(context).skip_message or "")
+    assert "A|B" in (answer("alert_stale_data", dagster_instance).skip_message or "")
     assert logged() == []
 
 
@@ -282,9 +284,10 @@ def test_a_failed_run_of_the_product_is_told_in_the_words_of_its_asset(
     home: Path, dagster_instance: dg.DagsterInstance, connected, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("TT_BARS_PATH", str(tmp_path / "gone.csv"))
-    cursor = tick(alert_run_failure, dagster_instance, None)
+    keep_dates_of_sample(monkeypatch)
+    cursor = tick("alert_run_failure", dagster_instance, None)
     run_job(dagster_instance, ["tt_prices"], "2012-05-01|AAPL", "2012-05-02|AAPL")
-    tick(alert_run_failure, dagster_instance, cursor)
+    tick("alert_run_failure", dagster_instance, cursor)
     (line,) = logged()
     assert "of backfill_history failed over 2012-05-01|AAPL to 2012-05-02|AAPL. tt_prices: " in line["message"]
     assert "gone.csv" in line["message"]
@@ -299,14 +302,14 @@ def test_a_run_that_a_failing_check_stopped_sends_the_message_of_the_check_and_n
     def broken(bars: pd.DataFrame) -> list[Finding]:
         return [Finding("AAPL", pd.Timestamp("2012-05-01"), "high below low")]
 
-    of_runs = tick(alert_run_failure, dagster_instance, None)
-    of_checks = tick(alert_failing_check, dagster_instance, None)
+    of_runs = tick("alert_run_failure", dagster_instance, None)
+    of_checks = tick("alert_failing_check", dagster_instance, None)
     monkeypatch.setattr(market_checks, "broken_bars", broken)
     assert not run_job(dagster_instance, ["tt_prices"], "2012-05-01|AAPL", "2012-05-02|AAPL").success
     with receiver() as here:
         monkeypatch.setenv("TT_ALERT_WEBHOOK", here.url)
-        tick(alert_run_failure, dagster_instance, of_runs)
-        tick(alert_failing_check, dagster_instance, of_checks)
+        tick("alert_run_failure", dagster_instance, of_runs)
+        tick("alert_failing_check", dagster_instance, of_checks)
         assert here.arrived.wait(20)
         alerts.AlertDesk.of(Settings()).deliver()
     assert [line["kind"] for line in logged()] == ["run failure", "failing check"]

@@ -19,7 +19,7 @@ from tt_assets.tables import MARKET_TABLES
 from tt_assets_tests.assets.test_prices import HEADER, line
 from tt_assets_tests.automation.states import asked, axes_of, state_of
 from tt_assets_tests.automation.ticks import recorded_run
-from tt_assets_tests.dagster_runs import range_tags, run_job
+from tt_assets_tests.dagster_runs import SAMPLE_DATES, current_plan, range_tags, run_job
 
 PRICES = MARKET_TABLES[0]
 
@@ -90,13 +90,14 @@ def test_a_failed_cell_is_listed_with_the_reason_its_run_gave_and_then_as_given_
     (tmp_path / "watchlist.csv").write_text("symbol\nAAPL\n")
     for name, value in {
         "TT_BARS_PATH": str(bars),
+        **SAMPLE_DATES,
         "TT_WATCHLIST": str(tmp_path / "watchlist.csv"),
         "TT_END_DATE": "2012-05-21",
         "TT_GAP_TRIES": "2",
     }.items():
         monkeypatch.setenv(name, value)
     assert not run_job(postgres_instance, [PRICES], f"{days[0]}|AAPL", f"{days[2]}|AAPL").success
-    lines = gaps_of(postgres_instance, read_market(postgres_instance), connected)
+    lines = gaps_of(postgres_instance, read_market(postgres_instance, current_plan()), connected)
     failed = [gap for gap in lines if gap.cause is Cause.FAILED]
     assert [(gap.table, gap.first, gap.last, gap.cells, gap.tries) for gap in failed] == [
         (PRICES, days[1], days[1], 1, 0)
@@ -104,7 +105,7 @@ def test_a_failed_cell_is_listed_with_the_reason_its_run_gave_and_then_as_given_
     assert "price" in failed[0].reason
     assert failed[0].next_try is not None
 
-    state = read_market(postgres_instance)
+    state = read_market(postgres_instance, current_plan())
     tags = {
         **range_tags(f"{days[1]}|AAPL", f"{days[1]}|AAPL"),
         "tt/sensor": GAPS,
@@ -112,7 +113,11 @@ def test_a_failed_cell_is_listed_with_the_reason_its_run_gave_and_then_as_given_
     }
     for _ in range(2):
         recorded_run(postgres_instance, MARKET_JOB, tags, dg.DagsterRunStatus.FAILURE, [PRICES])
-    given_up = [gap for gap in gaps_of(postgres_instance, read_market(postgres_instance), connected) if gap.tries]
+    given_up = [
+        gap
+        for gap in gaps_of(postgres_instance, read_market(postgres_instance, current_plan()), connected)
+        if gap.tries
+    ]
     assert [(gap.cause, gap.tries, gap.next_try) for gap in given_up] == [(Cause.FAILED, 2, None)]
     assert given_up[0].reason.startswith("given up after 2 tries: ")
     assert isinstance(given_up[0], Gap)

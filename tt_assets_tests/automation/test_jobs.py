@@ -8,34 +8,31 @@ from itertools import islice
 import dagster as dg
 import pytest
 
-from tt_assets.assets.grids import MARKET, WINDOWS
-from tt_assets.automation import schedules
-from tt_assets.definitions import defs
 from tt_assets.grid.partitions import traded_partitions
 from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES
-from tt_assets_tests.dagster_runs import ticks_after
+from tt_assets_tests.dagster_runs import current_definitions, current_plan, ticks_after
 
 
 @pytest.mark.parametrize(
-    ("name", "tables", "partitions"),
+    ("name", "tables", "partitions_of"),
     [
-        ("backfill_history", MARKET_TABLES, MARKET),
-        ("retrain", ("tt_policy", *EPISODE_TABLES), WINDOWS),
-        ("re_roll", EPISODE_TABLES, WINDOWS),
-        ("judge", ("report",), traded_partitions),
-        ("refresh_now", (), None),
-        ("verify_everything", (), None),
+        ("backfill_history", MARKET_TABLES, lambda plan: plan.market_partitions),
+        ("retrain", ("tt_policy", *EPISODE_TABLES), lambda plan: plan.window_partitions),
+        ("re_roll", EPISODE_TABLES, lambda plan: plan.window_partitions),
+        ("judge", ("report",), lambda plan: traded_partitions),
+        ("refresh_now", (), lambda plan: None),
+        ("verify_everything", (), lambda plan: None),
     ],
 )
-def test_a_job_takes_its_tables_over_the_partitions_a_person_chooses(name, tables, partitions) -> None:
-    job = defs.resolve_job_def(name)
+def test_a_job_takes_its_tables_over_the_partitions_a_person_chooses(name, tables, partitions_of) -> None:
+    job = current_definitions().resolve_job_def(name)
     assert {key.to_user_string() for key in job.asset_layer.executable_asset_keys} == set(tables)
-    assert job.partitions_def == partitions
+    assert job.partitions_def == partitions_of(current_plan())
     assert job.description
 
 
 def test_these_are_all_the_jobs() -> None:
-    names = {job.name for job in defs.get_repository_def().get_all_jobs()}
+    names = {job.name for job in current_definitions().get_repository_def().get_all_jobs()}
     assert {name for name in names if not name.startswith("__")} == {
         "refresh_now",
         "backfill_history",
@@ -47,14 +44,14 @@ def test_these_are_all_the_jobs() -> None:
 
 
 def test_verifying_makes_every_check_there_is_and_no_table() -> None:
-    job = defs.resolve_job_def("verify_everything")
+    job = current_definitions().resolve_job_def("verify_everything")
     made = {
         key
-        for checks in defs.get_repository_def().asset_checks_defs_by_key.values()
+        for checks in current_definitions().get_repository_def().asset_checks_defs_by_key.values()
         if checks.op.name in {node.name for node in job.nodes}
         for key in checks.check_keys
     }
-    assert made == set(defs.resolve_asset_graph().asset_check_keys)
+    assert made == set(current_definitions().resolve_asset_graph().asset_check_keys)
     assert {key.asset_key.to_user_string() for key in made} == {*MARKET_TABLES, "tt_episode"}
 
 
@@ -71,7 +68,7 @@ def test_verifying_makes_every_check_there_is_and_no_table() -> None:
     ],
 )
 def test_the_clock_of_new_york_starts_a_job(name: str, job: str, ticks: list[str]) -> None:
-    (schedule,) = (found for found in schedules if found.name == name)
+    (schedule,) = (found for found in current_definitions().schedules if found.name == name)
     assert schedule.job_name == job
     after = datetime(2013, 3, 7, 6, tzinfo=UTC)  # a Thursday
     external = dg.build_schedule_context(scheduled_execution_time=after)

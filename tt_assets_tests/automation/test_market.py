@@ -16,6 +16,7 @@ from tt_assets.automation.market import over_lookback
 from tt_assets.automation.partition_states import TableCells
 from tt_assets.automation.sessions import new_sessions
 from tt_assets.automation.watchlist import histories
+from tt_assets.research.registry import load_features, load_signals, longest_lookback
 from tt_assets.tables import MARKET_TABLES
 from tt_assets_tests.automation.states import asked, axes_of, cells_of, nothing, state_of
 
@@ -250,9 +251,5 @@ def _inputs(table: str) -> list[tuple[str, int]]:
 
 
 def test_the_lookbacks_here_are_those_of_the_registries():
-    from tt_assets.assets.features import FEATURES as FEATURE_REGISTRY
-    from tt_assets.assets.signals import SIGNALS
-    from tt_assets.research.registry import longest_lookback
-
-    assert {FEATURES: longest_lookback(FEATURE_REGISTRY), SCORES: longest_lookback(SIGNALS)} == LOOKBACK
+    assert {FEATURES: longest_lookback(load_features()), SCORES: longest_lookback(load_signals())} == LOOKBACK
     assert nothing(axes_of(2)).done.sum() == 0

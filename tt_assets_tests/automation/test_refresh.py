@@ -9,12 +9,21 @@ import dagster as dg
 import pytest
 
 from tt_assets.automation.refresh import refresh_agents
-from tt_assets.runtime.jobs_in_process import job_named
 from tt_assets.tables import MARKET_TABLES
 from tt_assets_tests.assets.sample_window import WINDOW, Rolled, sample_window
 from tt_assets_tests.assets.test_prices import HEADER, line
 from tt_assets_tests.conftest import INSTRUMENTS_OF_SAMPLE
-from tt_assets_tests.dagster_runs import cells, failure_text, job_of_the_daemon, landed_cells, query, run_job
+from tt_assets_tests.dagster_runs import (
+    cells,
+    current_definitions,
+    current_plan,
+    failure_text,
+    job_of_the_daemon,
+    keep_dates_of_sample,
+    landed_cells,
+    query,
+    run_job,
+)
 
 DAYS = ["2005-03-01", "2005-03-02", "2005-03-03", "2005-03-04"]
 
@@ -34,6 +43,7 @@ def bars(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "bars.csv"
     write_bars(path, DAYS[:3])
     monkeypatch.setenv("TT_BARS_PATH", str(path))
+    keep_dates_of_sample(monkeypatch)
     return path
 
 
@@ -100,7 +110,9 @@ def window(postgres, tmp_path: Path) -> Iterator[Rolled]:
 @pytest.mark.slow
 def test_agents_are_trained_and_rolled_where_behind_and_each_window_is_tried_once(window: Rolled) -> None:
     said: list[str] = []
-    outcome = refresh_agents(window.instance, job_named, said.append)
+    outcome = refresh_agents(
+        window.instance, current_plan(), window.database, current_definitions().resolve_job_def, said.append
+    )
     # The bars begin in September 2011: too late for the training spans of two of the last four windows.
     assert set(outcome.failed["tt_policy"]) == {"2011-10-01|sample", "2012-01-01|sample"}
     assert said == ["agents and episodes: 4 windows"]
@@ -116,7 +128,7 @@ def test_agents_are_trained_and_rolled_where_behind_and_each_window_is_tried_onc
             "WHERE window_start = %s",
             [WINDOW],
         )
-    refresh_agents(window.instance, job_named, said.append)
+    refresh_agents(window.instance, current_plan(), window.database, current_definitions().resolve_job_def, said.append)
     assert said[1:] == ["agents and episodes: 2 windows", "episodes: 1 windows"]
     assert query(window.database, "SELECT id, window_start::text, sha256 FROM tt_policy ORDER BY id") == trained
     assert query(window.database, episodes, "2012-04-01") == earlier

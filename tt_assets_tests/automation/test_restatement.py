@@ -9,8 +9,6 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from tt_assets.assets.features import FEATURES
-from tt_assets.assets.signals import SIGNALS
 from tt_assets.automation.agents import read_agents
 from tt_assets.automation.market import read_market
 from tt_assets.automation.restated_bars import Memory, Restated
@@ -19,10 +17,11 @@ from tt_assets.grid.keys import CellKey
 from tt_assets.market.calendar import sessions, shift_session
 from tt_assets.postgres.episode_store import EpisodeHeader, EpisodeStore, EpisodeSummary
 from tt_assets.research.compute import compute_features, compute_signals
+from tt_assets.research.registry import load_features, load_signals
 from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES
 from tt_assets_tests.automation.states import cells_of
 from tt_assets_tests.automation.ticks import Ticking, carry_out
-from tt_assets_tests.dagster_runs import cells, landed_cells, query, run_job, stored
+from tt_assets_tests.dagster_runs import cells, current_plan, keep_dates_of_sample, landed_cells, query, run_job, stored
 
 FIRST, LAST = date(2012, 3, 1), date(2012, 6, 29)
 CHANGED = "2012-04-10"
@@ -43,6 +42,7 @@ def bars_file(tmp_path: Path, sample_bars: pd.DataFrame, monkeypatch: pytest.Mon
     watchlist = tmp_path / "watchlist.csv"
     watchlist.write_text("symbol,portfolio\nAAPL,pair\nGOOG,pair\n")
     monkeypatch.setenv("TT_BARS_PATH", str(path))
+    keep_dates_of_sample(monkeypatch)
     monkeypatch.setenv("TT_WATCHLIST", str(watchlist))
     monkeypatch.setenv("TT_END_DATE", "2013-03-01")
     return path
@@ -81,7 +81,7 @@ def test_a_changed_bar_is_refreshed_through_the_tables_and_nothing_else_is_touch
     now = change(bars_file, sample_bars, close=old * 1.01, high=old * 1.02)
     assert bars.tick() == []  # it may still be being written
     (request,) = bars.tick()
-    axes = read_market(loaded).axes
+    axes = read_market(loaded, current_plan()).axes
     assert cells_of(request, axes) == {("tt_prices", CHANGED, "AAPL")}
     assert f"{old:g}" in request.tags["tt/reason"]
     assert f"{old * 1.01:g}" in request.tags["tt/reason"]
@@ -111,8 +111,11 @@ def test_a_changed_bar_is_refreshed_through_the_tables_and_nothing_else_is_touch
 
     # What stands in the tables now is what all of the changed bars give, computed in one go.
     span = now[now["instrument"].isin(NAMES) & now["timestamp"].between(str(FIRST), str(LAST))]
-    features = compute_features(span, FEATURES)
-    for table, frame in (("tt_features", features), ("tt_signal_scores", compute_signals(span, features, SIGNALS))):
+    features = compute_features(span, load_features())
+    for table, frame in (
+        ("tt_features", features),
+        ("tt_signal_scores", compute_signals(span, features, load_signals())),
+    ):
         assert stored(connected, table) == [tuple(row) for row in frame.itertuples(index=False)]
 
 
@@ -147,7 +150,11 @@ def test_a_bar_that_changes_while_what_reads_it_is_computed_makes_that_again(
     run_job(loaded, MARKET_TABLES[1:], f"{CHANGED}|AAPL", f"{LAST}|AAPL")
     made = []
     for requests in iter(downstream.tick, []):
-        made += [(table, day) for request in requests for table, day, _ in cells_of(request, read_market(loaded).axes)]
+        made += [
+            (table, day)
+            for request in requests
+            for table, day, _ in cells_of(request, read_market(loaded, current_plan()).axes)
+        ]
         carry_out(loaded, requests)
     assert Memory.read(downstream.cursor).pending == ()
     behind = {"tt_features": from_changed(20), "tt_signal_scores": from_changed(39)}
@@ -155,8 +162,8 @@ def test_a_bar_that_changes_while_what_reads_it_is_computed_makes_that_again(
 
     now = pd.read_parquet(bars_file)
     span = now[now["timestamp"].between(str(FIRST), str(LAST))]
-    computed = compute_features(span, FEATURES)
-    for of, frame in (("tt_features", computed), ("tt_signal_scores", compute_signals(span, computed, SIGNALS))):
+    computed = compute_features(span, load_features())
+    for of, frame in (("tt_features", computed), ("tt_signal_scores", compute_signals(span, computed, load_signals()))):
         assert stored(connected, of) == [tuple(row) for row in frame.itertuples(index=False)], of
 
 
@@ -235,7 +242,7 @@ def test_the_episodes_that_traded_a_changed_bar_are_rolled_again_and_no_others(
     carry_out(loaded, downstream.tick())
     carry_out(loaded, downstream.tick())
     requests = downstream.tick()
-    agents = read_agents(loaded, read_market(loaded))
+    agents = read_agents(loaded, read_market(loaded, current_plan()), connected)
     asked = {cell for request in requests for cell in cells_of(request, agents.cells.axes)}
     # GOOG alone never saw a bar of AAPL, and the quarter before ended before it. Nothing is trained again.
     assert {cell[1:] for cell in asked} == {("2012-04-01", "pair")}
@@ -251,8 +258,8 @@ def test_a_window_is_touched_by_cells_inside_it_and_by_those_its_first_observati
 ):
     postgres_instance.add_dynamic_partitions("traded", ["pair"])
     roll(postgres_instance, connected, WINDOWS, ("pair", "GOOG"))
-    market = read_market(postgres_instance)
-    lineage = Lineage(postgres_instance, market, read_agents(postgres_instance, market))
+    market = read_market(postgres_instance, current_plan())
+    lineage = Lineage(postgres_instance, market, read_agents(postgres_instance, market, connected))
     lineage.agents.last_bars.update(dict.fromkeys(lineage.agents.covered, LAST))
     opening = date(2012, 7, 2)
     for day, touched in (

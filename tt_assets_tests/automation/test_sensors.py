@@ -8,15 +8,13 @@ import dagster as dg
 import numpy as np
 import pytest
 
-from tt_assets.assets.grids import MARKET
-from tt_assets.automation import MARKET_JOB, sensors
+from tt_assets.automation import MARKET_JOB
 from tt_assets.automation.partition_states import Axes, cells_in_flight
 from tt_assets.automation.tries import tries_of
-from tt_assets.definitions import defs
 from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES, TABLES
 from tt_assets_tests.automation.ticks import Ticking, record, recorded_run
 from tt_assets_tests.conftest import INSTRUMENTS_OF_SAMPLE
-from tt_assets_tests.dagster_runs import range_tags
+from tt_assets_tests.dagster_runs import current_definitions, current_plan, keep_dates_of_sample, range_tags
 
 SENSOR_NAMES = {"watchlist", "sessions", "agents", "gaps", "bars_file", "restatement"}
 
@@ -29,13 +27,19 @@ def watchlist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+def market_partitions() -> dg.MultiPartitionsDefinition:
+    return current_plan().market_partitions
+
+
 def run_of(instance: dg.DagsterInstance, tags: dict[str, str], status=dg.DagsterRunStatus.STARTED, tables=None):
     return recorded_run(instance, MARKET_JOB, tags, status, tables)
 
 
 def test_every_sensor_is_loaded_switched_on_and_says_what_it_does():
-    assert {sensor.name for sensor in defs.sensors} >= SENSOR_NAMES | {"default_automation_condition_sensor"}
-    for sensor in sensors:
+    assert {sensor.name for sensor in current_definitions().sensors} >= SENSOR_NAMES | {
+        "default_automation_condition_sensor"
+    }
+    for sensor in current_definitions().sensors:
         assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
         assert sensor.description
 
@@ -45,8 +49,8 @@ def test_cells_of_unfinished_runs_are_in_flight_whoever_started_them(dagster_ins
     run_of(dagster_instance, range_tags("2012-05-17|GOOG", "2012-05-18|MSFT"), status, ["tt_features"])
     run_of(dagster_instance, {"dagster/partition": "2012-05-21|FB"}, status)
     run_of(dagster_instance, range_tags("2012-06-01|AAPL", "2012-06-04|FB"), dg.DagsterRunStatus.SUCCESS)
-    axes = Axes.of(dagster_instance, MARKET)
-    found = cells_in_flight(dagster_instance, axes, MARKET, (*MARKET_TABLES, "tt_policy"))
+    axes = Axes.of(dagster_instance, market_partitions())
+    found = cells_in_flight(dagster_instance, axes, market_partitions(), (*MARKET_TABLES, "tt_policy"))
     single = {("2012-05-21", "FB")}
     rectangle = {(day, name) for day in ("2012-05-17", "2012-05-18") for name in ("GOOG", "IBM", "MSFT")}
     assert axes.pairs(found["tt_prices"]) == axes.pairs(found["tt_signal_scores"]) == single
@@ -56,10 +60,10 @@ def test_cells_of_unfinished_runs_are_in_flight_whoever_started_them(dagster_ins
 
 def test_a_run_that_was_never_handed_over_is_forgotten_after_an_hour(dagster_instance, monkeypatch):
     run_of(dagster_instance, {"dagster/partition": "2012-05-21|FB"}, dg.DagsterRunStatus.NOT_STARTED)
-    axes = Axes.of(dagster_instance, MARKET)
-    assert cells_in_flight(dagster_instance, axes, MARKET, ["tt_prices"])["tt_prices"].any()
+    axes = Axes.of(dagster_instance, market_partitions())
+    assert cells_in_flight(dagster_instance, axes, market_partitions(), ["tt_prices"])["tt_prices"].any()
     monkeypatch.setattr("tt_assets.automation.partition_states.FORGOTTEN_AFTER", -1.0)
-    assert not cells_in_flight(dagster_instance, axes, MARKET, ["tt_prices"])["tt_prices"].any()
+    assert not cells_in_flight(dagster_instance, axes, market_partitions(), ["tt_prices"])["tt_prices"].any()
 
 
 def test_tries_are_read_off_the_runs_of_sensors_on_this_state_of_the_source(dagster_instance):
@@ -69,7 +73,7 @@ def test_tries_are_read_off_the_runs_of_sensors_on_this_state_of_the_source(dags
     run_of(dagster_instance, {**tags, "tt/sensor": "gaps"}, dg.DagsterRunStatus.SUCCESS)
     run_of(dagster_instance, tags, dg.DagsterRunStatus.SUCCESS)
     run_of(dagster_instance, {**tags, "tt/source": "before"}, dg.DagsterRunStatus.FAILURE)
-    axes = Axes.of(dagster_instance, MARKET)
+    axes = Axes.of(dagster_instance, market_partitions())
     tries = tries_of(dagster_instance, axes, MARKET_TABLES, {"tt/source": "now"})["tt_prices"]
     assert {(day, name) for day, name in axes.pairs(tries.count > 0)} == {
         (day, name) for day in ("2012-05-17", "2012-05-18") for name in ("AAPL", "GOOG")
@@ -135,6 +139,7 @@ def test_a_bars_file_that_cannot_be_read_asks_for_nothing_and_says_so(
     if content is not None:
         path.write_text(content)
     monkeypatch.setenv("TT_BARS_PATH", str(path))
+    keep_dates_of_sample(monkeypatch)
     ticking = Ticking(dagster_instance, name)
     assert ticking.tick() == []
     assert "bars.csv" in ticking.said

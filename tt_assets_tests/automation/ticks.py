@@ -7,32 +7,28 @@ from uuid import uuid4
 
 import dagster as dg
 
-from tt_assets.automation.sensors import sensors
-from tt_assets_tests.dagster_runs import run_job
-
-SENSORS = {sensor.name: sensor for sensor in sensors}
+from tt_assets_tests.dagster_runs import current_definitions, run_job
 
 
 class Ticking:
-    """One sensor over several ticks: it keeps its cursor, as the daemon does."""
+    """One sensor over several ticks, under the settings of each: it keeps its cursor, as the daemon does."""
 
     def __init__(self, instance: dg.DagsterInstance, name: str) -> None:
         self.instance = instance
-        self.sensor = SENSORS[name]
+        self.name = name
         self.cursor: str | None = None
         self.said: str | None = None
 
     def tick(self) -> list[dg.RunRequest]:
         """The requests of the next tick."""
-        from tt_assets.definitions import defs
-
+        repository = current_definitions().get_repository_def()
         context = dg.build_sensor_context(
             instance=self.instance,
             cursor=self.cursor,
-            repository_def=defs.get_repository_def(),
-            sensor_name=self.sensor.name,
+            repository_def=repository,
+            sensor_name=self.name,
         )
-        answer = self.sensor.evaluate_tick(context)
+        answer = repository.get_sensor_def(self.name).evaluate_tick(context)
         self.cursor, self.said = answer.cursor, answer.skip_message
         return list(answer.run_requests)
 

@@ -67,26 +67,34 @@ def _do(arguments: list[str]) -> None:
 
 
 def _one_run() -> None:
-    from tt_assets.assets.grids import MARKET
+    from tt_assets.grid.blueprint import blueprint
     from tt_assets.grid.rectangles import Rectangle
+    from tt_assets.runtime.current import current_settings
     from tt_assets.runtime.platform import open_instance, prepare
 
-    prepare()
+    settings = current_settings()
+    prepare(settings)
     instance = open_instance()
-    days = MARKET.get_partitions_def_for_dimension("date").get_partition_keys()
+    days = blueprint(settings).market_partitions.get_partitions_def_for_dimension("date").get_partition_keys()
     instruments = tuple(instance.get_dynamic_partitions("instrument"))
     _materialize(instance, Rectangle(days[0], days[-1], instruments, len(days) * len(instruments)))
 
 
 def _single_runs(count: int) -> None:
     """Run one cell after another; prints the seconds of each run but the first, whose imports are its own."""
-    from tt_assets.assets.grids import MARKET
+    from tt_assets.grid.blueprint import blueprint
     from tt_assets.grid.rectangles import Rectangle
+    from tt_assets.runtime.current import current_settings
     from tt_assets.runtime.platform import open_instance, prepare
 
-    prepare()
+    settings = current_settings()
+    prepare(settings)
     instance = open_instance()
-    days = MARKET.get_partitions_def_for_dimension("date").get_partition_keys()[SKIPPED_SESSIONS:]
+    days = (
+        blueprint(settings)
+        .market_partitions.get_partitions_def_for_dimension("date")
+        .get_partition_keys()[SKIPPED_SESSIONS:]
+    )
     instrument = instance.get_dynamic_partitions("instrument")[0]
     seconds = []
     for day in days[: count + 1]:
@@ -103,16 +111,17 @@ def _ticks(count: int) -> None:
     """
     import dagster as dg
 
+    from tt_assets.runtime.current import current_settings
     from tt_assets.runtime.platform import open_instance, prepare
 
-    prepare()
+    settings = current_settings()
+    prepare(settings)
     instance = open_instance()
-    from tt_assets.automation import sensors
-    from tt_assets.definitions import defs
+    from tt_assets.definitions import definitions
 
-    repository = defs.get_repository_def()
+    repository = definitions(settings).get_repository_def()
     seconds: dict[str, list[float]] = {}
-    for sensor in sensors:
+    for sensor in repository.sensor_defs:
         if isinstance(sensor, dg.AutomationConditionSensorDefinition):
             continue  # Dagster's own code
         cursor = None
@@ -128,10 +137,13 @@ def _ticks(count: int) -> None:
 def _materialize(instance: object, rectangle: object) -> None:
     from tt_assets.automation import MARKET_JOB
     from tt_assets.runs.bulk import run_rectangle
+    from tt_assets.runtime.current import current_settings
     from tt_assets.runtime.jobs_in_process import job_named
     from tt_assets.tables import MARKET_TABLES
 
-    outcome = run_rectangle(instance, job_named(MARKET_JOB), MARKET_TABLES, rectangle, lambda event: None)  # type: ignore[arg-type]
+    outcome = run_rectangle(
+        instance, job_named(current_settings(), MARKET_JOB), MARKET_TABLES, rectangle, lambda event: None
+    )  # type: ignore[arg-type]
     if not outcome.ok:
         sys.exit(f"the run failed: {outcome.errors or outcome.failed}")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tt_assets.automation import sensors
 from tt_assets_tests.benchmarks import backfill, browser, io, memory, scale
+from tt_assets_tests.dagster_runs import current_definitions
 
 
 @pytest.fixture
@@ -79,7 +79,11 @@ def test_scale_tells_the_load_every_tick_and_the_pages_or_why_there_are_none(tem
     assert whole["seconds_per_1000_cells"] == pytest.approx(whole["median"] / 0.12, rel=0.01)
     assert whole["met"] is True
     ticks = {name for name in figures if name.startswith("tick of ")}
-    assert ticks == {f"tick of {sensor.name}, seconds" for sensor in sensors if "automation_cond" not in sensor.name}
+    assert ticks == {
+        f"tick of {sensor.name}, seconds"
+        for sensor in current_definitions().sensors
+        if "automation_cond" not in sensor.name
+    }
     assert all(figures[name]["rounds"] == 2 for name in ticks)
     if "pages of the UI, seconds" in figures:
         with pytest.raises(browser.NoBrowser, match=re.escape(figures["pages of the UI, seconds"]["not_measured"])):

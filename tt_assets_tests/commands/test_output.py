@@ -94,7 +94,7 @@ def test_down_and_stop_where_nothing_runs_say_so(tt: Tt) -> None:
 
 LOOKING = """
 import sys
-import tt_assets.cli, tt_assets.runtime.platform, tt_assets.commands.status, tt_assets.assets.grids
+import tt_assets.cli, tt_assets.runtime.platform, tt_assets.commands.status, tt_assets.grid.partitions
 print(sorted({"pandas", "torch", "matplotlib", "tensortrade", "ib_insync"} & set(sys.modules)))
 """
 

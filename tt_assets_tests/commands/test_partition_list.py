@@ -13,18 +13,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tt_assets.assets.grids import MARKET
 from tt_assets.automation import MARKET_JOB
 from tt_assets.commands.partition_list import STATES, CellState, Matrix, read_matrix
 from tt_assets.commands.partition_map import MARKS, SOME_MISSING, cells_grid, gaps
 from tt_assets.commands.status import partition_counts
-from tt_assets.definitions import defs
 from tt_assets.errors import UserError
 from tt_assets.grid.run_tags import RANGE_END, RANGE_START
 from tt_assets.market.calendar import sessions
+from tt_assets.settings import Settings
 from tt_assets_tests.assets.test_prices import HEADER, line
 from tt_assets_tests.commands.conftest import Tt
-from tt_assets_tests.dagster_runs import query, run_job
+from tt_assets_tests.dagster_runs import current_definitions, current_plan, keep_dates_of_sample, query, run_job
 
 SPAN = [day.date().isoformat() for day in sessions(date(2012, 5, 14), date(2012, 5, 25))]
 NAMES = ["AAPL", "GOOG", "IBM"]
@@ -39,6 +38,7 @@ def landed(dagster_instance: dg.DagsterInstance, connected, tmp_path: Path, monk
     lines = [entry for entry in lines if not (entry.startswith("GOOG") and BAD in entry)] + [line("GOOG", BAD, "-1")]
     bars.write_text("\n".join([HEADER, *lines]) + "\n")
     monkeypatch.setenv("TT_BARS_PATH", str(bars))
+    keep_dates_of_sample(monkeypatch)
     run_job(dagster_instance, ["tt_prices"], f"{SPAN[0]}|AAPL", f"{SPAN[-1]}|GOOG")
     with connected.connect() as connection:
         connection.execute("DELETE FROM tt_prices WHERE instrument = 'AAPL' AND timestamp = %s", [GONE])
@@ -46,7 +46,7 @@ def landed(dagster_instance: dg.DagsterInstance, connected, tmp_path: Path, monk
 
 
 def read(database, instance: dg.DagsterInstance, names: str | None = "AAPL,GOOG,IBM") -> Matrix:
-    return read_matrix(database, instance, "tt_prices", date(2012, 5, 14), date(2012, 5, 25), names)
+    return read_matrix(database, instance, Settings(), "tt_prices", date(2012, 5, 14), date(2012, 5, 25), names)
 
 
 def states_of(matrix: Matrix) -> dict[tuple[str, str], CellState]:
@@ -80,9 +80,9 @@ def test_the_newest_outcome_of_a_cell_counts(landed, dagster_instance: dg.Dagste
 
 
 def test_the_counts_are_those_of_tt_status(landed, dagster_instance: dg.DagsterInstance) -> None:
-    everything = read_matrix(landed, dagster_instance, "tt_prices")
+    everything = read_matrix(landed, dagster_instance, Settings(), "tt_prices")
     counted = Counter(states_of(everything).values())
-    assert partition_counts(dagster_instance, "tt_prices", MARKET) == (
+    assert partition_counts(dagster_instance, "tt_prices", current_plan().market_partitions) == (
         counted[CellState.MATERIALIZED] + counted[CellState.EMPTY],
         counted[CellState.MISSING],
         counted[CellState.FAILED],
@@ -91,7 +91,7 @@ def test_the_counts_are_those_of_tt_status(landed, dagster_instance: dg.DagsterI
 
 def test_cells_of_a_run_that_goes_on_are_in_flight(landed, dagster_instance: dg.DagsterInstance) -> None:
     run = dagster_instance.create_run_for_job(
-        defs.resolve_job_def(MARKET_JOB),
+        current_definitions().resolve_job_def(MARKET_JOB),
         tags={RANGE_START: f"{SPAN[-2]}|GOOG", RANGE_END: f"{SPAN[-1]}|IBM"},
         asset_selection={dg.AssetKey("tt_prices")},
     )
@@ -106,15 +106,17 @@ def test_a_span_without_a_partition_and_an_unknown_instrument_are_said(
     connected, dagster_instance: dg.DagsterInstance
 ) -> None:
     with pytest.raises(UserError, match="run from 2005-03-01 to 2013-03-01"):
-        read_matrix(connected, dagster_instance, "tt_prices", date(2020, 1, 1), None)
+        read_matrix(connected, dagster_instance, Settings(), "tt_prices", date(2020, 1, 1), None)
     with pytest.raises(UserError, match="did you mean --from 2012-05-14 --to 2012-05-25"):
-        read_matrix(connected, dagster_instance, "tt_prices", date(2012, 5, 25), date(2012, 5, 14))
+        read_matrix(connected, dagster_instance, Settings(), "tt_prices", date(2012, 5, 25), date(2012, 5, 14))
     with pytest.raises(UserError, match="nearest is GOOG"):
         read(connected, dagster_instance, "GOGO")
 
 
 def test_a_window_is_found_by_any_day_of_it(connected, dagster_instance: dg.DagsterInstance) -> None:
-    found = read_matrix(connected, dagster_instance, "tt_episode", date(2012, 5, 14), date(2012, 8, 1), "sample")
+    found = read_matrix(
+        connected, dagster_instance, Settings(), "tt_episode", date(2012, 5, 14), date(2012, 8, 1), "sample"
+    )
     assert (found.dates, found.unit) == (("2012-04-01", "2012-07-01"), "window")
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from tt_assets.assets.grids import MARKET
 from tt_assets.commands.partition_list import CellState, read_matrix
 from tt_assets.commands.status import partition_counts
 from tt_assets.postgres.slice_store import SliceStore
 from tt_assets.runs.failed_partitions import NAME
+from tt_assets.settings import Settings
 from tt_assets.tables import MARKET_TABLES
 from tt_assets_tests.assets.test_prices import DAYS, good_lines, line, write
-from tt_assets_tests.dagster_runs import cells, run_job
+from tt_assets_tests.dagster_runs import cells, current_plan, keep_dates_of_sample, run_job
 
 SPAN = (f"{DAYS[0]}|AAPL", f"{DAYS[-1]}|GOOG")
 EVERYTHING = cells(DAYS, ["AAPL", "GOOG"])
@@ -23,6 +23,7 @@ EVERYTHING = cells(DAYS, ["AAPL", "GOOG"])
 @pytest.fixture
 def bars_file(tmp_path, monkeypatch, connected) -> Path:
     monkeypatch.setenv("TT_BARS_PATH", str(tmp_path / "bars.csv"))
+    keep_dates_of_sample(monkeypatch)
     return tmp_path / "bars.csv"
 
 
@@ -58,7 +59,7 @@ def test_a_cell_that_failed_in_the_fetch_says_why_and_in_which_run(postgres_inst
 
     write(bars_file, good_lines())
     assert run_job(postgres_instance, ["tt_prices"], spoiled).success
-    assert partition_counts(postgres_instance, "tt_prices", MARKET)[::2] == (10, 0)
+    assert partition_counts(postgres_instance, "tt_prices", current_plan().market_partitions)[::2] == (10, 0)
 
 
 @pytest.mark.parametrize("table", MARKET_TABLES)
@@ -79,17 +80,17 @@ def test_every_cell_of_a_step_that_failed_as_a_whole_says_so_and_what_was_stored
         patch.setattr(SliceStore, "write", full)
         result = run_job(postgres_instance, [table], *SPAN)
     assert not result.success
-    assert partition_counts(postgres_instance, table, MARKET)[::2] == (0, 10)
+    assert partition_counts(postgres_instance, table, current_plan().market_partitions)[::2] == (0, 10)
     assert observed(postgres_instance, table) == {
         key: (f"{key}: OSError: the disk is full", result.run_id) for key in EVERYTHING
     }
-    matrix = read_matrix(connected, postgres_instance, table)
+    matrix = read_matrix(connected, postgres_instance, Settings(), table)
     assert set(matrix.keys(CellState.FAILED)) == EVERYTHING
     assert {matrix.reasons[key] for key in EVERYTHING} == {"OSError: the disk is full"}
 
     mended = run_job(postgres_instance, [table], *SPAN)
     assert mended.success
-    assert partition_counts(postgres_instance, table, MARKET)[::2] == (10, 0)
+    assert partition_counts(postgres_instance, table, current_plan().market_partitions)[::2] == (10, 0)
     assert {run_named_by_the_page(postgres_instance, table, key) for key in EVERYTHING} == {mended.run_id}
     assert run_job(postgres_instance, [table], *SPAN).success
     # What landed since needs no such event; it would be one a cell and run.
@@ -114,7 +115,7 @@ def test_cells_behind_a_step_that_failed_are_missing_and_say_what_came_before(po
     result = run_job(postgres_instance, list(MARKET_TABLES), *SPAN)
     assert not result.success
     for table in MARKET_TABLES[1:]:
-        matrix = read_matrix(connected, postgres_instance, table, instruments="AAPL,GOOG")
+        matrix = read_matrix(connected, postgres_instance, Settings(), table, instruments="AAPL,GOOG")
         told = {key: matrix.reasons[key] for key in matrix.keys(CellState.MISSING) if key in matrix.reasons}
         assert set(told) == EVERYTHING
         assert "price not finite and positive" in told.pop(spoiled)

@@ -16,7 +16,7 @@ from tt_assets.postgres.slice_store import SliceStore
 from tt_assets.postgres.slices import Selection
 from tt_assets.runs.failed_partitions import name_failed_cells
 from tt_assets.runs.io_managers import SliceIOManager, Slices, selection_of
-from tt_assets.settings import DateGrain
+from tt_assets.settings import DateGrain, Settings, database_of
 from tt_assets.tables import MARKET_TABLES, TABLES, content_columns
 from tt_assets_tests.dagster_runs import cells, failure_text, landed_cells, query, range_tags
 
@@ -62,6 +62,11 @@ def prices(make: Make, grid: dg.MultiPartitionsDefinition = GRID) -> dg.AssetsDe
     return made
 
 
+def manager() -> SliceIOManager:
+    """The IO manager on the database that the settings name."""
+    return SliceIOManager(database=database_of(Settings()))
+
+
 def materialize(
     instance: dg.DagsterInstance, asset: dg.AssetsDefinition, first: str, last: str | None = None, *others
 ) -> dg.ExecuteInProcessResult:
@@ -69,7 +74,7 @@ def materialize(
         [asset, *others],
         instance=instance,
         selection=[asset],
-        resources={"slices": SliceIOManager()},
+        resources={"slices": manager(), "database": database_of(Settings())},
         partition_key=None if last else first,
         tags=range_tags(first, last) if last else None,
         raise_on_error=False,
@@ -212,7 +217,10 @@ def _loaded(instance: dg.DagsterInstance, upstream_keys: list[str]) -> pd.DataFr
 
     upstream = prices(lambda _: bars(set(), 1.0))
     result = dg.materialize(
-        [upstream, reader], instance=instance, selection=[reader], resources={"slices": SliceIOManager()}
+        [upstream, reader],
+        instance=instance,
+        selection=[reader],
+        resources={"slices": manager(), "database": database_of(Settings())},
     )
     assert result.success
     return frames[0]
@@ -229,7 +237,7 @@ def test_a_ragged_set_of_cells_is_read_exactly_and_in_key_order(instance, filled
 
 def test_reading_no_cell_gives_an_empty_frame_with_the_columns_of_the_table(instance, filled):
     store_columns = list(content_columns(TABLES["tt_prices"]))
-    frame = SliceIOManager()._store(dg.build_input_context(asset_key=dg.AssetKey("tt_prices"))).read(Selection.of({}))
+    frame = manager()._store(dg.build_input_context(asset_key=dg.AssetKey("tt_prices"))).read(Selection.of({}))
     assert list(frame.columns) == store_columns
     assert frame.empty
 

@@ -12,17 +12,16 @@ import dagster as dg
 import psutil
 import pytest
 
-from tt_assets.assets.grids import MARKET
 from tt_assets.automation import MARKET_JOB
-from tt_assets.grid.keys import DATE
+from tt_assets.market.calendar import sessions
 from tt_assets.runs.bulk import materialize
 from tt_assets.runs.owners import OWNER_TAG, bury_dead_runs
-from tt_assets.runtime.jobs_in_process import job_named
+from tt_assets.settings import SAMPLE_FIRST_SESSION, SAMPLE_LAST_SESSION
 from tt_assets_tests.assets.test_prices import HEADER, line
-from tt_assets_tests.dagster_runs import landed_cells, query, run_statuses
+from tt_assets_tests.dagster_runs import current_definitions, keep_dates_of_sample, landed_cells, query, run_statuses
 
 TABLES = ["tt_prices", "tt_features", "tt_signal_scores"]
-SESSIONS = list(MARKET.get_partitions_def_for_dimension(DATE).get_partition_keys())
+SESSIONS = [f"{day:%Y-%m-%d}" for day in sessions(SAMPLE_FIRST_SESSION, SAMPLE_LAST_SESSION)]
 SPAN = SESSIONS[SESSIONS.index("2012-05-01") : SESSIONS.index("2012-05-31") + 1]
 NAMES = ["AAPL", "GOOG", "IBM", "MSFT", "FB"]
 
@@ -41,12 +40,20 @@ def write_bars(path: Path, names: list[str], scale: float, *, without: set[str] 
 def bars_file(tmp_path, monkeypatch, connected) -> Path:
     path = tmp_path / "bars.csv"
     monkeypatch.setenv("TT_BARS_PATH", str(path))
+    keep_dates_of_sample(monkeypatch)
     return path
 
 
 def run(instance: dg.DagsterInstance, tables, cells, **options):
     return materialize(
-        instance, job_named(MARKET_JOB), tables, cells, SESSIONS, NAMES, whole_instruments=True, **options
+        instance,
+        current_definitions().resolve_job_def(MARKET_JOB),
+        tables,
+        cells,
+        SESSIONS,
+        NAMES,
+        whole_instruments=True,
+        **options,
     )
 
 
@@ -106,9 +113,9 @@ def test_a_ragged_selection_is_made_exactly_in_runs_of_the_size_asked(dagster_in
 
 
 def _started_run(instance: dg.DagsterInstance, owner: str | None) -> str:
-    from tt_assets.definitions import defs
-
-    run = instance.create_run_for_job(defs.resolve_job_def(MARKET_JOB), tags={OWNER_TAG: owner} if owner else {})
+    run = instance.create_run_for_job(
+        current_definitions().resolve_job_def(MARKET_JOB), tags={OWNER_TAG: owner} if owner else {}
+    )
     instance.report_dagster_event(
         dg.DagsterEvent(event_type_value="PIPELINE_START", job_name=run.job_name, message="started"), run.run_id
     )

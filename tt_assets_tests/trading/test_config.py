@@ -4,8 +4,8 @@ import pickle
 import pytest
 from pydantic import ValidationError, create_model
 
-from tt_assets.assets.spans import trading_config
 from tt_assets.errors import UserError
+from tt_assets.grid.blueprint import blueprint
 from tt_assets.settings import Settings
 from tt_assets.trading.config import Execution, TradingConfig, TrainingSpan
 from tt_assets.trading.errors import ConfigError
@@ -27,7 +27,7 @@ def test_the_defaults_are_those_of_the_platform_settings():
     assert names - set(Settings.model_fields) == TradingConfig.NOT_SETTINGS
     # The embargo follows from the look-backs of the registered features and signals: 10 - 1 + 20 sessions.
     assert settings.embargo_sessions is None
-    assert trading_config(settings) == TradingConfig()
+    assert blueprint(settings).trading == TradingConfig()
     for name in names - TradingConfig.NOT_SETTINGS - {"embargo_sessions"}:
         assert getattr(settings, name) == getattr(TradingConfig(), name), name
 
@@ -67,14 +67,14 @@ def test_every_setting_of_trading_reaches_the_config(monkeypatch):
     assert set(OTHER_THAN_DEFAULT) == set(TradingConfig.model_fields) - TradingConfig.NOT_SETTINGS
     for name, value in OTHER_THAN_DEFAULT.items():
         monkeypatch.setenv(f"TT_{name.upper()}", ",".join(value) if isinstance(value, tuple) else str(value))
-    config = trading_config(Settings(_env_file=None))
+    config = blueprint(Settings(_env_file=None)).trading
     for name, value in OTHER_THAN_DEFAULT.items():
         assert getattr(config, name) == value != getattr(TradingConfig(), name), name
 
 
 def test_the_embargo_grows_with_what_an_observation_reads_back(monkeypatch):
     monkeypatch.setenv("TT_OBSERVATION_WINDOW", "15")
-    assert trading_config(Settings(_env_file=None)).embargo_sessions == TradingConfig().embargo_sessions + 5
+    assert blueprint(Settings(_env_file=None)).trading.embargo_sessions == TradingConfig().embargo_sessions + 5
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,71 @@
+"""What the assets, checks, jobs, sensors and schedules are made from, worked out once from the settings.
+
+Every factory of the code location takes a blueprint, so all of them agree on the partitions and the registries, and a
+command that asks for a partition means the one that Dagster has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import dagster as dg
+
+from tt_assets.grid.partitions import market_grid, window_grid
+from tt_assets.research.registry import Feature, Signal, load_features, load_signals, longest_lookback
+from tt_assets.settings import Settings
+from tt_assets.trading.config import TradingConfig
+from tt_assets.trading.rules.registry import trading_modules
+
+
+@dataclass(frozen=True, eq=False)
+class Blueprint:
+    """The platform as the settings describe it.
+
+    Parameters
+    ----------
+    settings : what a person set.
+    market_partitions : trading session (or month) × instrument, of the three market tables.
+    window_partitions : walk-forward quarter × traded key, of `tt_policy` and the nine episode tables.
+    features, signals : the built-in ones and those of the user's own modules, in the order they are computed.
+    trading : how agents trade and are trained; its embargo is the longest look-back where the settings leave it empty.
+    """
+
+    settings: Settings
+    market_partitions: dg.MultiPartitionsDefinition
+    window_partitions: dg.MultiPartitionsDefinition
+    features: tuple[Feature, ...]
+    signals: tuple[Signal, ...]
+    trading: TradingConfig
+
+
+@cache
+def blueprint(settings: Settings) -> Blueprint:
+    """The blueprint of `settings`. Dates are read off the bars once: a process keeps the partitions it began with.
+
+    Raises RegistryError for a module of features or signals that cannot be used, ConfigError for trading settings that
+    contradict each other.
+    """
+    features = load_features(settings.feature_modules)
+    signals = load_signals(settings.signal_modules, features)
+    return Blueprint(
+        settings,
+        market_grid(settings),
+        window_grid(settings),
+        features,
+        signals,
+        _trading(settings, max(longest_lookback(features), longest_lookback(signals))),
+    )
+
+
+def _trading(settings: Settings, longest: int) -> TradingConfig:
+    """How agents trade and are trained, out of the settings.
+
+    Without a setting of its own the embargo is what an observation reads back, its window and the `longest` look-back
+    of the features and signals in it.
+    """
+    shared = set(TradingConfig.model_fields) & set(type(settings).model_fields) - {"embargo_sessions"}
+    chosen = {name: getattr(settings, name) for name in shared}
+    config = TradingConfig(**{**chosen, "trading_modules": trading_modules(settings.trading_modules)})
+    embargo = settings.embargo_sessions
+    return config.replace(embargo_sessions=config.reach(longest) if embargo is None else embargo)
