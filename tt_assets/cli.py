@@ -22,7 +22,7 @@ from tt_assets import __version__
 from tt_assets.commands.db_group import db
 from tt_assets.commands.env_command import env
 from tt_assets.commands.handed_settings import with_settings
-from tt_assets.commands.mistakes import describe_setting, describe_usage
+from tt_assets.commands.mistakes import describe_database, describe_setting, describe_usage
 from tt_assets.commands.printing import as_json, err, out, print_json, say, show
 from tt_assets.commands.watchlist_group import watchlist
 from tt_assets.errors import UserError
@@ -55,12 +55,16 @@ def main() -> None:
         # Whoever read our output has left (`tt status | head`). The flush at exit would fail once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except Exception as error:
+        if not (said := describe_database(error)):
+            raise
+        _fail(said, code=1)
 
 
-def _fail(message: str) -> None:
+def _fail(message: str, code: int = 2) -> None:
     line = " ".join(message.split())
     print(f"tt: {line}", file=sys.stderr)  # noqa: T201 - plain text, so that nothing is wrapped or coloured
-    sys.exit(2)
+    sys.exit(code)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -68,6 +72,8 @@ def _fail(message: str) -> None:
 @click.pass_context
 def commands(context: click.Context) -> None:
     """Daily bars to trained and judged portfolio agents, as Dagster assets in Postgres."""
+    # libpq reads it, so whoever looks at the server's sessions sees which command each of them is.
+    os.environ["PGAPPNAME"] = f"tt {context.invoked_subcommand}"
     logging.getLogger("alembic").setLevel(logging.WARNING)
     context.obj = Settings
     with suppress(ValidationError):  # the command itself says which setting is wrong; its help needs none
@@ -101,14 +107,16 @@ def demo(settings: Settings, json_: bool) -> None:
 def up(settings: Settings, port: int, host: str) -> None:
     """Serve the UI and run the daemon until Ctrl-C.
 
-    Runs that the UI or the daemon started are interrupted at the end. The embedded server is stopped too, unless
-    another command (a `tt backfill`, say) works on it.
+    A process of it that dies is started again, the embedded server too, and the runs it took along are made again
+    once; five deaths within a minute end it. Runs that the UI or the daemon started are interrupted at the end. The
+    embedded server is stopped too, unless another command (a `tt backfill`, say) works on it.
     """
     from tt_assets.runs.owners import bury_dead_runs
     from tt_assets.runtime.in_use import stop_if_unused
     from tt_assets.runtime.platform import open_instance, prepare
     from tt_assets.runtime.pools import free_slots_of_ended_runs
-    from tt_assets.runtime.up import Stopping, bury_abandoned_runs, ownership, serve
+    from tt_assets.runtime.up import Stopping, end_abandoned_runs, serve
+    from tt_assets.runtime.up_record import ownership
 
     stopping = Stopping()
     with stopping.listening(), ownership(settings, host, port) as record:
@@ -116,14 +124,12 @@ def up(settings: Settings, port: int, host: str) -> None:
             platform = prepare(settings)
             with open_instance() as instance:
                 bury_dead_runs(instance)
+                end_abandoned_runs(settings, instance)
                 free_slots_of_ended_runs(instance)
-                if settings.database_url is None:  # on a shared server they may be another machine's
-                    bury_abandoned_runs(instance)
-            code = serve(platform.settings, record, host, port, stopping, say)
+            serve(platform, record, host, port, stopping, say)
         finally:
             if message := stop_if_unused(settings):
                 say(message)
-    sys.exit(code)
 
 
 @commands.command(short_help="Stop `tt up` and the embedded server.")
@@ -131,7 +137,7 @@ def up(settings: Settings, port: int, host: str) -> None:
 def down(settings: Settings) -> None:
     """Stop `tt up`, and the embedded server unless another command works on it."""
     from tt_assets.runtime.in_use import stop_if_unused
-    from tt_assets.runtime.up import down as stop
+    from tt_assets.runtime.up_record import down as stop
 
     served = stop(settings)
     say(f"Stopped {served}." if served else "No `tt up` was running.")

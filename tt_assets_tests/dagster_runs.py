@@ -15,6 +15,7 @@ import dagster as dg
 import pytest
 from dagster._core.definitions.partitions.subset.all import AllPartitionsSubset
 from dagster._core.definitions.reconstruct import ReconstructableRepository
+from dagster._core.events import EngineEventData
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 from dagster._utils.schedules import schedule_execution_time_iterator
 
@@ -133,3 +134,8 @@ def ticks_after(schedule: dg.ScheduleDefinition, moment: datetime) -> Iterator[d
 def served_log(folder: Path, key: Sequence[str], extension: str) -> str | None:
     """The file that the webserver serves at `/logs/…` of compute logs in `folder`."""
     return LocalComputeLogManager(str(folder)).get_captured_local_path(list(key), extension)
+
+
+def say_process(instance: dg.DagsterInstance, run: dg.DagsterRun, pid: int) -> None:
+    """Note in the log of `run` that the process `pid` works on it, as Dagster does when it starts one."""
+    instance.report_engine_event(f"Started process for run (pid: {pid}).", run, EngineEventData.in_process(pid))

@@ -42,6 +42,7 @@ class AlertKind(StrEnum):
     RUN_FAILURE = "run failure"
     FAILING_CHECK = "failing check"
     STALE_DATA = "stale data"
+    DEAD_PROCESS = "dead process"
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import click
 
 from tt_assets.commands.handed_settings import with_settings
 from tt_assets.commands.printing import as_json, print_json, print_one, say
+from tt_assets.errors import UserError
 from tt_assets.settings import Settings, database_of
 
 
@@ -28,9 +29,12 @@ def db_start(settings: Settings) -> None:
 @db.command("stop")
 @with_settings
 def db_stop(settings: Settings) -> None:
-    """Stop the embedded server, whoever uses it."""
+    """Stop the embedded server, whoever uses it but `tt up`, which would start it again."""
     from tt_assets.runtime.in_use import stop_embedded
+    from tt_assets.runtime.up_record import owner
 
+    if settings.database_url is None and (up := owner(settings)):
+        raise UserError(f"tt up (process {up.pid}) starts the embedded server again when it stops; use `tt down`.")
     say("Stopped the embedded server." if stop_embedded(settings) else "No embedded server was running.")
 
 

@@ -24,6 +24,38 @@ def describe_setting(error: ValidationError) -> str:
     return f"TT_{name.upper()}{value} is not valid: {reason[:1].lower() + reason[1:]}.{meaning}"
 
 
+def describe_database(error: BaseException) -> str | None:
+    """What is to be said of an error that a database driver raised, be it wrapped; None for any other error."""
+    import psycopg
+    import psycopg2
+
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, psycopg.Error | psycopg2.Error):
+        found = getattr(found, "orig", None) or found.__cause__ or found.__context__
+    if found is None:
+        return None
+    state = getattr(found, "sqlstate", None) or getattr(found, "pgcode", None) or ""
+    reason = next((line.strip().rstrip(".:") for line in str(found).splitlines() if line.strip()), type(found).__name__)
+    if state == "42501":
+        return (
+            f"The user of TT_DATABASE_URL lacks a right ({reason}): use a login that may write (GRANT tt_writer) and "
+            "that owns Dagster's database, or have an administrator grant it."
+        )
+    if state == "3D000" or "does not exist" in reason:
+        return f"A database or table went missing ({reason}): run `tt db upgrade`, then the same command again."
+    if state == "53300" or "too many clients" in reason or "connection slots" in reason:
+        return (
+            f"The server has no connection left ({reason}): end sessions that nobody needs (they are in "
+            "pg_stat_activity), or raise its max_connections, then run the same command again."
+        )
+    if state[:2] in ("08", "57", "") and isinstance(found, psycopg.OperationalError | psycopg2.Error):
+        return (
+            f"The database went away in the middle ({reason}): `tt db status` shows how it is; running the same "
+            "command again takes it up."
+        )
+    return None
+
+
 def describe_usage(error: click.ClickException) -> str:
     """A mistake in the words of a command, with the nearest right one and where the right ones are listed."""
     text = error.format_message().strip().rstrip(".").replace("\n", " ")

@@ -29,12 +29,22 @@ from tt_assets.postgres.database_url import (
     split_secrets,
     sqlalchemy_url,
 )
+from tt_assets.postgres.patience import current_watch
 from tt_assets.postgres.server.embedded import EmbeddedServer
 
 OLDEST_SERVER = 150_000
 """PostgreSQL 15, as the server counts its versions."""
 
-_DEFAULTS = {"application_name": "tt_assets", "connect_timeout": "10"}
+_DEFAULTS = {
+    # PGAPPNAME says what of ours it is: see `called`.
+    "fallback_application_name": "tt_assets",
+    "connect_timeout": "10",
+    # A peer that vanished without a word is noticed within a minute, whether we wait for it or send to it.
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "30000",
+}
 _PLACE_IN_MESSAGE = re.compile(r'^.*?(?:port \d+|socket "[^"]*") failed: ', re.DOTALL)
 
 
@@ -52,6 +62,14 @@ class NoSuchDatabase(DatabaseUnreachable):
 
 class ServerTooOld(DatabaseUnreachable):
     """The server is older than PostgreSQL 15."""
+
+
+class NoConnectionLeft(DatabaseUnreachable):
+    """The server, the database or the user has as many connections as it may have."""
+
+
+class NotReadyYet(DatabaseUnreachable):
+    """The server is starting, stopping or recovering."""
 
 
 class MayNotCreate(UserError):
@@ -127,11 +145,14 @@ class Database:
         """The database of Dagster's own storage, named after this one."""
         return self.named(dagster_name(self.name))
 
-    def connect(self, **options: Any) -> psycopg.Connection[Any]:
+    def connect(self, *, watched: bool = True, **options: Any) -> psycopg.Connection[Any]:
         """A psycopg 3 connection.
+
+        Within `patiently` it waits for a lock for some seconds only.
 
         Parameters
         ----------
+        watched : whether work that is done `patiently` keeps an eye on it.
         options : go to `psycopg.connect` (autocommit, row_factory, ...).
 
         Raises
@@ -140,12 +161,18 @@ class Database:
             secret.
         """
         failure: DatabaseUnreachable
+        watch = current_watch() if watched else None
+        parameters = self._all() | {"client_encoding": "UTF8"}
+        if watch is not None:
+            parameters["options"] = f"{parameters.get('options', '')} {watch.server_options}".strip()
         try:
-            connection = psycopg.connect(make_conninfo(**(self._all() | {"client_encoding": "UTF8"})), **options)
+            connection = psycopg.connect(make_conninfo(**parameters), **options)
         except psycopg.Error as error:
             failure = self._explain(str(error))
         else:
             if (version := connection.info.server_version) >= OLDEST_SERVER:
+                if watch is not None:
+                    watch.add(connection.info.backend_pid, connection.fileno())
                 return connection
             connection.close()
             failure = ServerTooOld(
@@ -259,7 +286,9 @@ class Database:
             )
         if re.search(r'database "[^"]*" does not exist', reason):
             return NoSuchDatabase(f'The server at {self._place} has no database "{self.name}": run `tt db upgrade`.')
-        if "FATAL:" in message or self._answers():
+        if busy := self._busy(reason):
+            return busy
+        if "FATAL:" in message or self._ping() is not pq.Ping.NO_RESPONSE:
             return AccessRefused(
                 f'The server at {self._place} refused user "{user}" the database "{self.name}" ({reason}): '
                 "correct user and database in TT_DATABASE_URL, or the server's pg_hba.conf."
@@ -273,7 +302,23 @@ class Database:
             "TT_DATABASE_URL."
         )
 
-    def _answers(self) -> bool:
-        """Whether a server is there at all, asked in a way that needs no login and no English."""
+    def _busy(self, reason: str) -> DatabaseUnreachable | None:
+        """The error for a server that is there and will let this user in at another time; None for any other."""
+        if re.search("too many (clients|connections)|connection slots", reason):
+            return NoConnectionLeft(
+                f"The server at {self._place} has no connection left for us ({reason}): end sessions that nobody needs "
+                "(they are in pg_stat_activity), or raise max_connections of the server, or the limit of the user or "
+                "database, then run this again."
+            )
+        if "the database system is" in reason:
+            return NotReadyYet(f"The server at {self._place} is not ready ({reason}): run this again in a moment.")
+        return None
+
+    def answers(self) -> bool:
+        """Whether the server accepts connections, asked within two seconds and without a login."""
+        return self._ping() is pq.Ping.OK
+
+    def _ping(self) -> pq.Ping:
+        """What a server says in a way that needs no login and no English."""
         question = make_conninfo(**(self._all() | {"connect_timeout": "2"}))
-        return pq.Ping(pq.PGconn.ping(question.encode())) is not pq.Ping.NO_RESPONSE
+        return pq.Ping(pq.PGconn.ping(question.encode()))

@@ -24,6 +24,7 @@ from tt_assets.postgres.copy_format import conform, copy_rows
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.ledger import Entry, Provenance, dates_of, draw_fetch, forget_entries, write_entries
 from tt_assets.postgres.locks import lock_instruments
+from tt_assets.postgres.patience import patient
 from tt_assets.postgres.slice_store import NOTHING, copy_into, read_frame
 from tt_assets.postgres.slices import Selection
 from tt_assets.postgres.standing import standing
@@ -68,6 +69,7 @@ class EpisodeStore:
 
     database: Database
 
+    @patient
     def open(self, partitions: Sequence[tuple[date, str]], headers: Sequence[EpisodeHeader]) -> list[int]:
         """Replace the episodes of walk-forward windows by unfinished new ones, in one transaction.
 
@@ -116,6 +118,7 @@ class EpisodeStore:
                 for header in headers
             ]
 
+    @patient
     def add(self, table: str, rows: pd.DataFrame) -> int:
         """Append rows to one child table, in one transaction.
 
@@ -149,6 +152,7 @@ class EpisodeStore:
             raise EpisodeReplaced(_replaced(table)) from error
         return len(frame)
 
+    @patient
     def finalize(
         self,
         summaries: Sequence[EpisodeSummary],

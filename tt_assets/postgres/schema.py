@@ -45,6 +45,10 @@ class SchemaNewer(SchemaError):
     """The tables were made by a tt_assets that this one does not know."""
 
 
+class RelationInTheWay(SchemaError):
+    """The database has a relation of somebody else's under the name of a table of ours."""
+
+
 class SchemaNotAllowed(SchemaError):
     """The user may not change the schema."""
 
@@ -85,6 +89,7 @@ def upgrade(database: Database, *, by_month: bool = False) -> None:
     Raises
     ------
     SchemaNewer : the tables are of a version this package does not know; they are not touched.
+    RelationInTheWay : somebody else's relation has the name of a table; nothing was changed.
     SchemaNotAllowed : the user lacks a right; nothing was changed.
     DatabaseUnreachable, MayNotCreate : as of `Database`.
     """
@@ -93,7 +98,7 @@ def upgrade(database: Database, *, by_month: bool = False) -> None:
     database.create_databases()
     if current(database) == head():
         return
-    failure: str | None = None
+    failure: SchemaError | None = None
     with _alembic, database.engine().connect() as connection, connection.begin():
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": UPGRADE_LOCK})
         before = current(database)
@@ -103,15 +108,12 @@ def upgrade(database: Database, *, by_month: bool = False) -> None:
             if before is not None and before < LEDGER_SINCE:
                 fill_ledger(connection.connection.driver_connection, by_month=by_month)  # type: ignore[arg-type]
         except Exception as error:
-            if not isinstance(getattr(error, "orig", None), psycopg.errors.InsufficientPrivilege):
+            failure = _refused(database, getattr(error, "orig", None))
+            if failure is None:
                 raise
             connection.rollback()
-            failure = str(error.orig).splitlines()[0]  # type: ignore[attr-defined]
     if failure:
-        raise SchemaNotAllowed(
-            f'The user of "{database.masked()}" may not change the schema ({failure}): run `tt db upgrade` as the '
-            f'owner of the database, or have an administrator run ALTER DATABASE "{database.name}" OWNER TO that user.'
-        )
+        raise failure  # outside the handler, so that the driver's error is not even its context
 
 
 def check(database: Database) -> None:
@@ -133,6 +135,23 @@ def check(database: Database) -> None:
             f'The tables in "{database.masked()}" are at revision {found}, this tt_assets needs {head()}: '
             "run `tt db upgrade`."
         )
+
+
+def _refused(database: Database, error: BaseException | None) -> SchemaError | None:
+    """What is to be said of an upgrade that the server refused; None where that is no person's affair."""
+    reason = str(error).splitlines()[0] if str(error) else ""
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        return SchemaNotAllowed(
+            f'The user of "{database.masked()}" may not change the schema ({reason}): run `tt db upgrade` as the '
+            f'owner of the database, or have an administrator run ALTER DATABASE "{database.name}" OWNER TO that user.'
+        )
+    if isinstance(error, psycopg.errors.DuplicateTable | psycopg.errors.DuplicateObject):
+        return RelationInTheWay(
+            f'The database "{database.name}" has something of somebody else\'s under a name that tt_assets needs '
+            f"({reason}): rename it (ALTER TABLE … RENAME TO …), or name a database of its own in TT_DATABASE_URL. "
+            "Nothing was changed."
+        )
+    return None
 
 
 def _refuse_unknown(database: Database, found: str | None) -> None:

@@ -30,6 +30,7 @@ from tt_assets.postgres.copy_format import HEADER, TRAILER, conform, copy_rows
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.ledger import Provenance, digests_in, draw_fetch, newer_slices, ranges_of, write_entries
 from tt_assets.postgres.locks import lock_instruments
+from tt_assets.postgres.patience import patient, patiently, watch_reader
 from tt_assets.postgres.restated import restated_cells
 from tt_assets.postgres.slices import Selection
 from tt_assets.tables import content_columns, key_columns
@@ -87,6 +88,7 @@ class SliceStore:
     table: Table
     date_column: str = "timestamp"
 
+    @patient
     def write(self, selection: Selection, frame: pd.DataFrame, provenance: Provenance | None = None) -> Written:
         """Replace the rows of every selected cell by those of `frame`; cells without rows become empty.
 
@@ -299,11 +301,17 @@ def read_frame(database: Database, query: sql.Composable) -> pd.DataFrame:
 
 def read_frames(database: Database, queries: Sequence[sql.Composable]) -> list[pd.DataFrame]:
     """The results of `queries` as `read_frame` gives them, all of one moment."""
+    # ADBC tells nobody its socket, so a reader that hears nothing any more is left behind in its thread.
+    return patiently(database, lambda: _read_frames(database, queries), abandon=True)
+
+
+def _read_frames(database: Database, queries: Sequence[sql.Composable]) -> list[pd.DataFrame]:
     from adbc_driver_postgresql import dbapi
 
     with dbapi.connect(database.adbc_uri()) as connection, connection.cursor() as cursor:
         if len(queries) > 1:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        watch_reader(cursor)
         frames = []
         for query in queries:
             cursor.execute(query.as_string())

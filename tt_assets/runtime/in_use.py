@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from tt_assets.errors import UserError
 from tt_assets.settings import Settings
 
 _held: dict[Path, Any] = {}
@@ -58,6 +59,25 @@ def stop_embedded(settings: Settings) -> bool:
     return True
 
 
+def lock_file(settings: Settings, name: str) -> Path:
+    """The file `name` of this home, there and open to be locked. Raises UserError where TT_HOME cannot be written."""
+    path = settings.home / name
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.open("ab").close()
+    except OSError as error:
+        raise home_unusable(settings, error) from None
+    return path
+
+
+def home_unusable(settings: Settings, error: OSError) -> UserError:
+    """What is to be said of a TT_HOME that nothing can be written to."""
+    return UserError(
+        f'TT_HOME "{settings.home}" cannot be used ({error.strerror}: "{error.filename}"): set TT_HOME to a folder you '
+        "can write to."
+    )
+
+
 def _path(settings: Settings) -> Path:
     return settings.home / "in_use.lock"
 
@@ -65,13 +85,4 @@ def _path(settings: Settings) -> Path:
 def _lock(settings: Settings) -> Any:
     import fasteners
 
-    from tt_assets.postgres.server.cluster import EmbeddedServerError
-
-    path = _path(settings)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise EmbeddedServerError(
-            f'TT_HOME "{settings.home}" cannot be used ({error.strerror}): set TT_HOME to a folder you can write to.'
-        ) from None
-    return fasteners.InterProcessReaderWriterLock(path)
+    return fasteners.InterProcessReaderWriterLock(lock_file(settings, _path(settings).name))

@@ -120,15 +120,18 @@ def adopt(platform: Platform) -> None:
 def place_instance_file(settings: Settings) -> None:
     """Have this package's `dagster.yaml` in the DAGSTER_HOME of `environment`. Raises UserError where it is missing."""
     home = dagster_home(settings)
-    home.mkdir(parents=True, exist_ok=True)
     source = shared_file("dagster.yaml")
     if not source.exists():
         raise UserError(f"{source} is missing; install tt_assets again or run it from a checkout.")
     target = home / "dagster.yaml"
-    if not target.exists() or target.read_bytes() != source.read_bytes():
-        staged = target.with_suffix(f".{os.getpid()}.new")
-        shutil.copyfile(source, staged)
-        staged.replace(target)
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        if not target.exists() or target.read_bytes() != source.read_bytes():
+            staged = target.with_suffix(f".{os.getpid()}.new")
+            shutil.copyfile(source, staged)
+            staged.replace(target)
+    except OSError as error:
+        raise in_use.home_unusable(settings, error) from None
 
 
 def sync_watchlist(platform: Platform) -> tuple[list[str], list[str]]:

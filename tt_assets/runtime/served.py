@@ -1,23 +1,26 @@
-"""The processes that serve the UI: the family of one `dagster dev`, found and stopped as a whole.
+"""The family of processes that one `tt up` serves with, found and stopped as a whole.
 
-The family is known by a token in its environment, which every descendant inherits. Process groups and
-parents do not survive a killed owner or code server; the environment does.
+The family is known by a token in its environment, which every descendant inherits; a second variable says
+which of the served processes it descends from. Process groups and parents do not survive a killed owner or code server;
+the environment does.
 """
 
 from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import uuid
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterable
 
 import psutil
 
+from tt_assets.runtime.children import ChildSpec
+
 TOKEN = "TT_SERVED_BY"  # noqa: S105 - the name of a variable
-STOP_WITHIN = 60.0
-PATIENCE = 10.0
+ROLE = "TT_SERVED_AS"
+PATIENCE, AFTER_KILL = 6.0, 2.0
+"""Seconds for those who were asked to end, and for those who were ended by force."""
+LARGEST_LOG = 16 * 1024**2  # bytes
 
 
 def new_token() -> str:
@@ -25,68 +28,67 @@ def new_token() -> str:
     return uuid.uuid4().hex
 
 
-def start(workspace: Path, host: str, port: int, token: str, log: Path) -> subprocess.Popen[bytes]:
-    """Start webserver, daemon and code server with their output in `log`, in a session of their own.
+def start(spec: ChildSpec, token: str) -> subprocess.Popen[bytes]:
+    """Start one process of the family with its output in its log, in a session of its own.
 
-    They work in the caller's folder, so that relative paths, `.env` and modules beside it mean the same to all of them.
+    It works in the caller's folder, so that relative paths, `.env` and modules beside it mean the same to all of them.
     """
-    command = [sys.executable, "-m", "dagster", "dev", "-w", str(workspace), "-h", host, "-p", str(port)]
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as sink:
-        # Ctrl-C then reaches only the owner, who stops the whole family in order.
+    spec.log.parent.mkdir(parents=True, exist_ok=True)
+    if spec.log.exists() and spec.log.stat().st_size > LARGEST_LOG:
+        spec.log.replace(spec.log.with_suffix(".log.1"))
+    with spec.log.open("ab") as sink:
+        # Ctrl-C then reaches only the owner, who stops the whole family.
         return subprocess.Popen(
-            command, stdout=sink, stderr=subprocess.STDOUT, env=_environment(token), start_new_session=True
+            spec.command,
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, TOKEN: token, ROLE: spec.name, "PGAPPNAME": f"tt up: {spec.name}"},
+            start_new_session=True,
         )
 
 
-def family(token: str) -> list[psutil.Process]:
-    """The live processes that carry `token`, this one excepted."""
+def family(token: str, role: str | None = None) -> list[psutil.Process]:
+    """The live processes that carry `token`, this one excepted; with `role` those that descend from that one only."""
     found = []
     for process in psutil.process_iter():
         try:
-            if process.pid != os.getpid() and process.environ().get(TOKEN) == token:
-                found.append(process)
+            if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
+                continue
+            environment = process.environ()
         except (psutil.NoSuchProcess, psutil.AccessDenied, OSError):
             continue  # gone meanwhile, or another account's
+        if environment.get(TOKEN) == token and role in (None, environment.get(ROLE)):
+            found.append(process)
     return found
 
 
 def stop(token: str) -> int:
-    """End the family: the leader is asked first and ends the others in order, then who is left, then by force.
+    """End the family: all are asked at once, who is left is ended by force. Returns how many processes there were.
 
-    Runs in flight are interrupted, not awaited; Dagster records them as such. Returns how many processes there were.
+    Runs in flight are interrupted, not awaited; Dagster records them as such.
     """
     members = family(token)
-    numbers = {process.pid for process in members}
-    leaders = [process for process in members if _parent(process) not in numbers]
-    _terminate(leaders)
+    _send(members, "terminate")
     psutil.wait_procs(members, timeout=PATIENCE)
-    left = family(token)
-    _terminate(left)
-    psutil.wait_procs(left, timeout=STOP_WITHIN - 2 * PATIENCE)
-    for process in family(token):
-        try:
-            process.kill()
-        except psutil.NoSuchProcess:
-            continue
-    psutil.wait_procs(family(token), timeout=PATIENCE)
+    _force(token, None)
     return len(members)
 
 
-def _terminate(processes: list[psutil.Process]) -> None:
+def kill(token: str, role: str) -> None:
+    """End by force what is left of one served process: those that descend from it."""
+    _force(token, role)
+
+
+def _force(token: str, role: str | None) -> None:
+    left = family(token, role)
+    _send(left, "kill")
+    psutil.wait_procs(left, timeout=AFTER_KILL)
+
+
+def _send(processes: Iterable[psutil.Process], what: str) -> None:
     for process in processes:
         try:
-            process.terminate()
+            getattr(process, what)()
         except psutil.NoSuchProcess:
             continue
-
-
-def _parent(process: psutil.Process) -> int | None:
-    try:
-        return process.ppid()
-    except psutil.NoSuchProcess:
-        return None
-
-
-def _environment(token: str) -> Mapping[str, str]:
-    return {**os.environ, TOKEN: token}

@@ -15,12 +15,13 @@ import pytest
 from tt_assets.errors import UserError
 from tt_assets.postgres.server.embedded import EmbeddedServer
 from tt_assets.runtime import in_use
-from tt_assets.runtime.up import Stopping, bury_abandoned_runs, down, owner, ownership
+from tt_assets.runtime.up import Stopping
+from tt_assets.runtime.up_record import down, owner, ownership
 from tt_assets.settings import Settings
 
 HOLD = "from tt_assets.settings import Settings; from tt_assets.runtime import in_use; in_use.hold(Settings()); "
 OWN = (
-    "from tt_assets.settings import Settings; from tt_assets.runtime.up import ownership\n"
+    "from tt_assets.settings import Settings; from tt_assets.runtime.up_record import ownership\n"
     "with ownership(Settings(), '127.0.0.1', {port}):\n    "
 )
 THEN_WAIT = "print('ready', flush=True); input()"
@@ -132,20 +133,3 @@ def test_a_wish_to_stop_is_heard_and_children_do_not_inherit_an_ignored_interrup
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def test_runs_of_a_code_server_that_is_gone_are_marked_failed_and_others_are_left_alone() -> None:
-    import dagster as dg
-
-    @dg.job
-    def empty() -> None:
-        pass
-
-    with dg.DagsterInstance.ephemeral() as instance:
-        served, own = (
-            instance.create_run_for_job(empty, status=dg.DagsterRunStatus.STARTED, tags=tags)
-            for tags in ({".dagster/grpc_info": '{"host": "localhost"}'}, {"tt/process": "host:1:1"})
-        )
-        assert bury_abandoned_runs(instance) == [served.run_id]
-        statuses = {run.run_id: run.status for run in instance.get_runs()}
-    assert statuses == {served.run_id: dg.DagsterRunStatus.FAILURE, own.run_id: dg.DagsterRunStatus.STARTED}
