@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from tt_assets import __version__
 from tt_assets.commands.db_group import db
+from tt_assets.commands.doctor_command import doctor
 from tt_assets.commands.env_command import env
 from tt_assets.commands.handed_settings import with_settings
 from tt_assets.commands.mistakes import describe_database, describe_setting, describe_usage
@@ -376,6 +377,7 @@ def _finish(outcome: Any) -> None:
 commands.add_command(watchlist)
 commands.add_command(db)
 commands.add_command(env)
+commands.add_command(doctor)
 
 if __name__ == "__main__":
     main()
