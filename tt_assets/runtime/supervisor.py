@@ -193,13 +193,14 @@ class Supervisor:
     def _hear(self, outage: Outage) -> None:
         """Tell of an outage of the database."""
         if outage.over:
-            self._becomes_database("up")
-            self.say(f"{_clock()} The database is back.")
             # The webserver keeps connections; each one that broke would answer one more page with an error.
             for child in self.children:
                 if child.spec.name == WEBSERVER and child.process is not None:
                     child.renewed = True
+                    self._becomes(child, "waiting")
                     child.process.terminate()
+            self._becomes_database("up")
+            self.say(f"{_clock()} The database is back.")
         elif outage.hopeless:
             self.deaths.note(DATABASE, 0, time.monotonic())
             if self.deaths.hopeless():
