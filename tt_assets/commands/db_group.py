@@ -26,7 +26,7 @@ def db_start(settings: Settings) -> None:
     say(f"Running at {prepare(settings, sync=False).database.masked()}")
 
 
-@db.command("stop")
+@db.command("stop", short_help="Stop the embedded server.")
 @with_settings
 def db_stop(settings: Settings) -> None:
     """Stop the embedded server, whoever uses it but `tt up`, which would start it again."""

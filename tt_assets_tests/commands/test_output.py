@@ -39,6 +39,7 @@ def test_the_list_of_commands_is_whole(tt: Tt) -> None:
             "backfill",
             "db",
             "demo",
+            "doctor",
             "down",
             "env",
             "gateway",
