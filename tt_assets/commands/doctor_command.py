@@ -6,20 +6,22 @@ import sys
 
 import click
 
+from tt_assets.commands.handed_settings import with_settings
 from tt_assets.commands.printing import as_json, print_json, print_one
 from tt_assets.settings import Settings
 
 
 @click.command(short_help="What is there, what is missing, what died.")
 @as_json
-def doctor(json_: bool) -> None:
+@with_settings
+def doctor(settings: Settings, json_: bool) -> None:
     """Versions, database, home, free disk, the processes of `tt up` and their last deaths, and what is wrong.
 
     Starts and changes nothing; exit code 1 where something is wrong.
     """
     from tt_assets.commands.doctor import examine, rows
 
-    found = examine(Settings())
+    found = examine(settings)
     if json_:
         print_json(found)
     else:

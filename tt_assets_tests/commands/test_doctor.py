@@ -27,7 +27,7 @@ def test_a_fresh_home_is_told_what_to_do_and_stays_as_it_was() -> None:
 
 
 def test_a_ready_platform_has_nothing_wrong(postgres_instance: object) -> None:
-    done = CliRunner().invoke(commands, ["doctor", "--json"])
+    done = CliRunner().invoke(commands, ["doctor", "--json"], obj=Settings)
     found = json.loads(done.output)
     assert found["wrong"] == []
     assert done.exit_code == 0
@@ -42,7 +42,7 @@ def test_the_processes_of_up_and_its_last_deaths_are_shown(tmp_path: Path, alive
     silent = ChildHealth("webserver", 7, "silent", "2026-11-27T10:00:00+00:00", 2)
     death = Death("2026-11-27T09:59:00+00:00", "daemon", "killed by SIGKILL")
     write(settings, Owner(os.getpid(), started, "http://127.0.0.1:3000", "t", (silent,), (death,)))
-    done = CliRunner().invoke(commands, ["doctor"])
+    done = CliRunner().invoke(commands, ["doctor"], obj=Settings)
     assert done.exit_code == 1
     assert "daemon (killed by SIGKILL)" in done.output
     assert ("The webserver of tt up is silent" in done.output) == alive
