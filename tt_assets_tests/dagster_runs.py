@@ -15,6 +15,7 @@ import dagster as dg
 import pytest
 from dagster._core.definitions.partitions.subset.all import AllPartitionsSubset
 from dagster._core.definitions.reconstruct import ReconstructableRepository
+from dagster._core.definitions.sensor_definition import SensorExecutionData
 from dagster._core.events import EngineEventData
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 from dagster._utils.schedules import schedule_execution_time_iterator
@@ -27,7 +28,7 @@ from tt_assets.postgres.database import Database
 from tt_assets.settings import Settings
 from tt_assets.tables import MARKET_TABLES, TABLES, content_columns, key_columns
 
-__all__ = ["AllPartitionsSubset"]
+__all__ = ["AllPartitionsSubset", "SensorExecutionData"]
 
 
 SAMPLE_DATES = {"TT_START_DATE": "2005-03-01", "TT_END_DATE": "2013-03-01"}

@@ -9,13 +9,12 @@ from pathlib import Path
 import dagster as dg
 import pandas as pd
 import pytest
-from dagster._core.definitions.sensor_definition import SensorExecutionData
 
 from tt_assets.automation import alerts
 from tt_assets.market.bar_checks import Finding
 from tt_assets.settings import Settings
 from tt_assets_tests.automation.receivers import receiver
-from tt_assets_tests.dagster_runs import current_definitions, keep_dates_of_sample, run_job
+from tt_assets_tests.dagster_runs import SensorExecutionData, current_definitions, keep_dates_of_sample, run_job
 
 UI = "http://127.0.0.1:3999"
 
