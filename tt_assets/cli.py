@@ -19,18 +19,20 @@ import click
 from pydantic import ValidationError
 
 from tt_assets import __version__
+from tt_assets.commands.completion import complete_instruments, complete_tables
 from tt_assets.commands.db_group import db
 from tt_assets.commands.doctor_command import doctor
 from tt_assets.commands.env_command import env
 from tt_assets.commands.handed_settings import with_settings
 from tt_assets.commands.mistakes import describe_database, describe_setting, describe_usage
-from tt_assets.commands.printing import as_json, err, out, print_json, say, show
+from tt_assets.commands.printing import as_json, err, out, paragraph, print_json, say, show, width
 from tt_assets.commands.watchlist_group import watchlist
 from tt_assets.errors import UserError
 from tt_assets.runtime.own_modules import find_own_modules
 from tt_assets.settings import Settings
 
 INTERRUPTED = 130
+PREPARING = "Preparing the database …"
 
 
 def main() -> None:
@@ -91,12 +93,14 @@ def demo(settings: Settings, json_: bool) -> None:
     from tt_assets.runtime.platform import open_instance, prepare
 
     check_bars(settings)
-    err().print("Preparing the database …")
+    err().print(PREPARING)
     platform = prepare(settings)
     outcome, reports = run_demo(platform, open_instance())
     _print_status(platform, json_=json_)
-    for path in reports:
-        err().print(f"Agents against baselines: {path}", highlight=False, soft_wrap=True)
+    for written in reports:
+        # With --json standard output is the JSON alone.
+        print(f"\n{written.traded}:\n{paragraph(written.verdict)}\n", file=sys.stderr if json_ else sys.stdout)
+        err().print(f"Agents against baselines: {written.path}", highlight=False, soft_wrap=True)
     err().print("Look around: `tt up` (or `make up`) serves the UI, `tt db psql` opens the tables.")
     _finish(outcome)
 
@@ -147,10 +151,15 @@ def down(settings: Settings) -> None:
 
 
 @commands.command(short_help="Materialize tables for a span of sessions, in bulk.")
-@click.argument("tables", nargs=-1, required=True)
+@click.argument("tables", nargs=-1, required=True, shell_complete=complete_tables)
 @click.option("--from", "first", metavar="D", help="First session, as 2012-05-18. Default: the first there is.")
 @click.option("--to", "last", metavar="D", help="Last session, included. Default: the last closed one.")
-@click.option("--instruments", metavar="A,B", help="Symbols; also portfolios, for agent tables. Default: all.")
+@click.option(
+    "--instruments",
+    metavar="A,B",
+    help="Symbols; also portfolios, for agent tables. Default: all.",
+    shell_complete=complete_instruments,
+)
 @click.option("--plan", is_flag=True, help="Only say how many requests it takes and how long; change nothing.")
 @with_settings
 def backfill(
@@ -190,6 +199,7 @@ def backfill(
         for line in load_plan(settings, listed, chosen, span, symbols_of(listed, names if instruments else None)):
             say(line)
         return
+    err().print(PREPARING)
     platform = prepare(settings)
     _finish(request_tables(platform, open_instance(), chosen, span, names if instruments else None))
 
@@ -197,7 +207,12 @@ def backfill(
 @commands.command(short_help="Train agents for walk-forward windows and roll them.")
 @click.option("--from", "first", metavar="D", help="First session of the windows to train for.")
 @click.option("--to", "last", metavar="D", help="Last session of the windows to train for.")
-@click.option("--instruments", metavar="P,Q", help="Symbols or portfolios to trade. Default: all.")
+@click.option(
+    "--instruments",
+    metavar="P,Q",
+    help="Symbols or portfolios to trade. Default: all.",
+    shell_complete=complete_instruments,
+)
 @with_settings
 def train(settings: Settings, first: str | None, last: str | None, instruments: str | None) -> None:
     """Train agents for the walk-forward windows that touch a span, and roll their episodes."""
@@ -211,11 +226,17 @@ def train(settings: Settings, first: str | None, last: str | None, instruments: 
     check_bars(settings)
     check_trading(settings)
     span = _span(settings, first, last)
+    err().print(PREPARING)
     _finish(run_training(prepare(settings), open_instance(), span, traded))
 
 
 @commands.command(short_help="Judge agents against baselines; writes HTML.")
-@click.option("--instruments", metavar="P,Q", help="Symbols or portfolios. Default: all that have episodes.")
+@click.option(
+    "--instruments",
+    metavar="P,Q",
+    help="Symbols or portfolios. Default: all that have episodes.",
+    shell_complete=complete_instruments,
+)
 @with_settings
 def report(settings: Settings, instruments: str | None) -> None:
     """Judge the agents out of sample against the baselines, one self-contained HTML file per symbol or portfolio.
@@ -228,14 +249,16 @@ def report(settings: Settings, instruments: str | None) -> None:
     from tt_assets.runtime.selection import known_instruments
 
     check_trading(settings)
+    err().print(PREPARING)
     platform = prepare(settings)
     known = reportable(platform)
     if not known:
         raise UserError("No agent has a finished episode yet; run `tt train` (or `tt demo`) first.")
     chosen = known_instruments(instruments, known, "instrument or portfolio with episodes")
     outcome, written = write_reports(platform, open_instance(), chosen)
-    for path in written:
-        say(str(path))
+    for report_ in written:
+        say(str(report_.path))
+        err().print(paragraph(report_.verdict), highlight=False, markup=False)
     _finish(outcome)
 
 
@@ -262,11 +285,20 @@ def signals_import(settings: Settings, file: Path) -> None:
 
 @commands.command(short_help="Rows, timestamps and partitions of every table.")
 @click.option("--cells", is_flag=True, help="Draw the partitions of one table, instrument by session.")
-@click.option("--table", default="tt_prices", show_default=True, help="With --cells: the table.")
+@click.option(
+    "--table",
+    default="tt_prices",
+    show_default=True,
+    help="With --cells: the table.",
+    shell_complete=complete_tables,
+)
 @click.option("--from", "first", metavar="D", help="With --cells: first date. Default: the first there is.")
 @click.option("--to", "last", metavar="D", help="With --cells: last date, included. Default: the last there is.")
 @click.option(
-    "--instruments", metavar="A,B", help="With --cells: symbols, or portfolios of agent tables. Default: all."
+    "--instruments",
+    metavar="A,B",
+    help="With --cells: symbols, or portfolios of agent tables. Default: all.",
+    shell_complete=complete_instruments,
 )
 @as_json
 @with_settings
@@ -331,12 +363,15 @@ def _span(settings: Settings, first: str | None, last: str | None) -> Any:
     from tt_assets.grid.horizon import horizon, latest_session
     from tt_assets.runtime.selection import parse_date, session_span
 
-    return session_span(
+    span = session_span(
         parse_date(first, "--from") if first else None,
         parse_date(last, "--to") if last else None,
         horizon(settings),
         latest_session(),
     )
+    for note in span.notes:
+        err().print(note, highlight=False)
+    return span
 
 
 def _print_status(platform: Any, *, json_: bool) -> None:
@@ -347,7 +382,7 @@ def _print_status(platform: Any, *, json_: bool) -> None:
     if json_:
         print_json([asdict(status) for status in statuses])
     else:
-        out().print(status_grid(statuses))
+        out().print(status_grid(statuses, width()))
 
 
 def _print_cells(

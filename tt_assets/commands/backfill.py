@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import date
 
 import dagster as dg
@@ -27,6 +29,8 @@ from tt_assets.settings import PriceSourceName, Settings
 from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES
 
 TRAINING_POOL = "training"
+SAID_EVERY = 10.0
+"""Least time between two lines about one step where there is no terminal, seconds."""
 WORDS = 36
 """Characters beside the progress bar."""
 INTERRUPTED = "DagsterExecutionInterruptedError"
@@ -168,14 +172,44 @@ def _date_keys(grid: dg.MultiPartitionsDefinition, instance: dg.DagsterInstance)
     return list(grid.get_partitions_def_for_dimension("date").get_partition_keys(dynamic_partitions_store=instance))
 
 
+@dataclass
+class _Lines:
+    """Progress in plain lines, for whoever reads a log. Says nothing on a terminal, which has the bar."""
+
+    console: Console
+    last: float = 0.0
+
+    def begins(self, step: str) -> None:
+        """A step begins."""
+        if not self.console.is_terminal:
+            self._say(f"{step} …")
+
+    def goes_on(self, line: str) -> None:
+        """A long step is somewhere; said at most every `SAID_EVERY` seconds."""
+        if not self.console.is_terminal and time.monotonic() - self.last >= SAID_EVERY:
+            self._say(line)
+
+    def _say(self, line: str) -> None:
+        self.last = time.monotonic()
+        self.console.print(line, highlight=False, markup=False)
+
+
+def _words(step: str | None) -> str:
+    """A step as people read it: its table, or whose checks they are."""
+    name = step or ""
+    return f"checks of {name.removesuffix('_checks')}" if name.endswith("_checks") else name
+
+
 @contextmanager
 def progress_bar(
     total: int, tables: Sequence[str], among: Collection[tuple[str, str]] | None = None
 ) -> Iterator[OnEvent]:
     """A progress bar over cells × tables, with the pieces of long steps (trainings, rolls) in its words.
 
-    With `among` (date key, instrument) cells that a run restates besides are not counted.
+    With `among` (date key, instrument) cells that a run restates besides are not counted. Without a terminal there is
+    no bar: a line says when a step begins, and how far a long one is every ten seconds.
     """
+    said = _Lines(Console(stderr=True, soft_wrap=True))
     with Progress(
         TextColumn(f"{{task.description:<{WORDS}}}"),
         BarColumn(),
@@ -183,6 +217,7 @@ def progress_bar(
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=Console(stderr=True),
+        disable=not said.console.is_terminal,
     ) as bars:
         task = bars.add_task(tables[0], total=total)
 
@@ -194,12 +229,14 @@ def progress_bar(
             if error is not None and error.cls_name == INTERRUPTED:
                 raise KeyboardInterrupt  # Dagster has made a failed step of it and would go on with the next chunk
             if event.is_step_start:
-                bars.update(task, description=event.step_key or "")
+                bars.update(task, description=_words(event.step_key))
+                said.begins(_words(event.step_key))
             elif event.is_step_materialization and (among is None or CellKey.find(event.partition) in among):
                 bars.advance(task)
 
         def on_piece(stage: str, done: int, of: int, note: str) -> None:
             bars.update(task, description=f"{stage} {done}/{of} {note}"[:WORDS])
+            said.goes_on(f"{stage} {done}/{of} {note}".rstrip())
 
         with progress.listening(on_piece, on_report):
             yield on_event

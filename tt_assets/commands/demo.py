@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import dagster as dg
 
 from tt_assets.commands.backfill import backfill, train, window_starts
-from tt_assets.commands.report import reportable, write_reports
+from tt_assets.commands.report import Written, reportable, write_reports
 from tt_assets.grid.horizon import bars_span, horizon, latest_session
 from tt_assets.runs.bulk import Outcome
 from tt_assets.runtime.platform import Platform
@@ -33,10 +31,10 @@ def demo_traded(platform: Platform) -> list[str]:
     return list(platform.watchlist.portfolios) or list(platform.watchlist.symbols[:SYMBOLS_TRADED])
 
 
-def demo(platform: Platform, instance: dg.DagsterInstance) -> tuple[Outcome, list[Path]]:
+def demo(platform: Platform, instance: dg.DagsterInstance) -> tuple[Outcome, list[Written]]:
     """Fill the market tables, train the agents of the last windows with bars, roll and judge them.
 
-    Returns what became of the partitions, and the HTML files of the reports.
+    Returns what became of the partitions, and the reports.
     """
     span = demo_span(platform)
     outcome = backfill(platform, instance, list(MARKET_TABLES), span, platform.watchlist.symbols)

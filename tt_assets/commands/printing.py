@@ -7,7 +7,9 @@ nothing is cut or wrapped where the output is a file or a pipe.
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,6 +34,16 @@ def err() -> Console:
 def say(line: str) -> None:
     """One plain line on standard output, at once."""
     print(line, flush=True)  # noqa: T201
+
+
+def width() -> int | None:
+    """Characters of a line of standard output, None where it is no terminal: nothing is cut or wrapped then."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def paragraph(text: str, most: int = 80) -> str:
+    """`text` in lines of `most` characters, or of the terminal's where that is narrower."""
+    return textwrap.fill(text, min(most, width() or most), break_long_words=False, break_on_hyphens=False)
 
 
 def print_json(value: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
@@ -14,10 +15,19 @@ from tt_assets.runtime.jobs_in_process import job_named
 from tt_assets.runtime.platform import Platform
 
 
+@dataclass(frozen=True)
+class Written:
+    """A report that was written: of what is traded, its HTML file, and its verdict in words."""
+
+    traded: str
+    path: Path
+    verdict: str
+
+
 def write_reports(
     platform: Platform, instance: dg.DagsterInstance, traded: Sequence[str]
-) -> tuple[Outcome, list[Path]]:
-    """Materialize `report` for every key of `traded`; the outcome and the HTML files written."""
+) -> tuple[Outcome, list[Written]]:
+    """Materialize `report` for every key of `traded`; the outcome and what was written."""
     from tt_assets.assets.report import report_file
     from tt_assets.automation import REPORT_JOB
 
@@ -29,8 +39,18 @@ def write_reports(
             part = run_partition(instance, job_named(platform.settings, REPORT_JOB), ["report"], name, on_event)
             outcome.add(part)
             if part.ok:
-                written.append(report_file(platform.settings.home, name))
+                file = report_file(platform.settings.home, name)
+                written.append(Written(name, file, _verdict(instance, name)))
     return outcome, written
+
+
+def _verdict(instance: dg.DagsterInstance, name: str) -> str:
+    """The verdict of the report as the asset's page shows it."""
+    wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey("report"), asset_partitions=[name])
+    for record in instance.fetch_materializations(wanted, limit=1).records:
+        said = record.asset_materialization.metadata.get("verdict") if record.asset_materialization else None
+        return str(said.value) if said else ""
+    return ""
 
 
 def reportable(platform: Platform) -> list[str]:

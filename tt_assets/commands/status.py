@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 
 import dagster as dg
 from psycopg import sql
+from rich import box
+from rich.console import Console
 from rich.table import Table as Grid
 
 from tt_assets.grid.partitions import grid_of
@@ -59,15 +61,42 @@ def partition_counts(
         return len(done - failed), total - len(done | failed), len(failed)
 
 
-def status_grid(statuses: Sequence[TableStatus]) -> Grid:
-    """The statuses as a table for the terminal."""
-    grid = Grid(title="tt_assets", title_justify="left")
-    for title in ("table", "rows", "first", "last", "materialized", "missing", "failed"):
-        grid.add_column(title, justify="left" if title in ("table", "first", "last") else "right", no_wrap=True)
+COLUMNS = ("table", "rows", "first", "last", "materialized", "missing", "failed")
+SHORT = {"materialized": "done", "missing": "miss", "failed": "fail"}
+LEFT = ("table", "first", "last")
+NARROWER: tuple[tuple[str, ...], ...] = ((), ("first",), ("first", "last"))
+"""What is left out where the terminal is narrow, the least first."""
+
+
+def status_grid(statuses: Sequence[TableStatus], width: int | None = None) -> Grid:
+    """The statuses as a table for the terminal.
+
+    Parameters
+    ----------
+    statuses : the lines.
+    width : characters there are; None: as many as it takes. Where they are few the frame goes, then headings become
+        shorter, then the first and the last timestamp go. A figure is never cut.
+    """
+    console = Console(width=10_000)
+    grid = _grid(statuses, COLUMNS, short=False, frame=True)
+    for frame, short, without in ((True, False, ()), (False, False, ()), *((False, True, left) for left in NARROWER)):
+        grid = _grid(statuses, [name for name in COLUMNS if name not in without], short=short, frame=frame)
+        if width is None or console.measure(grid).maximum <= width:
+            return grid
+    return grid
+
+
+def _grid(statuses: Sequence[TableStatus], columns: Sequence[str], *, short: bool, frame: bool) -> Grid:
+    grid = Grid(title="tt_assets", title_justify="left", box=box.HEAVY_HEAD if frame else box.SIMPLE, padding=(0, 1))
+    if not frame:
+        grid.show_edge, grid.pad_edge = False, False
+    for name in columns:
+        title = SHORT.get(name, name) if short else name
+        grid.add_column(title, justify="left" if name in LEFT else "right", no_wrap=True)
     for status in statuses:
         row = asdict(status)
         grid.add_row(
-            *(f"{value:,}" if isinstance(value, int) else str(value or "") for value in row.values()),
+            *(f"{row[name]:,}" if isinstance(row[name], int) else str(row[name] or "") for name in columns),
             style="red" if status.failed else "",
         )
     return grid

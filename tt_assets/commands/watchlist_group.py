@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from tt_assets.commands.completion import complete_portfolio, complete_symbol
 from tt_assets.commands.handed_settings import with_settings
 from tt_assets.commands.printing import as_json, say, show
 from tt_assets.errors import UserError
@@ -51,7 +52,13 @@ def watchlist_sync(settings: Settings) -> None:
 
 @watchlist.command("add")
 @click.argument("symbol")
-@click.option("--portfolio", "portfolios", multiple=True, help="Portfolio to put it in; may be given several times.")
+@click.option(
+    "--portfolio",
+    "portfolios",
+    multiple=True,
+    help="Portfolio to put it in; may be given several times.",
+    shell_complete=complete_portfolio,
+)
 @click.option("--description", default="", help="Name of the company.")
 @with_settings
 def watchlist_add(settings: Settings, symbol: str, portfolios: Sequence[str], description: str) -> None:
@@ -64,7 +71,7 @@ def watchlist_add(settings: Settings, symbol: str, portfolios: Sequence[str], de
 
 
 @watchlist.command("retire", short_help="Take SYMBOL off the watchlist file; its history stays.")
-@click.argument("symbol")
+@click.argument("symbol", shell_complete=complete_symbol)
 @with_settings
 def watchlist_retire(settings: Settings, symbol: str) -> None:
     """Take SYMBOL off the watchlist file; its rows and its partitions stay."""
