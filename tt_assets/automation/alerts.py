@@ -20,6 +20,7 @@ from tt_assets.errors import UserError
 from tt_assets.grid.run_tags import CHECK_FAILED, PARTITION, RANGE_END, RANGE_START
 from tt_assets.market.current_watchlist import current_watchlist
 from tt_assets.postgres.database import Database
+from tt_assets.runs._dagster import event_records
 from tt_assets.runs.database_resource import OpenDatabase
 from tt_assets.runs.failures import failure_reasons, in_few_words, named
 from tt_assets.settings import Settings
@@ -55,10 +56,11 @@ def alert_sensors(settings: Settings, open_database: OpenDatabase) -> list[dg.Se
         desk = AlertDesk.of(settings)
         evaluation = dg.DagsterEventType.ASSET_CHECK_EVALUATION
         if not (context.cursor or "").isdigit():
-            newest = context.instance.get_event_records(dg.EventRecordsFilter(evaluation), limit=1)
+            newest = event_records(context.instance, dg.EventRecordsFilter(evaluation), limit=1)
             context.update_cursor(str(newest[0].storage_id if newest else 0))
             return dg.SkipReason("Watching from here on.")
-        records = context.instance.get_event_records(
+        records = event_records(
+            context.instance,
             dg.EventRecordsFilter(evaluation, after_cursor=int(context.cursor or 0)),
             limit=EVALUATIONS_A_TICK,
             ascending=True,

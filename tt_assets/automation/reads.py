@@ -15,6 +15,7 @@ import numpy as np
 
 from tt_assets.automation.partition_states import Axes
 from tt_assets.automation.restated_bars import Ids
+from tt_assets.runs._dagster import event_records
 
 STEPS_LOOKED_AT = 300
 """The latest steps that began; what older ones made counts as read when it landed, and is younger than no late bar."""
@@ -31,8 +32,8 @@ class Begun:
 
 def begun_steps(instance: dg.DagsterInstance, steps: Mapping[str, str]) -> dict[str, list[Begun]]:
     """Table → the latest steps that make it, in the order they began; `steps` maps each table to its step's key."""
-    started = instance.get_event_records(
-        dg.EventRecordsFilter(dg.DagsterEventType.STEP_START), limit=STEPS_LOOKED_AT, ascending=False
+    started = event_records(
+        instance, dg.EventRecordsFilter(dg.DagsterEventType.STEP_START), limit=STEPS_LOOKED_AT, ascending=False
     )
     keys = {record.storage_id: record.event_log_entry.step_key for record in started}
     wanted = [record for record in reversed(started) if keys[record.storage_id] in set(steps.values())]

@@ -39,6 +39,7 @@ __all__ = [
     "PartitionsSubset",
     "add_metadata",
     "backfills_in_flight",
+    "event_records",
     "execute",
     "failed_check_partitions",
     "instance_at",
@@ -177,6 +178,17 @@ def _in_a_batch[Event](events: Sequence[Event]) -> Iterator[tuple[Event, Dagster
     batch: str = generate_event_batch_id()
     for place, event in enumerate(events, start=1):
         yield event, DagsterEventBatchMetadata(batch, is_end=place == len(events))
+
+
+def event_records(
+    instance: dg.DagsterInstance, wanted: dg.EventRecordsFilter, limit: int | None = None, *, ascending: bool = False
+) -> Sequence[dg.EventLogRecord]:
+    """Stored events of one kind, the newest first unless `ascending`.
+
+    The instance has public calls for materializations, observations and changes of a run's status, and deprecates the
+    one for all kinds. Waits for one for evaluations of checks.
+    """
+    return instance.event_log_storage.get_event_records(wanted, limit=limit, ascending=ascending)
 
 
 # What Dagster counts

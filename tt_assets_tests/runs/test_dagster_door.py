@@ -164,3 +164,10 @@ def test_a_run_in_this_process_tells_its_events_as_they_happen(instance):
 
 def test_no_backfill_is_in_flight_where_none_was_asked_for(instance):
     assert list(door.backfills_in_flight(instance)) == []
+
+
+def test_the_instance_has_no_public_call_for_evaluations_of_checks():
+    """It has one for each of materializations, observations and changes of a run's status."""
+    assert not any("check_evaluation" in name for name in dir(dg.DagsterInstance) if name.startswith("fetch_"))
+    with dg.DagsterInstance.ephemeral() as instance, pytest.warns(DeprecationWarning, match="get_event_records"):
+        instance.get_event_records(dg.EventRecordsFilter(dg.DagsterEventType.ASSET_CHECK_EVALUATION))
