@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypedDict
 
 import dagster as dg
 
@@ -47,7 +47,17 @@ def column_schema(table: str) -> dg.TableSchema:
     )
 
 
-def described(table: str) -> dict[str, Any]:
+class Description(TypedDict):
+    """What `described` gives; typed by name, so that the decorators it goes to stay typed."""
+
+    description: str
+    group_name: str
+    kinds: set[str]
+    owners: list[str]
+    metadata: dict[str, Any]
+
+
+def described(table: str) -> Description:
     """Keyword arguments shared by `@dg.asset` and `dg.AssetOut` for the asset of `table`."""
     declared = TABLES[table]
     return {

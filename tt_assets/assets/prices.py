@@ -5,6 +5,7 @@ from datetime import date
 
 import dagster as dg
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from tt_assets.assets.catalog import described
@@ -107,7 +108,7 @@ def _requests(selection: Selection) -> list[BarRequest]:
     return [BarRequest(name, _day(starts.min()), _last_day(ends.max())) for name, starts, ends in bounds]
 
 
-def _by_cell(selection: Selection, cells: np.ndarray, said: pd.Series) -> dict[int, list[SessionOutcome]]:
+def _by_cell(selection: Selection, cells: npt.NDArray[np.int64], said: pd.Series) -> dict[int, list[SessionOutcome]]:
     """The different outcomes of each cell's sessions, in the order they first occur."""
     sessions = said.index.to_numpy()
     begin = np.searchsorted(sessions, selection.starts[cells])

@@ -50,7 +50,7 @@ def report_asset(plan: Blueprint) -> dg.AssetsDefinition:
         code_version="1",
         automation_condition=EPISODES_ROLLED,
     )
-    def report(context: dg.AssetExecutionContext, market: dg.ResourceParam[MarketReader]) -> dg.MaterializeResult:
+    def report(context: dg.AssetExecutionContext, market: dg.ResourceParam[MarketReader]) -> dg.MaterializeResult[None]:
         """Plots and the table of figures in the asset's page, and one self-contained HTML file."""
         traded = context.partition_key
         windows = finished_windows(market, traded, settings.seeds)

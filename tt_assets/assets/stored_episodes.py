@@ -71,7 +71,7 @@ def record_of(episode: StoredEpisode, symbols: Sequence[str]) -> EpisodeRecord:
         turnover=header["turnover"],
         sharpe_ratio=None if pd.isna(header["sharpe_ratio"]) else float(header["sharpe_ratio"]),
         config_json=header["config_json"],
-        **{table.removeprefix("tt_"): _in_order(rows, place) for table, rows in episode.rows.items()},  # type: ignore[arg-type]
+        **{table.removeprefix("tt_"): _in_order(rows, place) for table, rows in episode.rows.items()},
     )
 
 
@@ -89,7 +89,8 @@ def _in_order(rows: pd.DataFrame, place: Mapping[str, int]) -> pd.DataFrame:
     if "instrument" not in rows.columns:
         return rows
     order = np.lexsort((rows["instrument"].map(place).to_numpy(), rows["timestamp"].to_numpy()))
-    return rows.iloc[order].reset_index(drop=True)
+    ordered: pd.DataFrame = rows.iloc[order]
+    return ordered.reset_index(drop=True)
 
 
 class _Grounds:

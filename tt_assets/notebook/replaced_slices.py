@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from psycopg import Connection, sql
-from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql.base import PGDialect
 
 from tt_assets.grid.keys import CellKey, key_texts
 from tt_assets.grid.partition_slices import selection_of
@@ -59,11 +59,11 @@ class KeyedStore(SliceStore):
 
     def _replace(self, connection: Connection, selection: Selection, rows: pd.DataFrame, encoder: _Encoder) -> None:
         names = key_columns(self.table)
-        types = [self.table.columns[name].type.compile(dialect=postgresql.dialect()) for name in names]
+        types = [self.table.columns[name].type.compile(dialect=PGDialect()) for name in names]
         connection.execute(
             sql.SQL("DELETE FROM {table} AS t USING unnest({arrays}) AS k({names}) WHERE {equal}").format(
                 table=sql.Identifier(self.table.name),
-                arrays=sql.SQL(", ").join(sql.SQL(f"%s::{kind}[]") for kind in types),  # type: ignore[arg-type]
+                arrays=sql.SQL(", ").join(sql.SQL(f"%s::{kind}[]") for kind in types),
                 names=sql.SQL(", ").join(map(sql.Identifier, names)),
                 equal=sql.SQL(" AND ").join(
                     sql.SQL("{} = {}").format(sql.Identifier("t", name), sql.Identifier("k", name)) for name in names

@@ -17,6 +17,7 @@ from pydantic import Field
 from tt_assets.grid.keys import CellKey
 from tt_assets.grid.partition_slices import Beyond, cells_around, selection_of
 from tt_assets.postgres.database import Database
+from tt_assets.postgres.episode_reader import finished_rows
 from tt_assets.postgres.episode_store import EpisodeStore, EpisodeSummary
 from tt_assets.postgres.ledger import Entry, Provenance, next_fetch
 from tt_assets.postgres.restated import RESTATED, RESTATEMENTS, Cause, describe, remedy
@@ -27,7 +28,7 @@ from tt_assets.runs._dagster import add_metadata, materialized
 from tt_assets.runs.attempts import take_over
 from tt_assets.runs.failures import named
 from tt_assets.runs.slices_read import SlicesRead, noted
-from tt_assets.tables import OLD_AGENT, TABLES, content_columns
+from tt_assets.tables import TABLES, content_columns
 
 DATE_COLUMN = {"tt_policy": "window_start"}
 SOURCE_TAG = "tt/source"
@@ -288,36 +289,8 @@ class EpisodeIOManager(dg.ConfigurableIOManager):
 
     def load_input(self, context: dg.InputContext) -> pd.DataFrame:
         """Rows of the finished episodes of the upstream partitions, with `window_start` and `traded` in front."""
-        from psycopg import sql
-
-        from tt_assets.postgres.slice_store import read_frame
-
-        table = TABLES[context.asset_key.path[-1]]
         selection = selection_of(context.asset_partitions_def, context.asset_partition_keys)
-        joins = {
-            "tt_episode": "tt_episode AS e",
-            "tt_holdings": "tt_holdings AS t JOIN tt_portfolio AS p ON p.id = t.portfolio_id "
-            "JOIN tt_episode AS e ON e.id = p.episode_id",
-        }
-        source = joins.get(table.name, f"{table.name} AS t JOIN tt_episode AS e ON e.id = t.episode_id")
-        alias = "e" if table.name == "tt_episode" else "t"
-        query = sql.SQL(
-            "SELECT e.window_start, e.instrument AS traded, {columns} FROM {source} "
-            "JOIN unnest({starts}::date[], {traded}::text[]) AS s(w, i) ON e.window_start = s.w AND e.instrument = s.i "
-            "WHERE e.end_time IS NOT NULL AND e.strategy <> {old} ORDER BY e.window_start, e.instrument, {alias}.id"
-        ).format(
-            columns=sql.SQL(", ").join(
-                sql.Identifier(alias, name)
-                for name in ("id", *content_columns(table))
-                if name != "window_start" and not (alias == "e" and name == "instrument")
-            ),
-            source=sql.SQL(source),
-            starts=sql.Literal([str(start)[:10] for start in selection.starts]),
-            traded=sql.Literal(list(selection.instruments)),
-            alias=sql.Identifier(alias),
-            old=sql.Literal(OLD_AGENT),
-        )
-        return read_frame(self.database, query)
+        return finished_rows(self.database, context.asset_key.path[-1], selection)
 
 
 def _with_elsewhere(store: SliceStore, grid: dg.PartitionsDefinition, slices: Slices) -> tuple[Beyond, pd.DataFrame]:

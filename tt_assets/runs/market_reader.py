@@ -12,6 +12,7 @@ import pandas as pd
 from psycopg import sql
 
 from tt_assets.postgres.database import Database
+from tt_assets.postgres.episode_reader import first_agent_weights, rolled_policies
 from tt_assets.postgres.ledger import next_fetch
 from tt_assets.postgres.slice_store import SliceStore, read_frame
 from tt_assets.postgres.slices import Selection
@@ -61,27 +62,12 @@ class MarketReader:
         )
 
     def rolled_policies(self, traded: str) -> pd.DataFrame:
-        """Rows of `tt_policy` of `traded` whose agents have a finished episode, with `id`, by window and seed.
-
-        An agent that is not in force any more is among them until the one in its place is rolled.
-        """
-        columns = sql.SQL(", ").join(sql.Identifier("p", column.name) for column in TABLES["tt_policy"].columns)
-        return self._query(
-            "SELECT {columns} FROM tt_policy AS p JOIN tt_episode AS e ON e.policy_id = p.id "
-            "WHERE p.instrument = {traded} AND e.end_time IS NOT NULL AND e.strategy = 'agent' "
-            "ORDER BY p.window_start, p.seed",
-            columns=columns,
-            traded=sql.Literal(traded),
-        )
+        """Rows of `tt_policy` whose agents have a finished episode (see `episode_reader.rolled_policies`)."""
+        return rolled_policies(self.database, traded)
 
     def agent_weights(self, traded: str) -> pd.DataFrame:
         """Recorded target weights of the first seed's agent: timestamp, instrument (CASH too), target_weight."""
-        return self._query(
-            "SELECT w.timestamp, w.instrument, w.target_weight FROM tt_target_weights AS w "
-            "JOIN tt_episode AS e ON e.id = w.episode_id WHERE e.instrument = {traded} AND e.strategy = 'agent' "
-            "AND e.seed = 0 AND e.end_time IS NOT NULL ORDER BY w.timestamp, w.instrument",
-            traded=sql.Literal(traded),
-        )
+        return first_agent_weights(self.database, traded)
 
     def _query(self, text: LiteralString, **parts: sql.Composable) -> pd.DataFrame:
         return read_frame(self.database, sql.SQL(text).format(**parts))
