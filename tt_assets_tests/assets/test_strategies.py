@@ -16,6 +16,7 @@ from tt_assets.assets.episode_checks import STORED
 from tt_assets.assets.report import finished_windows, seeds_of
 from tt_assets.assets.rolling import roll
 from tt_assets.errors import UserError
+from tt_assets.grid.partition_slices import selection_of
 from tt_assets.grid.partitions import Window
 from tt_assets.market.watchlist import read_watchlist
 from tt_assets.runs.market_reader import MarketReader
@@ -244,7 +245,9 @@ def test_only_the_seeds_and_baselines_in_force_are_rolled_and_judged(rolled, mon
     window = Window(date.fromisoformat(WINDOW), "sample")
     policies = market.rolled_policies("sample")
     assert set(policies["seed"]) == set(range(SEEDS))
-    again = roll([window], policies, read_watchlist(settings.watchlist), market, current_plan())
+    plan = current_plan()
+    stored = market.policies_with_digests(selection_of(plan.window_partitions, [window.key()]))
+    again = roll([window], stored, read_watchlist(settings.watchlist), market, plan)
     assert [(e.strategy, e.seed) for e in again.episodes] == [("agent", 0), ("momentum", 0), ("random", 0)]
     assert again.counted()["seeds_of_agents"] == "0"
 
