@@ -19,6 +19,7 @@ import click
 from pydantic import ValidationError
 
 from tt_assets import __version__
+from tt_assets.commands.bars_group import bars
 from tt_assets.commands.completion import complete_instruments, complete_tables
 from tt_assets.commands.db_group import db
 from tt_assets.commands.doctor_command import doctor
@@ -177,14 +178,14 @@ def backfill(
     """
     from tt_assets.commands.backfill import check_bars, check_trading, request_tables, symbols_of
     from tt_assets.commands.load_plan import load_plan
-    from tt_assets.market.watchlist import read_watchlist
+    from tt_assets.grid.bars_files import watchlist_of
     from tt_assets.runtime.platform import open_instance, prepare
     from tt_assets.runtime.selection import known_instruments, known_tables
     from tt_assets.tables import MARKET_TABLES, TABLES
 
     sets = {"market": MARKET_TABLES, "agents": [n for n in TABLES if n not in MARKET_TABLES], "all": list(TABLES)}
     chosen = known_tables([name for given in tables for name in sets.get(given, [given])], also=tuple(sets))
-    listed = read_watchlist(settings.watchlist)
+    listed = watchlist_of(settings)
     of_agents = not set(chosen) <= set(MARKET_TABLES)
     names = known_instruments(
         instruments,
@@ -218,11 +219,11 @@ def train(settings: Settings, first: str | None, last: str | None, instruments: 
     """Train agents for the walk-forward windows that touch a span, and roll their episodes."""
     from tt_assets.commands.backfill import check_bars, check_trading
     from tt_assets.commands.backfill import train as run_training
-    from tt_assets.market.watchlist import read_watchlist
+    from tt_assets.grid.bars_files import watchlist_of
     from tt_assets.runtime.platform import open_instance, prepare
     from tt_assets.runtime.selection import known_instruments
 
-    traded = known_instruments(instruments, read_watchlist(settings.watchlist).traded, "instrument or portfolio")
+    traded = known_instruments(instruments, watchlist_of(settings).traded, "instrument or portfolio")
     check_bars(settings)
     check_trading(settings)
     span = _span(settings, first, last)
@@ -410,6 +411,7 @@ def _finish(outcome: Any) -> None:
 
 
 commands.add_command(watchlist)
+commands.add_command(bars)
 commands.add_command(db)
 commands.add_command(env)
 commands.add_command(doctor)

@@ -14,9 +14,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from tt_assets.errors import UserError
+from tt_assets.market.layouts.options import BarsOptions
 from tt_assets.trading.config import Execution, TrainingSpan
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 PACKAGE = Path(__file__).resolve().parent
 SAMPLE_BARS = PACKAGE / "sample" / "daily_bars_2005_2013.csv"
 SAMPLE_WATCHLIST = PACKAGE / "sample" / "watchlist.csv"
+OWN_INSTRUMENTS = Path("cache", "instruments_of_the_bars.csv")
 SAMPLE_FIRST_SESSION = date(2005, 3, 1)
 SAMPLE_LAST_SESSION = date(2013, 3, 1)
 
@@ -82,9 +85,16 @@ class Settings(BaseSettings):
         None, description="Last date of the market partitions. Empty: today (the bundled sample: its last session)."
     )
     date_grain: DateGrain = Field(DateGrain.SESSION, description="Width of a market date partition: session or month.")
-    watchlist: Path = Field(SAMPLE_WATCHLIST, description="CSV of instruments and portfolios.")
     price_source: PriceSourceName = Field(PriceSourceName.FILE, description="file or ibkr.")
-    bars_path: Path = Field(SAMPLE_BARS, description="CSV or parquet with the columns of tt_prices.")
+    bars_path: Path = Field(
+        SAMPLE_BARS, description="File, folder or glob of daily bars; `tt bars list` shows the layouts that are read."
+    )
+    bars_columns: str = Field("", description="Which column is what where its header does not say: close=Last,...")
+    bars_date_format: str = Field("", description="How the bars write dates where they do not tell: %d/%m/%Y.")
+    bars_adjust: str = Field("", description="Header of the adjusted close that scales all four prices. Empty: none.")
+    watchlist: Path = Field(
+        SAMPLE_WATCHLIST, description="CSV of instruments and portfolios. Empty: the instruments of the bars files."
+    )
 
     automation: bool = Field(True, description="Whether sensors and schedules start switched on.")
     sensor_interval: int = Field(30, ge=1, description="Between two ticks of a sensor, seconds.")
@@ -198,6 +208,15 @@ class Settings(BaseSettings):
             numbers.extend(range(int(first), int(last or first) + 1))
         return tuple(numbers)
 
+    @field_validator("bars_columns", "bars_date_format", "bars_adjust")
+    @classmethod
+    def _bars_options(cls, value: str, about: ValidationInfo) -> str:
+        try:
+            BarsOptions.parse(**{str(about.field_name).removeprefix("bars_"): value})
+        except UserError as error:
+            raise ValueError(str(error).partition(": ")[2] or str(error)) from None
+        return value
+
     @field_validator("alert_webhook")
     @classmethod
     def _reachable(cls, value: SecretStr | None) -> SecretStr | None:
@@ -216,10 +235,31 @@ class Settings(BaseSettings):
             raise ValueError(f"TT_END_DATE {self.end_date} lies before TT_START_DATE {self.start_date}; swap them.")
         return self
 
+    @model_validator(mode="after")
+    def _own_instruments(self) -> Settings:
+        # Bars of one's own bring their instruments where nobody names a list; the sample's list is for the sample.
+        if (
+            "watchlist" not in self.model_fields_set
+            and self.price_source is PriceSourceName.FILE
+            and not self.is_sample
+        ):
+            self.__dict__["watchlist"] = self.home / OWN_INSTRUMENTS
+        return self
+
     @property
     def is_sample(self) -> bool:
         """Whether prices come from the bundled sample, whose history is closed."""
         return self.price_source is PriceSourceName.FILE and self.bars_path == SAMPLE_BARS
+
+    @property
+    def watchlist_is_of_bars(self) -> bool:
+        """Whether nobody named a watchlist, so that the instruments of the bars files are it."""
+        return self.watchlist == self.home / OWN_INSTRUMENTS
+
+    @property
+    def bars_options(self) -> BarsOptions:
+        """What a person says about the bars files beyond what is recognised."""
+        return BarsOptions.parse(self.bars_columns, self.bars_date_format, self.bars_adjust)
 
     @property
     def watchlist_copies(self) -> Path:

@@ -12,11 +12,11 @@ from tt_assets.assets.catalog import described
 from tt_assets.assets.pictures import Shown
 from tt_assets.assets.rolling import Rolled, RolledEpisode, roll
 from tt_assets.assets.spans import version_of_trading, windows_of_lookback
+from tt_assets.grid.bars_files import followed
 from tt_assets.grid.blueprint import Blueprint
 from tt_assets.grid.lineage import windows_behind
 from tt_assets.grid.partition_slices import selection_of
 from tt_assets.grid.partitions import Window, windows_of
-from tt_assets.market.current_watchlist import current_watchlist
 from tt_assets.postgres.episode_store import EpisodeHeader
 from tt_assets.postgres.ledger import Provenance
 from tt_assets.runs._dagster import step_of
@@ -70,7 +70,7 @@ def episodes_asset(plan: Blueprint) -> dg.AssetsDefinition:
         windows = windows_of(context.partition_keys)
         fetch = market.next_fetch()
         policies = market.policies_with_digests(selection_of(partitions, context.partition_keys))
-        watchlist = current_watchlist(settings.watchlist, settings.watchlist_copies).watchlist
+        watchlist = followed(settings).watchlist
         rolled = roll(windows, policies, watchlist, market, plan)
         step = step_of(context)
         whole = rolled.whole(windows)

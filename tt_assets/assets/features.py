@@ -8,10 +8,11 @@ from tt_assets.assets.market_pictures import View, drawn, feature_pictures
 from tt_assets.grid.blueprint import Blueprint
 from tt_assets.grid.lineage import keys_behind, lookback
 from tt_assets.grid.partition_slices import selection_of
+from tt_assets.market.bar_checks import Finding
 from tt_assets.research.compute import compute_features
 from tt_assets.research.registry import longest_lookback, version_of
 from tt_assets.runs.failed_partitions import name_failed_cells
-from tt_assets.runs.io_managers import Slices
+from tt_assets.runs.io_managers import Slices, refused_cells
 from tt_assets.runs.market_reader import MarketReader
 from tt_assets.runs.slices_read import fetch_of, sums_behind
 
@@ -35,11 +36,16 @@ def features_asset(plan: Blueprint) -> dg.AssetsDefinition:
     ) -> Slices:
         """Features of the run's cells, computed on their bars and the sessions before that they look back over."""
         selection = selection_of(partitions, context.partition_keys)
-        values = selection.keep(compute_features(tt_prices, plan.features))
+        refused: list[Finding] = []
+        values = compute_features(tt_prices, plan.features, refused.append)
+        failed = refused_cells(selection, refused)
+        selection = selection.without(failed)
+        values = selection.keep(values)
         view = View(selection, market, plan.settings.pictures)
         shown = drawn(context.log, view, lambda: feature_pictures(view, values, plan.features))
         return Slices(
             values,
+            failed=failed,
             metadata=shown.metadata,
             of_the_run=shown.of_the_run,
             fetch=fetch_of(tt_prices),

@@ -16,11 +16,11 @@ import dagster as dg
 import pandas as pd
 
 from tt_assets.assets.coverage import as_markdown, coverage, latest_session
+from tt_assets.grid.bars_files import followed
 from tt_assets.grid.blueprint import Blueprint
 from tt_assets.grid.partition_slices import selection_of
 from tt_assets.market.bar_checks import SIGMA_SESSIONS, Finding, broken_bars, jumps
 from tt_assets.market.calendar import sessions
-from tt_assets.market.watchlist import read_watchlist
 from tt_assets.postgres.slices import Selection
 from tt_assets.research import feature_checks as research
 from tt_assets.research.registry import longest_lookback
@@ -101,7 +101,7 @@ def _no_jumps(judged: Judged) -> Found:
 
 def _sessions_complete(judged: Judged) -> Found:
     settings = judged.plan.settings
-    active = read_watchlist(settings.watchlist).symbols
+    active = followed(settings).watchlist.symbols
     covered = coverage(judged.selection, judged.bars, active, latest_session(settings), judged.instance)
     table = dg.MetadataValue.md(as_markdown(covered.by_instrument, SHOWN))
     return Found(covered.missing, int(covered.by_instrument["expected"].sum()), {"by_instrument": table})

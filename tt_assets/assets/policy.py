@@ -6,10 +6,10 @@ import pandas as pd
 from tt_assets.assets.agent_pictures import learning_pictures
 from tt_assets.assets.catalog import described
 from tt_assets.assets.spans import training_panel, version_of_trading
+from tt_assets.grid.bars_files import followed
 from tt_assets.grid.blueprint import Blueprint
 from tt_assets.grid.lineage import windows_behind
 from tt_assets.grid.partitions import Window, windows_of
-from tt_assets.market.current_watchlist import current_watchlist
 from tt_assets.market.watchlist import Watchlist
 from tt_assets.runs import progress
 from tt_assets.runs.failed_partitions import name_failed_cells
@@ -42,7 +42,7 @@ def policy_asset(plan: Blueprint) -> dg.AssetsDefinition:
     )
     def tt_policy(context: dg.AssetExecutionContext, market: dg.ResourceParam[MarketReader]) -> Slices:
         """Agents trained on the quarters before their window."""
-        watchlist = current_watchlist(plan.settings.watchlist, plan.settings.watchlist_copies).watchlist
+        watchlist = followed(plan.settings).watchlist
         return trained(windows_of(context.partition_keys), watchlist, market, plan, context.log)
 
     return tt_policy

@@ -1,5 +1,6 @@
 """`tt_prices`: daily bars from the configured source, for any set of cells at once."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 
@@ -13,7 +14,7 @@ from tt_assets.assets.market_pictures import View, drawn, price_pictures
 from tt_assets.assets.sources import OpenSource, PriceSourceOpener
 from tt_assets.grid.blueprint import Blueprint
 from tt_assets.grid.partition_slices import selection_of
-from tt_assets.market.bars import BAR_COLUMNS, summarise
+from tt_assets.market.bars import BAR_COLUMNS, BarFault, summarise
 from tt_assets.market.ibkr import IbkrFetched, Overlap
 from tt_assets.market.sources import BarRequest, Fetched, FetchResult, SessionOutcome
 from tt_assets.postgres.restated import REVISION, Cause, readjusted
@@ -23,6 +24,7 @@ from tt_assets.runs.io_managers import Slices
 from tt_assets.runs.market_reader import MarketReader
 from tt_assets.settings import PriceSourceName
 
+FAULTS_SHOWN = 3
 SAID = {
     SessionOutcome.BAR: "loaded",
     SessionOutcome.NOT_LISTED_YET: "not listed yet",
@@ -54,7 +56,7 @@ def prices_asset(plan: Blueprint) -> dg.AssetsDefinition:
         opened = price_source.open(context.log.info)
         selection = selection_of(partitions, context.partition_keys)
         slices = bars_of(selection, opened)
-        for warning in filter(None, (opened.warning(), *slices.warnings)):
+        for warning in (*opened.warnings(), *slices.warnings):
             context.log.warning(warning)
         view = View(selection.without(slices.failed), market, settings.pictures)
         shown = drawn(context.log, view, lambda: price_pictures(view, slices.frame))
@@ -127,12 +129,23 @@ def _refusal(
     if not isinstance(result, Fetched):
         return result.reason
     if SessionOutcome.BAD in words:
-        return summarise(result.faults)
+        return _faults_of(result.faults, cell)
     if isinstance(result, IbkrFetched) and SessionOutcome.NOT_FETCHED in words:
         return result.why_withheld(*cell)
     if SessionOutcome.AFTER_LAST in words and source_ends is not None and result.request.last > source_ends:
         return f"the source ends on {source_ends}; add later bars to it, or end the request there."
     return None
+
+
+def _faults_of(faults: Sequence[BarFault], cell: tuple[date, date]) -> str:
+    """What is wrong with the rows of one cell; rows whose date cannot be read may be any cell's."""
+    mine = [fault for fault in faults if isinstance(fault.session, date) and cell[0] <= fault.session <= cell[1]]
+    if not mine:
+        return summarise([fault for fault in faults if not isinstance(fault.session, date)])
+    if cell[0] == cell[1]:
+        return "; ".join(fault.said() for fault in mine)
+    more = f"; and {len(mine) - FAULTS_SHOWN} more" if len(mine) > FAULTS_SHOWN else ""
+    return "; ".join(f"{fault.session} {fault.said()}" for fault in mine[:FAULTS_SHOWN]) + more
 
 
 def _cause(overlap: Overlap) -> Cause:

@@ -13,11 +13,11 @@ from tt_assets.assets.pictures import picture
 from tt_assets.assets.rolling import in_force, load_policies
 from tt_assets.assets.spans import episode_panel
 from tt_assets.errors import UserError
+from tt_assets.grid.bars_files import followed
 from tt_assets.grid.blueprint import Blueprint
 from tt_assets.grid.horizon import horizon
 from tt_assets.grid.keys import INSTRUMENT
 from tt_assets.grid.partitions import Window, traded_partitions
-from tt_assets.market.current_watchlist import current_watchlist
 from tt_assets.runs import progress
 from tt_assets.runs.market_reader import MarketReader
 from tt_assets.tables import Layer
@@ -92,7 +92,7 @@ def seeds_of(windows: Mapping[Window, pd.DataFrame]) -> str:
 def judged(market: MarketReader, windows: Mapping[Window, pd.DataFrame], traded: str, plan: Blueprint) -> Judgement:
     """Agents and baselines rolled anew over `windows` in every scenario of costs and delay, and chained."""
     settings, config = plan.settings, plan.trading
-    symbols = current_watchlist(settings.watchlist, settings.watchlist_copies).watchlist.members(traded)
+    symbols = followed(settings).watchlist.members(traded)
     entries = [
         JudgedWindow(
             episode_panel(market, window, symbols, config, horizon(settings)),

@@ -8,10 +8,11 @@ from tt_assets.assets.market_pictures import View, drawn, score_pictures
 from tt_assets.grid.blueprint import Blueprint
 from tt_assets.grid.lineage import keys_behind, lookback
 from tt_assets.grid.partition_slices import selection_of
+from tt_assets.market.bar_checks import Finding
 from tt_assets.research.compute import compute_signals
 from tt_assets.research.registry import longest_lookback, version_of
 from tt_assets.runs.failed_partitions import name_failed_cells
-from tt_assets.runs.io_managers import Slices
+from tt_assets.runs.io_managers import Slices, refused_cells
 from tt_assets.runs.market_reader import MarketReader
 from tt_assets.runs.slices_read import fetch_of, sums_behind
 
@@ -42,11 +43,16 @@ def signal_scores_asset(plan: Blueprint) -> dg.AssetsDefinition:
     ) -> Slices:
         """Scores of the run's cells, computed on their bars and features and those of the sessions before."""
         selection = selection_of(partitions, context.partition_keys)
-        scores = selection.keep(compute_signals(tt_prices, tt_features, plan.signals))
+        refused: list[Finding] = []
+        scores = compute_signals(tt_prices, tt_features, plan.signals, refused.append)
+        failed = refused_cells(selection, refused)
+        selection = selection.without(failed)
+        scores = selection.keep(scores)
         view = View(selection, market, plan.settings.pictures)
         shown = drawn(context.log, view, lambda: score_pictures(view, scores))
         return Slices(
             scores,
+            failed=failed,
             metadata=shown.metadata,
             of_the_run=shown.of_the_run,
             fetch=fetch_of(tt_prices, tt_features),

@@ -8,9 +8,8 @@ from datetime import date
 
 import dagster as dg
 
+from tt_assets.grid.bars_files import bars_files, followed
 from tt_assets.grid.horizon import bars_span
-from tt_assets.market.bars import summarise
-from tt_assets.market.current_watchlist import current_watchlist
 from tt_assets.market.files import FileBars
 from tt_assets.market.ibkr import IbkrBars, IbkrConfig, IbkrLoad, ReadStored, StoredBars, now_in_new_york
 from tt_assets.market.sources import PriceSource
@@ -27,9 +26,9 @@ class OpenSource:
     source: PriceSource
     ends: date | None
 
-    def warning(self) -> str:
-        """Every row the source holds that broke a rule, counted by rule, also rows of no partition; empty if none."""
-        return summarise(self.source.check().faults) if isinstance(self.source, FileBars) else ""
+    def warnings(self) -> list[str]:
+        """What is odd about the source as a whole, one line a kind, also rows of no partition."""
+        return self.source.warnings() if isinstance(self.source, FileBars) else []
 
 
 @dataclass(frozen=True)
@@ -42,11 +41,11 @@ class PriceSourceOpener:
     def open(self, say: Callable[[str], None] = lambda _: None) -> OpenSource:
         """The configured source, knowing the instruments of the watchlist; `say` hears how a load went, in one line."""
         settings = self.settings
-        watchlist = current_watchlist(settings.watchlist, settings.watchlist_copies).watchlist
         if settings.price_source is PriceSourceName.IBKR:
+            watchlist = followed(settings).watchlist
             return OpenSource(ibkr_source(settings, watchlist, stored_bars(self.market), say), None)
         span = bars_span(settings)
-        return OpenSource(FileBars(settings.bars_path, watchlist.symbols), span[1] if span else None)
+        return OpenSource(bars_files(settings), span[1] if span else None)
 
 
 def price_source_resource(settings: Settings) -> dg.ResourceDefinition:

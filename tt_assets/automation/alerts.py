@@ -17,8 +17,8 @@ import dagster as dg
 from tt_assets.automation.alert_desk import Alert, AlertDesk, AlertKind
 from tt_assets.automation.staleness import Stale, Watch, expected_session, look
 from tt_assets.errors import UserError
+from tt_assets.grid.bars_files import followed
 from tt_assets.grid.run_tags import CHECK_FAILED, PARTITION, RANGE_END, RANGE_START
-from tt_assets.market.current_watchlist import current_watchlist
 from tt_assets.postgres.database import Database
 from tt_assets.runs._dagster import event_records
 from tt_assets.runs.database_resource import OpenDatabase
@@ -87,7 +87,7 @@ def alert_sensors(settings: Settings, open_database: OpenDatabase) -> list[dg.Se
         if expected is None:
             return dg.SkipReason("No session has closed since TT_START_DATE.")
         try:
-            listed = current_watchlist(settings.watchlist, settings.watchlist_copies).watchlist
+            listed = followed(settings).watchlist
             active, stored = listed.symbols, last_sessions(open_database())
         except UserError as error:
             return dg.SkipReason(

@@ -17,9 +17,9 @@ from tt_assets.automation.jobs import MARKET_JOB
 from tt_assets.automation.market import PRICES, MarketState
 from tt_assets.automation.requests import range_requests
 from tt_assets.automation.tries import SOURCE_TAG
+from tt_assets.grid.bars_files import bars_files
 from tt_assets.grid.keys import key_texts
 from tt_assets.market.bars import BAR_COLUMNS, NUMBER_COLUMNS
-from tt_assets.market.files import FileBars
 from tt_assets.runs.market_reader import MarketReader
 from tt_assets.settings import DateGrain
 
@@ -93,8 +93,8 @@ def differing_bars(state: MarketState, market: MarketReader) -> pd.DataFrame:
     monthly = state.settings.date_grain is DateGrain.MONTH
     first, last = pd.Timestamp(axes.dates[0]), pd.Timestamp(axes.dates[-1])
     last += pd.offsets.MonthEnd(0) if monthly else pd.Timedelta(0)
-    told = FileBars(state.settings.bars_path, names).check().clean[list(BAR_COLUMNS)]
-    told = told[told["timestamp"].between(first, last)].astype({"instrument": str})
+    told = bars_files(state.settings).check().clean[list(BAR_COLUMNS)]
+    told = told[told["timestamp"].between(first, last) & told["instrument"].isin(names)].astype({"instrument": str})
     stored = market.read("tt_prices", names, first.date(), last.date())[list(BAR_COLUMNS)]
     both = stored.merge(told, how="outer", on=["instrument", "timestamp"], suffixes=("_was", "_now"))
     was, now = (both[[f"{name}_{when}" for name in NUMBER_COLUMNS]].to_numpy(float) for when in ("was", "now"))

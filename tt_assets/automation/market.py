@@ -23,9 +23,10 @@ import numpy.typing as npt
 from tt_assets.automation.partition_states import Axes, Cells, Mask, read_cells
 from tt_assets.automation.source import SourceState, read_source
 from tt_assets.automation.tries import SOURCE_TAG, Tries, tries_of
+from tt_assets.grid.bars_files import followed
 from tt_assets.grid.blueprint import Blueprint
 from tt_assets.grid.lineage import keys_behind
-from tt_assets.market.current_watchlist import CurrentWatchlist, current_watchlist
+from tt_assets.market.current_watchlist import CurrentWatchlist
 from tt_assets.research.registry import longest_lookback
 from tt_assets.settings import Settings
 from tt_assets.tables import MARKET_TABLES
@@ -98,7 +99,7 @@ class MarketState:
 def read_market(instance: dg.DagsterInstance, plan: Blueprint) -> MarketState:
     """The state now. Raises WatchlistError where there is no watchlist to follow."""
     settings = plan.settings
-    listed = current_watchlist(settings.watchlist, settings.watchlist_copies)
+    listed = followed(settings)
     source = read_source(settings)
     cells = read_cells(instance, plan.market_partitions, MARKET_TABLES)
     tries = tries_of(instance, cells.axes, MARKET_TABLES, {SOURCE_TAG: source.fingerprint})

@@ -73,7 +73,7 @@ def refresh_market(instance: dg.DagsterInstance, plan: Blueprint, jobs: Jobs, sa
     outcome = Outcome()
     for tables, cells in lacking(state):
         say(f"{', '.join(tables)}: {int(cells.sum()):,} cells")
-        outcome.add(_made(instance, jobs(MARKET_JOB), tables, state.axes, cells, whole_instruments=True))
+        outcome.add(_made(instance, jobs(MARKET_JOB), tables, state.axes, cells))
     return outcome
 
 
@@ -91,7 +91,7 @@ def refresh_agents(instance: dg.DagsterInstance, plan: Blueprint, database: Data
         for tables, cells in left.items():
             if cells.any():
                 say(f"{'agents and episodes' if 'tt_policy' in tables else 'episodes'}: {int(cells.sum()):,} windows")
-                outcome.add(_made(instance, jobs(AGENTS_JOB), tables, axes, cells, whole_instruments=False))
+                outcome.add(_made(instance, jobs(AGENTS_JOB), tables, axes, cells))
                 tried[tables] = tried.get(tables, axes.none()) | cells
 
 
@@ -116,12 +116,8 @@ def _made(
     tables: tuple[str, ...],
     axes: Axes,
     cells: Mask,
-    *,
-    whole_instruments: bool,
 ) -> Outcome:
-    return materialize(
-        instance, job, tables, axes.pairs(cells), axes.dates, axes.instruments, whole_instruments=whole_instruments
-    )
+    return materialize(instance, job, tables, axes.pairs(cells), axes.dates, axes.instruments)
 
 
 def _untried(state: AgentState) -> AgentState:

@@ -18,9 +18,9 @@ from tt_assets.automation.requests import said
 from tt_assets.automation.restated_bars import Memory
 from tt_assets.automation.tries import SENSOR_TAG
 from tt_assets.errors import UserError
+from tt_assets.grid.bars_files import followed
 from tt_assets.grid.blueprint import Blueprint
 from tt_assets.grid.run_tags import UNFINISHED
-from tt_assets.market.current_watchlist import current_watchlist
 from tt_assets.runs.database_resource import OpenDatabase
 from tt_assets.runs.market_reader import MarketReader
 from tt_assets.runs.owners import bury_dead_runs
@@ -71,7 +71,7 @@ def watchlist_sensor(
 ) -> dg.SensorResult | dg.SkipReason:
     """Add what is new on the watchlist and ask for its history."""
     settings = plan.settings
-    listed = current_watchlist(settings.watchlist, settings.watchlist_copies)
+    listed = followed(settings)
     if added := watchlist.add_keys(context.instance, listed.watchlist):
         context.log.info(f"New on the watchlist: {', '.join(added)}.")
     if listed.trouble and listed.trouble != context.cursor:

@@ -6,12 +6,13 @@ state of the bars file is tried anew on the next.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from datetime import date
 
 from tt_assets.errors import UserError
+from tt_assets.grid.bars_files import bars_manifest
 from tt_assets.grid.horizon import bars_span, horizon
+from tt_assets.market.files import fingerprint
 from tt_assets.settings import DateGrain, PriceSourceName, Settings
 
 
@@ -36,22 +37,18 @@ def read_source(settings: Settings) -> SourceState:
     if settings.price_source is not PriceSourceName.FILE:
         return SourceState(settings.price_source.value, bound)
     try:
-        stat = settings.bars_path.stat()
-    except OSError as error:
-        return SourceState("", None, f"{settings.bars_path}: there is no bars file ({error.strerror}).")
-    named = f"{settings.bars_path} {stat.st_size} {stat.st_mtime_ns}"
-    fingerprint = hashlib.blake2b(named.encode(), digest_size=8).hexdigest()
+        state = fingerprint(settings.bars_path, settings.bars_options)
+    except UserError as error:
+        return SourceState("", None, str(error))
     span = bars_span(settings)
     if span is None:
-        return SourceState(fingerprint, None, _why_unreadable(settings))
-    return SourceState(fingerprint, min(bound, span[1]))
+        return SourceState(state, None, _why_unreadable(settings))
+    return SourceState(state, min(bound, span[1]))
 
 
 def _why_unreadable(settings: Settings) -> str:
-    from tt_assets.market.files import span
-
     try:
-        span(settings.bars_path)
+        bars_manifest(settings)
     except UserError as error:
         return str(error)
     return f"{settings.bars_path} changed while it was read."

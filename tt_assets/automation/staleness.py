@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date
 
 from pydantic import BaseModel
 
-from tt_assets.grid.horizon import bars_span, horizon
+from tt_assets.grid.horizon import FEED_ENDED, bars_span, horizon
 from tt_assets.settings import PriceSourceName, Settings
-
-FEED_ENDED = timedelta(days=30)
-"""A bars file whose last session is older than this is a history that has ended, not a feed that is late."""
 
 
 class Watch(BaseModel):

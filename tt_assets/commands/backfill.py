@@ -12,9 +12,10 @@ import dagster as dg
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from tt_assets.commands.printing import err
 from tt_assets.errors import UserError
+from tt_assets.grid.bars_files import bars_files, bars_manifest
 from tt_assets.grid.blueprint import blueprint
-from tt_assets.grid.horizon import bars_span
 from tt_assets.grid.keys import CellKey
 from tt_assets.grid.partitions import quarter_of, window_grid
 from tt_assets.market.watchlist import Watchlist
@@ -59,7 +60,6 @@ def backfill(
             cells,
             keys,
             order,
-            whole_instruments=True,
             on_event=on_event,
         )
 
@@ -97,7 +97,6 @@ def train(
             cells,
             keys,
             order,
-            whole_instruments=False,
             on_event=on_event,
         )
 
@@ -127,12 +126,13 @@ def symbols_of(watchlist: Watchlist, names: Sequence[str] | None) -> list[str]:
 
 
 def check_bars(settings: Settings) -> None:
-    """Raise the bars file's own `UserError` where no session can be read off it: its span bounds the partitions."""
-    if settings.price_source is not PriceSourceName.FILE or settings.is_sample or bars_span(settings):
+    """Check the bars files before anything starts: raise their `UserError`, print what is odd, one line a kind."""
+    if settings.price_source is not PriceSourceName.FILE or settings.is_sample:
         return
-    from tt_assets.market.files import span
-
-    span(settings.bars_path)
+    bars_manifest(settings)
+    console = err()
+    for line in bars_files(settings).warnings():
+        console.print(f"warning: {line}", style="yellow", highlight=False, markup=False)
 
 
 def check_trading(settings: Settings) -> None:

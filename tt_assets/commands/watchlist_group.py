@@ -24,9 +24,9 @@ def watchlist() -> None:
 @with_settings
 def watchlist_list(settings: Settings, json_: bool) -> None:
     """Print the instruments of the watchlist file."""
-    from tt_assets.market.watchlist import read_watchlist
+    from tt_assets.grid.bars_files import watchlist_of
 
-    listed = read_watchlist(settings.watchlist)
+    listed = watchlist_of(settings)
     rows = [
         {
             "symbol": item.symbol,
@@ -65,7 +65,7 @@ def watchlist_add(settings: Settings, symbol: str, portfolios: Sequence[str], de
     """Add SYMBOL to the watchlist file."""
     from tt_assets.market.watchlist import add
 
-    path = _own_watchlist(settings.watchlist)
+    path = _own_watchlist(settings)
     add(path, symbol, portfolios=portfolios, description=description)
     say(f"Added {symbol} to {path}. `tt watchlist sync` makes it a partition; `tt backfill market` loads it.")
 
@@ -77,13 +77,19 @@ def watchlist_retire(settings: Settings, symbol: str) -> None:
     """Take SYMBOL off the watchlist file; its rows and its partitions stay."""
     from tt_assets.market.watchlist import retire
 
-    path = _own_watchlist(settings.watchlist)
+    path = _own_watchlist(settings)
     retire(path, symbol)
     say(f"Retired {symbol} from {path}. Its history stays.")
 
 
-def _own_watchlist(path: Path) -> Path:
+def _own_watchlist(settings: Settings) -> Path:
     """The watchlist file to edit; the bundled sample is not the user's to change."""
+    path = settings.watchlist
+    if settings.watchlist_is_of_bars:
+        raise UserError(
+            f"{path} lists the instruments of the bars and is written anew with them; copy it, set TT_WATCHLIST to the "
+            f"copy and edit that."
+        )
     if path == SAMPLE_WATCHLIST:
         raise UserError(f"{path} is the bundled sample; copy it, set TT_WATCHLIST to the copy and edit that.")
     return path

@@ -1,22 +1,22 @@
 """The first and last date the market partitions cover.
 
-What a person leaves empty is read off the bars themselves. The span of a bars file is remembered under
-`TT_HOME`, because every run process loads the code location again and a large CSV would be scanned each time.
+What a person leaves empty is read off the bars themselves, of which each version is read once and kept under `TT_HOME`.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from tt_assets.errors import UserError
+from tt_assets.grid.bars_files import bars_manifest_or_none
 from tt_assets.market.calendar import previous_session
-from tt_assets.settings import SAMPLE_FIRST_SESSION, SAMPLE_LAST_SESSION, PriceSourceName, Settings
+from tt_assets.settings import SAMPLE_FIRST_SESSION, SAMPLE_LAST_SESSION, Settings
 
 NEW_YORK = ZoneInfo("America/New_York")
 DEFAULT_YEARS = 3
+FEED_ENDED = timedelta(days=30)
+"""A bars file whose last session is older than this is a history that has ended, not a feed that is late."""
 
 
 @dataclass(frozen=True)
@@ -47,42 +47,25 @@ def latest_session(on: date | None = None) -> date:
 
 
 def horizon(settings: Settings) -> Horizon:
-    """First and last date of the market partitions; never raises for an unreadable bars file (its own load says so)."""
+    """First and last date of the market partitions; never raises for an unreadable bars file (its own load says so).
+
+    Bars that ended more than `FEED_ENDED` ago are a closed history, and the partitions end with them.
+    """
     if settings.is_sample:
         return Horizon(settings.start_date or SAMPLE_FIRST_SESSION, settings.end_date or SAMPLE_LAST_SESSION)
     last = settings.end_date if settings.end_date and settings.end_date < today() else None
-    if settings.start_date:
+    if settings.start_date and settings.end_date:
         return Horizon(settings.start_date, last)
-    span = bars_span(settings) if settings.price_source is PriceSourceName.FILE else None
-    return Horizon(span[0] if span else today() - timedelta(days=365 * DEFAULT_YEARS), last)
+    span = bars_span(settings)
+    if span and not settings.end_date and today() - span[1] > FEED_ENDED:
+        last = span[1]
+    first = settings.start_date or (span[0] if span else today() - timedelta(days=365 * DEFAULT_YEARS))
+    return Horizon(first, last)
 
 
 def bars_span(settings: Settings) -> tuple[date, date] | None:
-    """First and last session in the bars file, or None where the file cannot be read; remembered."""
-    from tt_assets.market.files import span
-
-    path = settings.bars_path
-    try:
-        stat = path.stat()
-    except OSError:
+    """First and last session in the bars files; None where they cannot be read or are not where prices come from."""
+    manifest = bars_manifest_or_none(settings)
+    if manifest is None or manifest.first is None or manifest.last is None:
         return None
-    fingerprint = [str(path), stat.st_size, stat.st_mtime_ns]
-    memory = settings.home / "cache" / "bars_span.json"
-    try:
-        remembered = json.loads(memory.read_text(encoding="utf-8"))
-        if remembered["file"] == fingerprint:
-            return date.fromisoformat(remembered["first"]), date.fromisoformat(remembered["last"])
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    try:
-        first, last = span(path)
-    except UserError:
-        return None
-    try:
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        memory.write_text(
-            json.dumps({"file": fingerprint, "first": first.isoformat(), "last": last.isoformat()}), encoding="utf-8"
-        )
-    except OSError:
-        pass  # a read-only home costs a scan, nothing else
-    return first, last
+    return manifest.first, manifest.last

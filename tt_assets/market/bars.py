@@ -17,17 +17,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tt_assets.errors import UserError
 from tt_assets.market.calendar import are_sessions
+from tt_assets.market.errors import BarsFileError
 
 BAR_COLUMNS = ("instrument", "timestamp", "open", "high", "low", "close", "volume")
 """Prices in USD, split-adjusted; volume in shares; timestamp is the New York session date at 00:00."""
 PRICE_COLUMNS = ("open", "high", "low", "close")
 NUMBER_COLUMNS = (*PRICE_COLUMNS, "volume")
-
-
-class BarsFileError(UserError):
-    """A bars file as a whole cannot be used: missing, unreadable, or without the columns of a bar."""
+ROUNDING = 1e-6
+"""Relative: what arithmetic of an adjustment leaves high or low short of the open or close."""
 
 
 class BarRule(StrEnum):
@@ -37,8 +35,9 @@ class BarRule(StrEnum):
     INSTRUMENT_UNKNOWN = "instrument not on the watchlist"
     CELLS = "wrong number of cells"
     DATE = "date not readable as ISO"
-    TIME_ZONE = "timestamp has a time zone"
+    TIME_ZONE = "midnight neither in New York nor in its own zone"
     TIME_OF_DAY = "timestamp has a time of day"
+    NOT_DAILY = "not daily"
     CLOSED_DAY = "no session on that day"
     NOT_CLOSED = "session not closed yet"
     PRICE = "price not finite and positive"
@@ -58,10 +57,30 @@ class BarFault(NamedTuple):
     rule: BarRule
     value: str
     line: int | None
+    file: str = ""
+    """Name of the file where there are several, else empty."""
 
     def __str__(self) -> str:
-        place = "" if self.line is None else f", line {self.line}"
-        return f"{self.instrument or '(none)'} {self.session} {self.value}".rstrip() + place
+        return f"{self.instrument or '(none)'} {self.session} {self.value}".rstrip() + self.place
+
+    @property
+    def place(self) -> str:
+        """Where the row stands, to be put behind what is wrong with it; empty where that is not known."""
+        if self.line is None:
+            return f", {self.file}" if self.file else ""
+        return f", {self.file} line {self.line}" if self.file else f", line {self.line}"
+
+    def said(self) -> str:
+        """What is wrong and where, for someone who knows instrument and session already."""
+        return f"{self.rule} {self.value}".rstrip() + self.place
+
+
+class Mending(StrEnum):
+    """What was done to a row so that it could be taken; the value is how people read it."""
+
+    ROUNDED = "high or low moved to the open or close that it fell short of by less than a millionth"
+    TWICE = "row there twice, alike in every column, taken once"
+    EMPTY = "row with a date and no price, no bar"
 
 
 @dataclass(frozen=True)
@@ -73,27 +92,56 @@ class CheckedBars:
     clean : BAR_COLUMNS, sorted by (instrument, timestamp), unique; timestamps datetime64[ns], numbers float64 without
         NaN.
     faults : every rule that a row breaks, in the order of the rows.
+    mended : what was done to rows so that they could be taken, how many of them, and the first few.
     """
 
     clean: pd.DataFrame
     faults: tuple[BarFault, ...]
+    mended: tuple[tuple[Mending, int, tuple[str, ...]], ...] = ()
+
+
+class RawRow(NamedTuple):
+    """A row as it stands in its file: line and file where known, and the text of its cells by column."""
+
+    line: int | None
+    file: str
+    cells: dict[str, str]
+
+
+@dataclass(frozen=True)
+class BarRows:
+    """Rows read but not judged: arrays (rows,).
+
+    `instruments` are codes into `names`, -1 where there is none; `days` NaT where no date can be read; `broken` the
+    rules of reading that rows break; `numbers` NaN where a cell is empty and infinite where it is no number. `raw`
+    gives rows (by position) as they stand in their file.
+    """
+
+    instruments: npt.NDArray[np.int64]
+    names: npt.NDArray[np.object_]
+    days: npt.NDArray[np.datetime64]
+    broken: dict[BarRule, npt.NDArray[np.bool_]]
+    numbers: dict[str, npt.NDArray[np.float64]]
+    raw: Callable[[npt.NDArray[np.int64]], list[RawRow]]
+
+    def __len__(self) -> int:
+        return len(self.days)
 
 
 def check_bars(
     frame: pd.DataFrame,
     known: Collection[str] | None = None,
     latest: date | None = None,
-    lines: Callable[[], npt.NDArray[np.int64] | None] | None = None,
 ) -> CheckedBars:
     """Hold every row of `frame` against the contract.
 
     Parameters
     ----------
     frame : at least BAR_COLUMNS. `timestamp` may be datetimes, dates or ISO text (date, or datetime at midnight), New
-        York sessions without time zone; numbers may be text. A NaN price or volume is a fault.
+        York sessions without time zone; numbers may be text. A row without any price is no bar, one without some of
+        them is a fault, as is one without a volume.
     known : the instruments that may be there; others are faults. None admits all.
     latest : the newest session that is closed; later ones are faults. None admits all.
-    lines : gives each row's line in its file; called only where there is a fault.
 
     Returns
     -------
@@ -110,27 +158,84 @@ def check_bars(
     days, broken = _days(frame["timestamp"])
     numbers = {column: _numbers(frame[column]) for column in NUMBER_COLUMNS}
 
-    broken |= _instrument_rules(instruments, names, known)
-    broken |= _session_rules(days, latest)
-    broken |= _number_rules(numbers)
-    key = instruments.astype(np.int64) * _DAYS + (days.astype(np.int64) - _FIRST)
-    keyed = (instruments >= 0) & ~np.isnat(days)
-    order, twice = _order(key, keyed)
+    def raw(rows: npt.NDArray[np.int64]) -> list[RawRow]:
+        cells = frame.iloc[rows][list(BAR_COLUMNS)]
+        return [RawRow(None, "", dict(zip(BAR_COLUMNS, map(str, row), strict=True))) for row in cells.to_numpy(object)]
+
+    return check_rows(BarRows(instruments, names, days, broken, numbers, raw), known, latest)
+
+
+def check_rows(rows: BarRows, known: Collection[str] | None = None, latest: date | None = None) -> CheckedBars:
+    """Hold every row against the contract, as `check_bars` does."""
+    priceless = np.logical_and.reduce([np.isnan(rows.numbers[column]) for column in PRICE_COLUMNS])
+    at = np.flatnonzero(~priceless)
+    mended = [_counted(Mending.EMPTY, rows, np.flatnonzero(priceless))]
+    if priceless.any():
+        rows = _taken(rows, at)
+    rows, rounded = _unrounded(rows)
+    mended.append(_counted(Mending.ROUNDED, rows, np.flatnonzero(rounded)))
+
+    broken = dict(rows.broken)
+    broken |= _instrument_rules(rows.instruments, rows.names, known)
+    broken |= _session_rules(rows.days, latest)
+    broken |= _number_rules(rows.numbers)
+    key = rows.instruments.astype(np.int64) * _DAYS + (rows.days.astype(np.int64) - _FIRST)
+    keyed = (rows.instruments >= 0) & ~np.isnat(rows.days)
+    order, twice, again = _order(key, keyed, rows.numbers)
+    mended.append(_counted(Mending.TWICE, rows, np.flatnonzero(again)))
+    broken = {rule: mask & ~again for rule, mask in broken.items()} if again.any() else broken
     broken[BarRule.DUPLICATE] = twice
 
     bad = np.logical_or.reduce(list(broken.values()))
     if bad.any():
         bad |= np.isin(key, np.unique(key[bad & keyed])) & keyed
-        order = order[~bad[order]]
+    order = order[~(bad | again)[order]]
     clean = pd.DataFrame(
         {
-            "instrument": names[instruments[order]],
-            "timestamp": days[order].astype("datetime64[ns]"),
-            **{column: values[order] for column, values in numbers.items()},
+            "instrument": rows.names[rows.instruments[order]],
+            "timestamp": rows.days[order].astype("datetime64[ns]"),
+            **{column: values[order] for column, values in rows.numbers.items()},
         },
     )
-    numbered = lines() if lines is not None and bad.any() else None
-    return CheckedBars(clean, _faults(frame, instruments, names, days, broken, numbered))
+    return CheckedBars(clean, _faults(rows, broken), tuple(told for told in mended if told[1]))
+
+
+def _taken(rows: BarRows, at: npt.NDArray[np.int64]) -> BarRows:
+    """The rows at these positions."""
+    raw = rows.raw
+    return BarRows(
+        rows.instruments[at],
+        rows.names,
+        rows.days[at],
+        {rule: mask[at] for rule, mask in rows.broken.items()},
+        {column: values[at] for column, values in rows.numbers.items()},
+        lambda positions: raw(at[positions]),
+    )
+
+
+def _counted(
+    mending: Mending, rows: BarRows, at: npt.NDArray[np.int64], first: int = 3
+) -> tuple[Mending, int, tuple[str, ...]]:
+    shown = []
+    for position in at[:first].tolist():
+        code = rows.instruments[position]
+        shown.append(f"{rows.names[code] if code >= 0 else '(none)'} {rows.days[position]}")
+    return mending, len(at), tuple(shown)
+
+
+def _unrounded(rows: BarRows) -> tuple[BarRows, npt.NDArray[np.bool_]]:
+    """The rows with high and low moved to the body where they fall short of it by a rounding, and which these are."""
+    opened, high, low, close = (rows.numbers[column] for column in PRICE_COLUMNS)
+    with np.errstate(invalid="ignore"):
+        top, bottom = np.maximum(opened, close), np.minimum(opened, close)
+        short = (high < top) & (high >= top * (1 - ROUNDING)) & (top < np.inf)
+        over = (low > bottom) & (low <= bottom * (1 + ROUNDING)) & (bottom > 0)
+    moved: npt.NDArray[np.bool_] = short | over
+    if not moved.any():
+        return rows, moved
+    numbers = dict(rows.numbers)
+    numbers["high"], numbers["low"] = np.where(short, top, high), np.where(over, bottom, low)
+    return BarRows(rows.instruments, rows.names, rows.days, rows.broken, numbers, rows.raw), moved
 
 
 def missing_columns(what: str, absent: Sequence[str], present: Collection[Any]) -> BarsFileError:
@@ -223,18 +328,20 @@ def read_day(raw: object) -> tuple[date | None, BarRule | None]:
 
 
 def _numbers(column: pd.Series[Any]) -> npt.NDArray[np.float64]:
-    """Doubles (rows,); what is no number is NaN."""
+    """Doubles (rows,): NaN for an empty cell, infinite for one that is no number."""
     if column.dtype.kind in "fiu":
         return column.to_numpy(dtype=np.float64, na_value=np.nan)
     return np.fromiter(map(_number, column.array), dtype=np.float64, count=len(column))
 
 
 def _number(raw: Any) -> float:
+    if raw is None or raw is pd.NA or (isinstance(raw, str) and raw.strip().casefold() in ("", "nan", "none", "null")):
+        return np.nan
     try:
         # Python's float, as correctly rounded as the fast path, but it takes 1_000 for a number.
-        return np.nan if isinstance(raw, (bool, np.bool_)) or "_" in str(raw) else float(raw)
+        return np.inf if isinstance(raw, (bool, np.bool_)) or "_" in str(raw) else float(raw)
     except (TypeError, ValueError):
-        return np.nan
+        return np.inf
 
 
 def _instrument_rules(
@@ -273,50 +380,55 @@ def _number_rules(numbers: dict[str, npt.NDArray[np.float64]]) -> _Masks:
     }
 
 
-def _order(key: npt.NDArray[np.int64], keyed: _Mask) -> tuple[npt.NDArray[np.int64], _Mask]:
-    """Positions of the keyed rows sorted by key, and (rows,) which rows share their key with another."""
+def _order(
+    key: npt.NDArray[np.int64], keyed: _Mask, numbers: dict[str, npt.NDArray[np.float64]]
+) -> tuple[npt.NDArray[np.int64], _Mask, _Mask]:
+    """Positions of the keyed rows sorted by key; (rows,) which contradict a row of their key, and which repeat one."""
     order = np.flatnonzero(keyed)
     keys = key[order]
-    if not (keys[1:] > keys[:-1]).all():  # most files are sorted already
+    if not (keys[1:] >= keys[:-1]).all():  # most files are sorted already
         by_key = np.argsort(keys, kind="stable")
         order, keys = order[by_key], keys[by_key]
-    same = keys[1:] == keys[:-1]
-    twice = np.zeros(len(key), dtype=bool)
-    twice[order[1:][same]] = True
-    twice[order[:-1][same]] = True
-    return order, twice
+    twice, again = np.zeros(len(key), dtype=bool), np.zeros(len(key), dtype=bool)
+    same = np.flatnonzero(keys[1:] == keys[:-1])
+    if not len(same):
+        return order, twice, again
+    before, after = order[same], order[same + 1]
+    alike = np.logical_and.reduce(
+        [
+            (values[before] == values[after]) | (np.isnan(values[before]) & np.isnan(values[after]))
+            for values in numbers.values()
+        ]
+    )
+    contradicted = np.unique(keys[same[~alike]])
+    twice[order[np.isin(keys, contradicted)]] = True
+    again[after[alike]] = True
+    return order, twice, again & ~twice
 
 
-def _faults(
-    frame: pd.DataFrame,
-    instruments: npt.NDArray[np.int64],
-    names: npt.NDArray[np.object_],
-    days: npt.NDArray[np.datetime64],
-    broken: _Masks,
-    lines: npt.NDArray[np.int64] | None,
-) -> tuple[BarFault, ...]:
+def _faults(rows: BarRows, broken: _Masks) -> tuple[BarFault, ...]:
+    found = [(rule, np.flatnonzero(mask)) for rule, mask in broken.items() if mask.any()]
+    if not found:
+        return ()
+    positions = np.unique(np.concatenate([at for _, at in found]))
+    raw = dict(zip(positions.tolist(), rows.raw(positions), strict=True))
     faults: list[tuple[int, BarFault]] = []
-    for rule, mask in broken.items():
-        rows = np.flatnonzero(mask)
-        if not len(rows):
-            continue
-        raw = frame.iloc[rows]
-        symbols = np.where(instruments[rows] < 0, "", names[instruments[rows]]).tolist()
-        sessions = days[rows].tolist()
-        for position in np.flatnonzero(np.isnat(days[rows])).tolist():
-            sessions[position] = str(raw["timestamp"].iloc[position])
-        places: list[int | None] = [None] * len(rows) if lines is None else lines[rows].tolist()
-        cells = zip(rows.tolist(), symbols, sessions, _values(raw, rule), places, strict=True)
-        faults += [(row, BarFault(symbol, session, rule, value, line)) for row, symbol, session, value, line in cells]
+    for rule, at in found:
+        symbols = np.where(rows.instruments[at] < 0, "", rows.names[rows.instruments[at]]).tolist()
+        for position, symbol, day in zip(at.tolist(), symbols, rows.days[at].tolist(), strict=True):
+            row = raw[position]
+            session = row.cells.get("timestamp", "") if day is None else day
+            value = _value(row, rule, {column: values[position] for column, values in rows.numbers.items()})
+            faults.append((position, BarFault(symbol, session, rule, value, row.line, row.file)))
     faults.sort(key=lambda fault: fault[0])
     return tuple(fault for _, fault in faults)
 
 
-def _values(rows: pd.DataFrame, rule: BarRule) -> list[str]:
-    """What to show of each row: the cells that break the rule, as they stand in the file."""
+def _value(row: RawRow, rule: BarRule, numbers: dict[str, float]) -> str:
+    """What to show of a row: the cells that break the rule, as they stand in the file."""
     match rule:
         case BarRule.PRICE:
-            columns: tuple[str, ...] = PRICE_COLUMNS
+            columns: tuple[str, ...] = tuple(name for name in PRICE_COLUMNS if not 0 < numbers[name] < np.inf)
         case BarRule.VOLUME:
             columns = ("volume",)
         case BarRule.HIGH_BELOW_LOW:
@@ -327,15 +439,8 @@ def _values(rows: pd.DataFrame, rule: BarRule) -> list[str]:
             columns = ("open", "low", "close")
         case BarRule.TIME_OF_DAY | BarRule.TIME_ZONE:
             columns = ("timestamp",)
+        case BarRule.NOT_DAILY:
+            columns = ("period",)
         case _:
-            return [""] * len(rows)
-    if rule is BarRule.PRICE:
-        cells = [[_shown_if_bad(column, raw) for raw in rows[column].tolist()] for column in columns]
-    else:
-        cells = [[f"{column}={raw}" for raw in rows[column].tolist()] for column in columns]
-    return [" ".join(filter(None, row)) for row in zip(*cells, strict=True)]
-
-
-def _shown_if_bad(column: str, raw: Any) -> str:
-    number = _number(raw)
-    return "" if 0 < number < np.inf else f"{column}={raw}"
+            return ""
+    return " ".join(f"{name}={row.cells.get(name, numbers.get(name, ''))}" for name in columns)

@@ -23,12 +23,13 @@ from tt_assets.errors import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
-FIRST_DAY = date(1990, 1, 1)
+FIRST_DAY = date(1962, 1, 1)
 LAST_DAY = date(2035, 12, 31)
 """The span that the committed list covers, both ends included."""
 
 CLOSED_DAYS_FILE = Path(__file__).with_name("xnys_closed_days.txt")
 NEW_YORK = ZoneInfo("America/New_York")
+OPEN = time(9, 30)
 CLOSE = time(16, 0)
 """Regular close, New York. Early closes count as 16:00 too: a bar is then taken three hours later, never too early."""
 

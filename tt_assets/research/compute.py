@@ -7,13 +7,14 @@ The long form is laid out by repeating and tiling the axes in key order, so the 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from tt_assets.errors import UserError
+from tt_assets.market.bar_checks import Finding
 from tt_assets.research.panel import BAR_FIELDS, BarPanel, Grid, refuse_duplicates
 from tt_assets.research.registry import Feature, Signal
 
@@ -26,7 +27,13 @@ class SignalError(UserError):
     """A signal returned what no signal may return."""
 
 
-def compute_features(prices: pd.DataFrame, features: Sequence[Feature]) -> pd.DataFrame:
+OnRefused = Callable[[Finding], None]
+"""Hears of a value that may not be; it is then left out instead of ending the whole computation."""
+
+
+def compute_features(
+    prices: pd.DataFrame, features: Sequence[Feature], on_refused: OnRefused | None = None
+) -> pd.DataFrame:
     """Long features of every bar session in `prices`.
 
     Parameters
@@ -34,6 +41,7 @@ def compute_features(prices: pd.DataFrame, features: Sequence[Feature]) -> pd.Da
     prices : long bars (see BarPanel.from_prices), in any order. Values at a session are right when the
         `longest_lookback(features)` sessions before it are there too; the caller cuts what it asked for.
     features : what to compute; their order does not matter.
+    on_refused : hears of each infinite value, which is then left out. None: the first one raises.
 
     Returns
     -------
@@ -42,7 +50,8 @@ def compute_features(prices: pd.DataFrame, features: Sequence[Feature]) -> pd.Da
 
     Raises
     ------
-    FeatureError : naming feature, instrument and session; an infinite value, or a frame off the panel's axes.
+    FeatureError : naming feature, instrument and session; an infinite value that nobody hears of, or a frame off the
+        panel's axes.
     """
     bars = BarPanel.from_prices(prices)
     ordered = sorted(features, key=lambda item: item.name)
@@ -50,17 +59,24 @@ def compute_features(prices: pd.DataFrame, features: Sequence[Feature]) -> pd.Da
     values = np.empty((*bars.grid.shape[::-1], len(ordered)))
     for k, item in enumerate(ordered):
         values[:, :, k] = _computed(item, FeatureError, bars.grid, _run(item, bars)).T
-    infinite = np.isinf(values)
-    if infinite.any():
-        n, t, k = (int(axis[0]) for axis in np.nonzero(infinite))
-        raise FeatureError(
-            f'Feature "{names[k]}" is {values[n, t, k]} for {bars.instruments[n]} on {bars.sessions[t].date()}. '
-            f"Return NaN where it is undefined."
-        )
+    for n, t, k in np.argwhere(np.isinf(values)):
+        name, session = bars.instruments[n], bars.sessions[t]
+        if on_refused is None:
+            raise FeatureError(
+                f'Feature "{names[k]}" is {values[n, t, k]} for {name} on {session.date()}. Return NaN where it is '
+                f"undefined."
+            )
+        on_refused(Finding(name, session, f'feature "{names[k]}" is {values[n, t, k]}; return NaN where undefined'))
+        values[n, t, k] = np.nan
     return _long(bars.grid, values, {"feature": names}, "value")
 
 
-def compute_signals(prices: pd.DataFrame, features_long: pd.DataFrame, signals: Sequence[Signal]) -> pd.DataFrame:
+def compute_signals(
+    prices: pd.DataFrame,
+    features_long: pd.DataFrame,
+    signals: Sequence[Signal],
+    on_refused: OnRefused | None = None,
+) -> pd.DataFrame:
     """Long scores of every session in `prices` and `features_long`.
 
     Parameters
@@ -68,6 +84,7 @@ def compute_signals(prices: pd.DataFrame, features_long: pd.DataFrame, signals: 
     prices, features_long : long, in any order; they cover the sessions asked for and `longest_lookback(signals)`
         before. A feature that a signal names and that has no rows is NaN throughout.
     signals : what to compute; their order does not matter.
+    on_refused : hears of each score outside [-1, 1], which is then left out. None: the first one raises.
 
     Returns
     -------
@@ -77,8 +94,8 @@ def compute_signals(prices: pd.DataFrame, features_long: pd.DataFrame, signals: 
 
     Raises
     ------
-    SignalError : naming signal, instrument, session and value; a score outside [-1, 1], or a frame off the panel's
-        axes.
+    SignalError : naming signal, instrument, session and value; a score outside [-1, 1] that nobody hears of, or a frame
+        off the panel's axes.
     """
     grid = Grid.spanning(prices, features_long)
     bars = BarPanel.from_prices(prices, grid)
@@ -89,13 +106,15 @@ def compute_signals(prices: pd.DataFrame, features_long: pd.DataFrame, signals: 
         # A signal sees what it declares, so that meta_json tells all that it read.
         inputs = {name: wide[name] for name in item.inputs if name in wide}
         values[:, :, k] = _computed(item, SignalError, grid, _run(item, bars, inputs)).T
-    outside = np.abs(values) > 1
-    if outside.any():
-        n, t, k = (int(axis[0]) for axis in np.nonzero(outside))
-        raise SignalError(
-            f'Signal "{ordered[k].name}" is {values[n, t, k]} for {grid.instruments[n]} on {grid.sessions[t].date()}. '
-            f"Keep it in [-1, 1], for instance by tanh."
-        )
+    for n, t, k in np.argwhere(np.abs(values) > 1):
+        name, session, signal = grid.instruments[n], grid.sessions[t], ordered[k].name
+        if on_refused is None:
+            raise SignalError(
+                f'Signal "{signal}" is {values[n, t, k]} for {name} on {session.date()}. Keep it in [-1, 1], for '
+                f"instance by tanh."
+            )
+        on_refused(Finding(name, session, f'signal "{signal}" is {values[n, t, k]}; keep it in [-1, 1], as by tanh'))
+        values[n, t, k] = np.nan
     labels = {"signal_name": [item.name for item in ordered], "meta_json": [meta_json(item) for item in ordered]}
     return _long(grid, values, labels, "score")[["instrument", "timestamp", "signal_name", "score", "meta_json"]]
 

@@ -68,7 +68,8 @@ def rsi_14(bars: BarPanel) -> pd.DataFrame:
     change = bars.close.diff()
     gains = rolling_mean(change.clip(lower=0), 14)
     losses = rolling_mean(-change.clip(upper=0), 14)
-    return 100 * gains / (gains + losses)
+    # A sum of the same gains in another order may round to less than the gains themselves.
+    return (100 * gains / (gains + losses)).clip(0, 100)
 
 
 @feature(name="atr_14", lookback=14, unit="fraction of the close")

@@ -51,7 +51,7 @@ def mean_reversion_20d(bars: BarPanel, features: _Features) -> pd.DataFrame:
 def breakout_20d(bars: BarPanel, features: _Features) -> pd.DataFrame:
     """Where the close stands in the 20-session range (Donchian channel): -1 at its low, 1 at its high."""
     lowest, highest = rolling_min(bars.low, 20), rolling_max(bars.high, 20)
-    return 2 * (bars.close - lowest) / _moving(highest - lowest) - 1
+    return _bounded(2 * (bars.close - lowest) / _moving(highest - lowest) - 1)
 
 
 @signal(
@@ -62,7 +62,7 @@ def breakout_20d(bars: BarPanel, features: _Features) -> pd.DataFrame:
 )
 def rsi_reversal_14d(bars: BarPanel, features: _Features) -> pd.DataFrame:
     """Against an overbought (RSI high) or with an oversold (RSI low) instrument."""
-    return (50 - features["rsi_14"]) / 50
+    return _bounded((50 - features["rsi_14"]) / 50)
 
 
 @signal(
@@ -79,6 +79,11 @@ def trend_5_20d(bars: BarPanel, features: _Features) -> pd.DataFrame:
 def _moving(scale: pd.DataFrame) -> pd.DataFrame:
     """`scale` where it is above zero, NaN where nothing moved."""
     return scale.where(scale > 0, np.nan)
+
+
+def _bounded(scores: pd.DataFrame) -> pd.DataFrame:
+    """Scores that are in [-1, 1] but for the rounding of their own arithmetic, at the bound where it carries over."""
+    return scores.clip(-1, 1)
 
 
 def _squashed(frame: pd.DataFrame) -> pd.DataFrame:

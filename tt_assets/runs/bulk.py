@@ -50,14 +50,13 @@ def materialize(
     dates: Sequence[str],
     instruments: Sequence[str],
     *,
-    whole_instruments: bool,
     on_event: OnEvent = lambda event: None,
     most_cells: int = MOST_CELLS,
 ) -> Outcome:
     """Materialize `tables` (flow order) of `job` for `cells` = (date key, instrument), chunk by chunk.
 
-    After a step that failed for some cells the tables behind it run for the others; with `whole_instruments` an
-    instrument with one bad cell is left out entirely, because what looks back over that cell would be wrong.
+    After a step that failed for some cells the tables behind it run for the others. What looks back over such a cell
+    finds no row there, as with a session on which the instrument was halted, and is undefined for as long.
     """
     outcome = Outcome()
     for rectangle in rectangles(cells, dates, instruments, most_cells):
@@ -67,13 +66,12 @@ def materialize(
         if not rest:
             continue
         bad = {CellKey.parse(key) for reasons in part.failed.values() for key in reasons}
-        spoiled = {instrument for _, instrument in bad}
         first, last = dates.index(rectangle.first_date), dates.index(rectangle.last_date)
         left = {
             CellKey(day, instrument)
             for day in dates[first : last + 1]
             for instrument in rectangle.instruments
-            if (instrument not in spoiled if whole_instruments else (day, instrument) not in bad)
+            if (day, instrument) not in bad
         }
         if left:
             outcome.add(
@@ -84,7 +82,6 @@ def materialize(
                     left,
                     dates,
                     instruments,
-                    whole_instruments=whole_instruments,
                     on_event=on_event,
                     most_cells=most_cells,
                 )

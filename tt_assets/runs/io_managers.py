@@ -16,6 +16,7 @@ from pydantic import Field
 
 from tt_assets.grid.keys import CellKey
 from tt_assets.grid.partition_slices import Beyond, cells_around, selection_of
+from tt_assets.market.bar_checks import Finding
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.episode_reader import finished_rows
 from tt_assets.postgres.episode_store import EpisodeStore, EpisodeSummary
@@ -101,6 +102,18 @@ def with_pictures(
     """
     first = {**metadata, last: {**of_the_run, **metadata.get(last, {})}}
     return {key: {**first.get(key, {}), **own} for key, own in per_cell.items()}
+
+
+def refused_cells(selection: Selection, findings: Sequence[Finding]) -> dict[str, str]:
+    """The partitions of a selection that hold a refused value, each with all that is wrong with it."""
+    names = pd.Series([finding.instrument for finding in findings], dtype=object)
+    sessions = pd.Series([finding.session for finding in findings], dtype="datetime64[ns]")
+    failed: dict[str, str] = {}
+    for cell, finding in zip(selection.cell_of(names, sessions).tolist(), findings, strict=True):
+        if cell >= 0:
+            key = selection.keys[cell]
+            failed[key] = f"{failed[key]}; {finding.message}" if key in failed else finding.message
+    return failed
 
 
 class PartitionsFailed(dg.Failure):

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tt_assets.errors import UserError
-from tt_assets.market.watchlist import Watchlist, read_watchlist
+from tt_assets.grid.bars_files import watchlist_of
+from tt_assets.market.watchlist import Watchlist
 from tt_assets.postgres.database import Database
 from tt_assets.runtime import in_use
 from tt_assets.runtime.own_modules import find_own_modules, python_path
@@ -88,7 +89,7 @@ def upgraded(settings: Settings) -> Platform:
     """The platform with its server running and its schema at the revision of this package. Raises as `prepare`."""
     from tt_assets.postgres.schema import upgrade
 
-    watchlist = read_watchlist(settings.watchlist)
+    watchlist = watchlist_of(settings)
     in_use.hold(settings)
     database = database_of(settings, start=True)
     database.create_databases()
@@ -100,7 +101,7 @@ def attach(settings: Settings) -> Platform:
     """As `prepare`, for commands that only look: the schema is checked, not changed, and no partition key is added."""
     from tt_assets.postgres.schema import check
 
-    watchlist = read_watchlist(settings.watchlist)
+    watchlist = watchlist_of(settings)
     in_use.hold(settings)
     database = database_of(settings, start=True)
     check(database)

@@ -9,7 +9,7 @@ import pytest
 
 from tt_assets.grid import horizon as horizon_module
 from tt_assets.grid.horizon import Horizon, bars_span, horizon
-from tt_assets.market import files
+from tt_assets.market.layouts import versions
 from tt_assets.settings import PriceSourceName, Settings
 
 TODAY = date(2024, 7, 5)
@@ -42,9 +42,17 @@ def test_the_sample_can_be_cut(sample_bars):
     assert horizon(settings) == Horizon(date(2010, 1, 4), date(2011, 12, 30))
 
 
-def test_a_bars_file_begins_the_history_and_its_end_stays_open(bars):
+def test_a_bars_file_that_is_fed_begins_the_history_and_its_end_stays_open(bars):
+    write(bars, "2020-03-02", "2024-06-07")
     assert horizon(Settings(bars_path=bars)) == Horizon(date(2020, 3, 2), None)
     assert horizon(Settings(bars_path=bars)).last_or_today() == TODAY
+
+
+def test_a_bars_file_that_ended_long_ago_ends_the_partitions(bars):
+    assert horizon(Settings(bars_path=bars)) == Horizon(date(2020, 3, 2), date(2021, 6, 1))
+    write(bars, "2020-03-02", "2024-06-04")
+    assert horizon(Settings(bars_path=bars)).last == date(2024, 6, 4)
+    assert horizon(Settings(bars_path=bars, start_date=date(2021, 1, 4))).last == date(2024, 6, 4)
 
 
 def test_dates_in_the_settings_go_before_the_bars(bars):
@@ -73,22 +81,26 @@ def test_a_live_source_begins_some_years_back(tmp_path):
     assert span == Horizon(TODAY - timedelta(days=3 * 365), None)
 
 
-def test_the_span_of_a_file_is_remembered_until_the_file_changes(bars, monkeypatch):
+def test_a_version_of_a_file_is_read_once(bars, monkeypatch):
     settings = Settings(bars_path=bars)
-    scans = []
-    real = files.span
-    monkeypatch.setattr(files, "span", lambda path: scans.append(path) or real(path))
+    reads = []
+    real = versions.normalise
+    monkeypatch.setattr(versions, "normalise", lambda *given: reads.append(given) or real(*given))
     assert bars_span(settings) == bars_span(settings) == (date(2020, 3, 2), date(2021, 6, 1))
-    assert len(scans) == 1
+    assert len(reads) == 1
     write(bars, "2018-01-02", "2021-06-01")
     assert bars_span(settings) == (date(2018, 1, 2), date(2021, 6, 1))
-    assert len(scans) == 2
+    assert len(reads) == 2
+    assert bars_span(Settings(bars_path=bars, bars_date_format="%Y-%m-%d")) == (date(2018, 1, 2), date(2021, 6, 1))
+    assert len(reads) == 3
 
 
-def test_a_damaged_memory_costs_a_scan_and_nothing_else(bars):
+@pytest.mark.parametrize("name", ["manifest.json", "bars.parquet", "faults.parquet"])
+def test_a_damaged_version_costs_another_reading_and_nothing_else(bars, name):
     settings = Settings(bars_path=bars)
     assert bars_span(settings)
-    (settings.home / "cache" / "bars_span.json").write_text('{"file": [')
+    (kept,) = (settings.home / "cache" / "bars").glob(f"*/{name}")
+    kept.write_text('{"path": [')
     assert bars_span(settings) == (date(2020, 3, 2), date(2021, 6, 1))
 
 

@@ -49,7 +49,7 @@ def test_a_row_that_breaks_the_contract_is_named_with_its_value(column, value, r
 def test_a_bar_on_a_closed_day_and_a_bar_that_is_there_twice_are_found():
     bars = walk()
     saturday = bars.iloc[[3]].assign(timestamp=pd.Timestamp("2012-01-07"))
-    found = broken_bars(pd.concat([bars, saturday, bars.iloc[[9]]]))
+    found = broken_bars(pd.concat([bars, saturday, bars.iloc[[9]].assign(volume=7.0)]))
     assert {(finding.session, finding.said) for finding in found} == {
         (pd.Timestamp("2012-01-07"), "no session on that day"),
         (DAYS[9], "instrument and session twice"),

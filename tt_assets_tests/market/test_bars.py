@@ -10,7 +10,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tt_assets.market.bars import BAR_COLUMNS, BarFault, BarRule, BarsFileError, check_bars, summarise
+from tt_assets.market.bars import (
+    BAR_COLUMNS,
+    BarFault,
+    BarRows,
+    BarRule,
+    CheckedBars,
+    Mending,
+    RawRow,
+    check_bars,
+    check_rows,
+    summarise,
+)
+from tt_assets.market.errors import BarsFileError
 
 GOOD = ("A", "2013-02-28", 10.0, 12.0, 9.0, 11.0, 100.0)
 
@@ -66,7 +78,7 @@ def test_numbers_written_as_text_are_read_and_what_is_no_number_is_shown():
 
 def test_both_rows_of_a_repeated_session_are_faults_and_neither_lands():
     other = but(timestamp="2013-03-01")
-    checked = check_bars(bars(GOOD, other, but(instrument="B"), GOOD))
+    checked = check_bars(bars(GOOD, other, but(instrument="B"), but(volume=7.0)))
     assert [fault.rule for fault in checked.faults] == [BarRule.DUPLICATE] * 2
     assert checked.clean[["instrument", "timestamp"]].to_numpy().tolist() == [
         ["A", pd.Timestamp("2013-03-01")],
@@ -170,25 +182,62 @@ def is_good_alone(row: tuple) -> bool:
 
 @settings(max_examples=200)
 @given(rows)
-def test_exactly_the_rows_that_are_good_and_alone_in_their_session_land(table: list[tuple]):
-    keys = [(row[0], row[1]) for row in table]
-    expected = sorted(row for row in table if is_good_alone(row) and keys.count((row[0], row[1])) == 1)
+def test_exactly_the_rows_that_are_good_and_not_contradicted_land_once(table: list[tuple]):
+    priced = [row for row in table if not all(np.isnan(price) for price in row[2:6])]
+    of_key: dict[tuple, list[tuple]] = {}
+    for row in priced:
+        of_key.setdefault((row[0], row[1]), []).append(row)
+    expected = sorted(
+        rows[0] for rows in of_key.values() if is_good_alone(rows[0]) and all(row == rows[0] for row in rows)
+    )
     checked = check_bars(bars(*table), known={"A", "B"})
     landed = checked.clean.assign(timestamp=checked.clean["timestamp"].dt.strftime("%Y-%m-%d"))
     assert [tuple(row) for row in landed.to_numpy().tolist()] == expected
-    assert bool(checked.faults) == (len(expected) < len(table))
+    assert bool(checked.faults) == any(row not in expected for row in priced)
 
 
-def test_lines_are_asked_for_only_where_there_is_a_fault():
-    def lines() -> np.ndarray:
-        return np.array([2, 5])
+def test_rows_alike_in_every_column_are_one_and_counted():
+    checked = check_bars(bars(GOOD, but(timestamp="2013-03-01"), GOOD, GOOD))
+    assert checked.clean["timestamp"].dt.day.tolist() == [28, 1]
+    assert checked.faults == ()
+    assert checked.mended == ((Mending.TWICE, 2, ("A 2013-02-28", "A 2013-02-28")),)
 
-    assert [f.line for f in check_bars(bars(GOOD, but(timestamp="x")), lines=lines).faults] == [5]
 
-    def never() -> np.ndarray:
-        raise AssertionError("asked for lines without a fault")
+def test_a_row_without_any_price_is_no_bar_and_one_without_some_is_a_fault():
+    none = but(timestamp="2013-03-01", open=None, high="", low=np.nan, close=None, volume=None)
+    some = but(timestamp="2013-02-27", open=None, high=None, low=None)
+    checked = check_bars(bars(GOOD, none, some))
+    assert [(fault.rule, fault.session) for fault in checked.faults] == [(BarRule.PRICE, date(2013, 2, 27))]
+    assert checked.mended == ((Mending.EMPTY, 1, ("A 2013-03-01",)),)
+    assert len(checked.clean) == 1
 
-    check_bars(bars(GOOD), lines=never)
+
+@pytest.mark.parametrize(("by", "lands"), [(1e-16, True), (9e-7, True), (2e-6, False)])
+def test_high_and_low_short_of_the_body_by_a_rounding_are_moved_to_it(by: float, lands: bool):
+    high = check_bars(bars(but(high=11.0 * (1 - by), close=11.0)))
+    low = check_bars(bars(but(low=10.0 * (1 + by), open=10.0)))
+    assert [len(high.clean), len(low.clean)] == [lands, lands]
+    if lands:
+        assert high.clean["high"].tolist() == [11.0]
+        assert low.clean["low"].tolist() == [10.0]
+
+
+def test_rows_are_looked_up_only_where_there_is_a_fault():
+    asked: list[list[int]] = []
+
+    def raw(rows: np.ndarray) -> list[RawRow]:
+        asked.append(rows.tolist())
+        return [RawRow(5, "x.csv", {"volume": "many"}) for _ in rows]
+
+    def judged(volume: float) -> CheckedBars:
+        columns = {name: np.array([10.0]) for name in ("open", "high", "low", "close")} | {"volume": np.array([volume])}
+        day = np.array(["2013-02-28"], dtype="datetime64[D]")
+        return check_rows(BarRows(np.array([0]), np.array(["A"], dtype=object), day, {}, columns, raw))
+
+    assert judged(5.0).faults == ()
+    assert asked == []
+    assert [str(fault) for fault in judged(np.inf).faults] == ["A 2013-02-28 volume=many, x.csv line 5"]
+    assert [fault.said() for fault in judged(np.inf).faults] == ["volume not finite and >= 0 volume=many, x.csv line 5"]
 
 
 def test_the_summary_counts_every_row_by_rule_and_shows_the_first_few():

@@ -25,7 +25,11 @@ from tt_assets.market.calendar import (
     sessions,
     shift_session,
 )
-from tt_assets_tests.market.closed_days_from_library import closed_weekdays_of_the_library
+from tt_assets_tests.market.closed_days_from_library import (
+    KNOWN_TO_BOTH,
+    closed_weekdays_of_exchange_calendars,
+    closed_weekdays_of_the_library,
+)
 
 DAY = timedelta(days=1)
 days_inside = st.dates(FIRST_DAY + 10 * DAY, LAST_DAY - 10 * DAY)
@@ -36,8 +40,9 @@ def opens(day: date) -> bool:
     return day.weekday() < 5 and day not in set(closed_weekdays(day, day))
 
 
-def test_the_committed_closed_days_are_those_of_exchange_calendars_over_the_whole_span():
+def test_the_committed_closed_days_are_those_of_two_libraries():
     assert closed_weekdays(FIRST_DAY, LAST_DAY) == closed_weekdays_of_the_library()
+    assert closed_weekdays(KNOWN_TO_BOTH, LAST_DAY) == closed_weekdays_of_exchange_calendars()
 
 
 def test_the_exchange_was_closed_after_the_attacks_and_in_the_hurricane_and_open_on_easter_monday():
@@ -110,21 +115,21 @@ def test_a_clock_without_time_zone_is_refused():
         latest_closed_session(datetime(2013, 2, 18, 23, 0))
 
 
-@pytest.mark.parametrize("day", [date(1989, 12, 29), date(2036, 1, 2)])
+@pytest.mark.parametrize("day", [date(1961, 12, 29), date(2036, 1, 2)])
 def test_a_day_outside_the_span_is_a_one_line_error_that_names_the_span(day: date):
     for ask in (is_session, next_session, previous_session, nearest_session):
-        with pytest.raises(CalendarSpanError, match=rf"^{day} .*1990-01-01 to 2035-12-31.*$"):
+        with pytest.raises(CalendarSpanError, match=rf"^{day} .*1962-01-01 to 2035-12-31.*$"):
             ask(day)
 
 
 def test_the_ends_of_the_span_have_one_neighbour():
-    assert nearest_session(FIRST_DAY) == date(1990, 1, 2)
+    assert nearest_session(FIRST_DAY) == date(1962, 1, 2)
     with pytest.raises(CalendarSpanError):
         next_session(LAST_DAY)
     with pytest.raises(CalendarSpanError):
-        previous_session(date(1990, 1, 2))
+        previous_session(date(1962, 1, 2))
 
 
 def test_days_outside_the_span_and_no_day_are_no_sessions():
-    days = np.array(["1980-01-02", "NaT", "2013-03-01", "2013-03-02", "2040-01-03"], dtype="datetime64[D]")
+    days = np.array(["1961-01-03", "NaT", "2013-03-01", "2013-03-02", "2040-01-03"], dtype="datetime64[D]")
     assert are_sessions(days).tolist() == [False, False, True, False, False]

@@ -18,7 +18,7 @@ import tt_assets
 from tt_assets import population as tt
 from tt_assets.commands.signals_import import ScoresFileError, import_scores
 from tt_assets.errors import UserError
-from tt_assets.market.bars import BarsFileError
+from tt_assets.market.errors import BarsFileError
 from tt_assets.notebook.reports_to_dagster import NotReported
 from tt_assets.postgres import database as database_module
 from tt_assets.postgres.copy_format import FrameMismatch

@@ -52,7 +52,6 @@ def run(instance: dg.DagsterInstance, tables, cells, **options):
         cells,
         SESSIONS,
         NAMES,
-        whole_instruments=True,
         **options,
     )
 
@@ -73,9 +72,7 @@ def test_a_check_that_stops_the_run_is_named_with_what_it_found(dagster_instance
     assert landed_cells(dagster_instance, "tt_features") == {}
 
 
-def test_a_bad_bar_keeps_its_instrument_from_the_tables_behind_while_the_others_go_on(
-    dagster_instance, bars_file, connected
-):
+def test_a_bad_bar_costs_its_own_cell_and_what_looks_back_over_it(dagster_instance, bars_file, connected):
     spoiled = f"{SPAN[3]}|GOOG"
     write_bars(bars_file, NAMES[:3], 1.0, without={spoiled}, bad=(line("GOOG", SPAN[3], "-1"),))
     outcome = run(dagster_instance, TABLES, {(day, name) for day in SPAN for name in NAMES[:3]})
@@ -85,9 +82,13 @@ def test_a_bad_bar_keeps_its_instrument_from_the_tables_behind_while_the_others_
     assert list(outcome.failed["tt_prices"]) == [spoiled]
     assert outcome.errors == []
     assert {name for (name,) in query(connected, "SELECT DISTINCT instrument FROM tt_prices")} == set(NAMES[:3])
-    # A return over the missing session would be one of two sessions, so nothing of GOOG is computed.
+    every = {f"{day}|{name}" for day in SPAN for name in NAMES[:3]}
     for table in TABLES[1:]:
-        assert {key[11:] for key in landed_cells(dagster_instance, table)} == {"AAPL", "IBM"}
+        assert set(landed_cells(dagster_instance, table)) == every - {spoiled}
+    # A return over the missing session would be one of two sessions: it is undefined, like that of the session itself.
+    returns = "SELECT timestamp::date::text FROM tt_features WHERE feature = 'return_1' AND instrument = '{}'"
+    assert {day for (day,) in query(connected, returns.format("AAPL"))} == set(SPAN[1:])
+    assert {day for (day,) in query(connected, returns.format("GOOG"))} == set(SPAN[1:]) - {SPAN[3], SPAN[4]}
 
 
 def test_an_error_of_the_whole_step_is_told_in_one_line_and_nothing_runs_behind_it(

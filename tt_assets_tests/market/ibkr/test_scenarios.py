@@ -145,7 +145,7 @@ def test_a_contract_that_drops_the_connection_each_time_fails_alone(load: Load):
 
 BAD_BARS = {
     "duplicate": (
-        Bars(lambda bars: [row for bar in bars for row in [bar] * (1 + (bar.date == STAMP))]),
+        Bars(lambda bars: [row for bar in bars for row in (bar, bar._replace(volume="7"))[: 1 + (bar.date == STAMP)]]),
         BarRule.DUPLICATE,
     ),
     "NaN": (edit(close="nan"), BarRule.PRICE),
@@ -156,6 +156,12 @@ BAD_BARS = {
     "high below the close": (edit(high="60", low="50", open="55", close="70"), BarRule.HIGH_BELOW_BODY),
     "volume -1": (edit(volume="-1"), BarRule.VOLUME),
 }
+
+
+def test_a_bar_that_comes_twice_alike_is_one_bar(load: Load):
+    twice = Bars(lambda bars: [row for bar in bars for row in [bar] * (1 + (bar.date == STAMP))])
+    done, _ = load(when(Kind.HISTORY, "B", twice, always=True))
+    landed(done.results[1])
 
 
 @pytest.mark.parametrize("name", BAD_BARS)

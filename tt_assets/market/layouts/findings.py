@@ -1,0 +1,204 @@
+"""What a person should know about the bars of a path before they are loaded: why they are refused, or what is odd."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import pandas as pd
+
+from tt_assets.market.bars import BarFault, BarRule
+from tt_assets.market.layouts.normalise import Normalised
+from tt_assets.market.layouts.symbols import in_words
+
+CLOSED_SHARE = 0.05
+"""Share of rows on closed days above which the bars belong to another market."""
+FEWEST_CLOSED = 3
+FEWEST_ROWS = 10
+"""Rows from which a file as a whole is judged by how many of them are bad."""
+FEWEST_BARS = 8
+"""Bars of an instrument from which its spacing, or the adjustment of its close, is judged."""
+SPLITS = (2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 50, 1.5)
+SPLIT_SLACK = 0.07
+MOST_JUMPS = 5
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was found about bars as a whole.
+
+    Parameters
+    ----------
+    refusal : why none is loaded, else empty.
+    warnings : what is odd, one line a kind.
+    spacing : how far apart an instrument's bars lie, in words.
+    """
+
+    refusal: str
+    warnings: tuple[str, ...]
+    spacing: str
+
+
+def judge(path: str, bars: Normalised, market: str) -> Findings:
+    """What is wrong with the bars of `path` as a whole, and what is odd; `market` names the exchange in words."""
+    warnings = [
+        *_splits(bars.checked.clean),
+        *(
+            f"{kind}: {_count(count, 'row')} ({'; '.join(shown)}{'; …' if count > len(shown) else ''})"
+            for kind, count, shown in bars.checked.mended
+        ),
+        *_left_out_columns(bars),
+    ]
+    if bars.passed_over:
+        first = bars.passed_over[0]
+        warnings.append(f"{_count(len(bars.passed_over), 'file')} of {path} hold no bars and are passed over: {first}")
+    return Findings(_refusal(path, bars, market), tuple(warnings), _every(bars))
+
+
+def _refusal(path: str, bars: Normalised, market: str) -> str:
+    faults, rows = bars.checked.faults, bars.rows
+    counts = Counter(fault.rule for fault in faults)
+    for rule, remedy in _WHOLE.items():
+        if (rows >= FEWEST_ROWS and counts[rule] > rows / 2) or (
+            rule is BarRule.NOT_DAILY and counts[rule] == rows > 0
+        ):
+            first = next(fault for fault in faults if fault.rule is rule)
+            shown = f'"{first.session}"' if rule is BarRule.DATE else first.value or str(first.session)
+            bad = f"{counts[rule]:,} of {_count(rows, 'row')} {rule}"
+            return f"{path}: {bad} ({shown}{first.place}). {remedy}"
+    adjusted = _only_close_adjusted(bars)
+    if adjusted:
+        return f"{path}: {adjusted}"
+    closed = _closed(path, rows, faults, market)
+    every = _every(bars)
+    if closed or every in ("daily", "unknown"):
+        return closed
+    return f"{path}: bars come {every}. Daily bars are read only; export them daily."
+
+
+_WHOLE = {
+    BarRule.DATE: "Set TT_BARS_DATE_FORMAT to the format of the dates, e.g. %d/%m/%Y.",
+    BarRule.NOT_DAILY: "Daily bars are read only; export the period D.",
+    BarRule.TIME_OF_DAY: "Daily bars are read only, one row an instrument and day: join the bars of a day to one.",
+    BarRule.TIME_ZONE: "Write each session's date alone, e.g. 2014-01-02.",
+    BarRule.PRICE: "Name the columns of the prices by TT_BARS_COLUMNS, or mend the file.",
+    BarRule.VOLUME: "Name the column of the volume by TT_BARS_COLUMNS, or mend the file.",
+}
+
+
+def _only_close_adjusted(bars: Normalised) -> str:
+    names, whole, outside = (bars.counts[key] for key in ("names", "whole", "outside"))
+    bad = np.flatnonzero((outside >= 3) & (outside > 0.2 * whole) & (whole >= 5))
+    if not len(bad):
+        return ""
+    worst = bad[np.argmax(outside[bad] / whole[bad])]
+    others = f" (and of {_count(len(bad) - 1, 'other')})" if len(bad) > 1 else ""
+    return (
+        f"close of {names[worst]} lies outside low to high in {outside[worst]} of {whole[worst]} bars{others}: "
+        f"close is adjusted for dividends and the other prices are not; put the unadjusted close, or scale open, "
+        f"high and low alike."
+    )
+
+
+def _closed(path: str, rows: int, faults: Sequence[BarFault], market: str) -> str:
+    closed = Counter(fault.instrument for fault in faults if fault.rule is BarRule.CLOSED_DAY)
+    total = sum(closed.values())
+    if total < FEWEST_CLOSED or total <= CLOSED_SHARE * rows:
+        return ""
+    name, _ = closed.most_common(1)[0]
+    weekend = sum(
+        f.rule is BarRule.CLOSED_DAY and isinstance(f.session, date) and f.session.weekday() > 4 for f in faults
+    )
+    remedy = "24/7 for a market that never closes" if weekend * 2 > total else "the exchange's own calendar, e.g. XLON"
+    return (
+        f"{path}: {total / rows:.0%} of the rows ({total:,} of {rows:,}; most of {name}) lie on days on which {market} "
+        f"was closed. Set TT_CALENDAR to {remedy}."
+    )
+
+
+def _every(bars: Normalised) -> str:
+    """How far apart an instrument's bars mostly lie: daily, weekly, monthly, several a day, every N days or unknown."""
+    timed = sum(fault.rule in (BarRule.TIME_OF_DAY, BarRule.NOT_DAILY) for fault in bars.checked.faults)
+    if timed > bars.rows / 2 and bars.rows >= FEWEST_ROWS:
+        return "several a day"
+    clean = bars.checked.clean
+    days = clean["timestamp"].to_numpy().astype("datetime64[D]").astype(np.int64)
+    symbols = clean["instrument"].to_numpy()
+    gaps = (days[1:] - days[:-1])[symbols[1:] == symbols[:-1]]
+    if len(gaps) < FEWEST_BARS - 1:
+        return "unknown"
+    if np.mean(gaps >= 5) < 0.9:
+        return "daily"
+    middle = float(np.median(gaps))
+    return "weekly" if middle <= 8 else "monthly" if 25 <= middle <= 35 else f"every {middle:.0f} days"
+
+
+def _splits(clean: pd.DataFrame) -> list[str]:
+    """Sessions that open at a whole fraction (or multiple) of the close before and stay there."""
+    opens, closes = clean["open"].to_numpy(), clean["close"].to_numpy()
+    symbols, days = clean["instrument"].to_numpy(), clean["timestamp"].to_numpy().astype("datetime64[D]")
+    same = symbols[1:] == symbols[:-1]
+    near = (days[1:] - days[:-1]).astype(np.int64) <= 10
+    with np.errstate(all="ignore"):
+        opened, closed = closes[:-1] / opens[1:], closes[:-1] / closes[1:]
+    found: dict[int, tuple[float, bool]] = {}
+    for ratio in SPLITS:
+        slack = SPLIT_SLACK if ratio > 2 else SPLIT_SLACK / 2
+        for reverse in (False, True):
+            wanted = 1 / ratio if reverse else ratio
+            hit = same & near & (np.abs(opened / wanted - 1) < slack) & (np.abs(closed / wanted - 1) < 2 * slack)
+            for place in np.flatnonzero(hit).tolist():
+                found.setdefault(place, (ratio, reverse))
+    if not found:
+        return []
+    shown = []
+    for place in sorted(found)[:MOST_JUMPS]:
+        ratio, reverse = found[place]
+        moved = closes[place + 1] / closes[place] - 1
+        part = f"{ratio:g} times" if reverse else f"1/{ratio:g} of"
+        split = (f"1:{ratio:g}" if reverse else f"{ratio:g}:1") if ratio != 1.5 else ("2:3" if reverse else "3:2")
+        shown.append(
+            f"{symbols[place + 1]} {days[place + 1]} close moved {moved:+.1%}, open {part} the close before: an "
+            f"unadjusted {split} split?"
+        )
+    more = f" And {len(found) - MOST_JUMPS} more." if len(found) > MOST_JUMPS else ""
+    return [" ".join(shown) + more + " Use split-adjusted prices, or name the adjusted close by TT_BARS_ADJUST."]
+
+
+def _left_out_columns(bars: Normalised) -> list[str]:
+    named: dict[str, int] = Counter(table.left_out_column for table in bars.tables if table.left_out_column)
+    return [
+        f"the column {column} is there and is left out; TT_BARS_ADJUST={column.replace(' ', '_').lower()} scales all "
+        f"four prices by it"
+        for column in named
+    ]
+
+
+def watched(symbols_of_bars: Sequence[str], watchlist: Sequence[str]) -> tuple[str, list[str]]:
+    """The refusal of bars none of which is on the watchlist (else empty), and warnings about both sides."""
+    from tt_assets.market.layouts.symbols import nearest
+
+    present, listed = set(symbols_of_bars), list(watchlist)
+    absent = [symbol for symbol in listed if symbol not in present]
+    said = []
+    for symbol in absent:
+        near = nearest(symbol, symbols_of_bars)
+        said.append(f"{symbol} (the bars have {near})" if near else symbol)
+    if listed and len(absent) == len(listed):
+        return (
+            f"no symbol of the watchlist is in the bars: the watchlist has {in_words(said)}, the bars have "
+            f"{in_words(list(symbols_of_bars))}. Correct the symbols, or point TT_WATCHLIST at a list of those in the "
+            f"bars."
+        ), []
+    warnings = [f"without bars, of the watchlist: {in_words(said, 10)}"] if absent else []
+    others = sorted(present - set(listed))
+    if others:
+        warnings.append(f"in the bars and not on the watchlist: {in_words(others)}")
+    return "", warnings
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

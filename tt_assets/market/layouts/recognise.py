@@ -1,0 +1,401 @@
+"""Which column of a table is what, and how such a layout is called.
+
+The columns decide, not the name of the layout: a file that fits none of the names is read all the same where its
+headers say enough. The names are there so that a person sees that the file was understood.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tt_assets.market.errors import BarsFileError
+from tt_assets.market.layouts.delimited import SEPARATORS, Delimited, is_date
+from tt_assets.market.layouts.options import BarsOptions
+from tt_assets.market.layouts.typed import Table
+from tt_assets.market.layouts.vocabulary import field_of, plain, rank_of
+
+NEEDED = ("timestamp", "open", "high", "low", "close", "volume")
+DECI_CENTS = 10_000.0
+MOST_SHOWN = 12
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Positions of the columns of one instrument (or of all, in a long table); None where there is no such column."""
+
+    open: int
+    high: int
+    low: int
+    close: int
+    volume: int
+    adj_close: int | None = None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a table is read.
+
+    `by_symbol` maps each instrument to its columns; in a long table, or one of a single instrument, it has one entry
+    under the empty name. `price_unit` divides prices (10,000 for deci-cents). `left_out` names an adjusted close that
+    is there and not used. `why` says in words how the layout was recognised.
+    """
+
+    name: str
+    why: str
+    timestamp: int
+    by_symbol: Mapping[str, Columns]
+    instrument: int | None = None
+    time_of_day: int | None = None
+    period: int | None = None
+    price_unit: float = 1.0
+    left_out: str = ""
+    strip_us: bool = False
+
+
+@dataclass(frozen=True)
+class Known:
+    """A layout people know by name: `heads` are headers, plain, that are there together; `example` is a header line."""
+
+    name: str
+    heads: frozenset[str]
+    example: str
+    note: str = ""
+
+
+def _known(name: str, example: str, heads: str, note: str = "") -> Known:
+    return Known(name, frozenset(heads.split()), example, note)
+
+
+KNOWN: tuple[Known, ...] = (
+    _known(
+        "Stooq",
+        "<TICKER>,<PER>,<DATE>,<TIME>,<OPEN>,<HIGH>,<LOW>,<CLOSE>,<VOL>,<OPENINT>",
+        "ticker per date openint",
+        "ACME.US is ACME; rows of another <PER> than D are refused",
+    ),
+    _known("Finam", "<TICKER>;<PER>;<DATE>;<TIME>;<OPEN>;<HIGH>;<LOW>;<CLOSE>;<VOL>", "ticker per date time vol"),
+    _known(
+        "MetaTrader", "<DATE> <OPEN> <HIGH> <LOW> <CLOSE> <TICKVOL> <VOL> <SPREAD>", "date open tickvol spread", "tab"
+    ),
+    _known(
+        "Nasdaq",
+        "Date,Close/Last,Volume,Open,High,Low",
+        "date closelast volume open",
+        "$ signs, MM/DD/YYYY, newest first",
+    ),
+    _known(
+        "Tiingo",
+        "date,close,high,low,open,volume,adjClose,adjHigh,…,divCash,splitFactor",
+        "adjclose adjhigh adjopen",
+        "unadjusted prices; TT_BARS_ADJUST=adjClose scales them",
+    ),
+    _known(
+        "Yahoo",
+        "Date,Open,High,Low,Close,Adj Close,Volume",
+        "date open high low close adjclose volume",
+        "one file a symbol, named after it; the adjusted close is left out unless TT_BARS_ADJUST names it",
+    ),
+    _known("FinRL", "date,open,high,low,close,volume,tic,day", "date open high low close volume tic"),
+    _known("Kaggle", "date,open,high,low,close,volume,Name", "date open high low close volume name"),
+    _known("Alpaca", "symbol,timestamp,open,high,low,close,volume,trade_count,vwap", "timestamp open tradecount vwap"),
+    _known("Alpaca", "t,o,h,l,c,v,n,vw", "t o h l c v n vw", "also Polygon's answers"),
+    _known(
+        "Polygon",
+        "ticker,volume,open,close,high,low,window_start,transactions",
+        "ticker windowstart transactions",
+        "epochs in s, ms, µs or ns by their size",
+    ),
+    _known(
+        "ib_insync", ",date,open,high,low,close,volume,average,barCount", "date open average barcount", "util.df(bars)"
+    ),
+    _known(
+        "Investing", "Date,Price,Open,High,Low,Vol.,Change %", "date price open high low vol change", "21.50M, 1,234.5"
+    ),
+    _known("zipline csvdir", "date,open,high,low,close,volume,dividend,split", "date open volume dividend split"),
+    _known(
+        "yfinance history", "Date,Open,High,Low,Close,Volume,Dividends,Stock Splits", "date open dividends stocksplits"
+    ),
+    _known("CryptoDataDownload", "unix,date,symbol,open,high,low,close,Volume BTC,Volume USD", "unix date symbol open"),
+    _known("NSE", "Date,series,OPEN,HIGH,LOW,PREV. CLOSE,ltp,close,vwap,VOLUME,VALUE", "date series open ltp close"),
+    _known("ariva", "Datum;Erster;Hoch;Tief;Schlusskurs;Stuecke;Volumen", "datum erster hoch tief schlusskurs"),
+    _known(
+        "tt_prices",
+        "instrument,timestamp,open,high,low,close,volume",
+        "instrument timestamp open high low close volume",
+    ),
+    _known(
+        "Alpha Vantage", "timestamp,open,high,low,close,volume", "timestamp open high low close volume", "newest first"
+    ),
+)
+YFINANCE = Known(
+    "yfinance",
+    frozenset(),
+    "Price,Close,High,Low,Open,Volume / Ticker,ACME,… / Date,,,,,",
+    "two or three header lines, several tickers across; also as parquet with MultiIndex columns",
+)
+WIDE = Known("wide", frozenset(), "Date,AAPL.Open,AAPL.High,… or Close_AAPL,Open_AAPL,…", "also R's quantmod")
+QUANTCONNECT = Known(
+    "QuantConnect",
+    frozenset(),
+    "20140102 00:00,403700,404900,393100,395900,21504200",
+    "aapl.zip, no header, deci-cents",
+)
+BINANCE = Known(
+    "Binance", frozenset(), "1388620800000,732.00,815.90,729.40,805.94,21504.2,1388707199999,…", "no header"
+)
+HEADERLESS = Known(
+    "no header", frozenset(), "[ACME,]2014-01-02,40.37,40.49,39.31,39.59,21504200", "open, high, low, close, volume"
+)
+EXPORT = Known(
+    "export",
+    frozenset(),
+    "Datum;Eröffnung;Hoch;Tief;Schluss;Volumen",
+    "other words, ; tab |, decimal comma, UTF-16, Latin-1",
+)
+ALL_KNOWN = (*KNOWN, YFINANCE, WIDE, QUANTCONNECT, BINANCE, HEADERLESS, EXPORT)
+
+
+def recognise(table: Table, options: BarsOptions) -> Layout:
+    """The layout of a table, from its headers, its first rows and what the `options` override.
+
+    Raises BarsFileError that names every column that is missing, or doubled, at once.
+    """
+    if len(table.headers) > 1:
+        return _several_levels(table, options)
+    if not table.headers:
+        return _without_header(table, options)
+    return _by_headers(table, table.headers[0], options)
+
+
+def _by_headers(table: Table, headers: Sequence[str], options: BarsOptions) -> Layout:
+    found = _fields(table, headers, options)
+    missing = [name for name in NEEDED if name not in found]
+    if missing:
+        wide = _joined_names(headers, found.get("timestamp"))
+        if wide and "timestamp" in found:
+            return Layout(WIDE.name, "each header joins a symbol and a column", found["timestamp"], wide)
+        raise lacking(table.name, missing, headers)
+    named = {plain(header) for header in headers}
+    known = next((known for known in KNOWN if known.heads <= named), None)
+    if known is not None and known.name == "Alpha Vantage" and "instrument" in found:
+        known = None
+    words = (
+        f"the headers are those of {known.name}"
+        if known
+        else "by its headers: "
+        + ", ".join(f"{name} is {headers[place] or '(unnamed)'}" for name, place in found.items())
+    )
+    adjusted = _adjusting(table, headers, found, options)
+    return Layout(
+        known.name if known else _generic(table),
+        words + _separated(table),
+        found["timestamp"],
+        {"": _columns(found, adjusted)},
+        instrument=found.get("instrument"),
+        time_of_day=found.get("time_of_day"),
+        period=found.get("period"),
+        left_out=headers[found["adj_close"]] if "adj_close" in found and adjusted is None else "",
+        strip_us=known is not None and known.name == "Stooq",
+    )
+
+
+def _generic(table: Table) -> str:
+    return EXPORT.name if isinstance(table, Delimited) and table.separator != "," else "columns by name"
+
+
+def _separated(table: Table) -> str:
+    if isinstance(table, Delimited) and table.separator != ",":
+        return f"; cells are separated by {SEPARATORS[table.separator]}"
+    return ""
+
+
+def _fields(table: Table, headers: Sequence[str], options: BarsOptions) -> dict[str, int]:
+    """Position of each field, the plainest header first; overrides go before."""
+    given: dict[str, int] = {}
+    for name, header in options.columns:
+        given[name] = _place(table, headers, header, "TT_BARS_COLUMNS")
+    candidates: dict[str, list[int]] = {}
+    for place, header in enumerate(headers):
+        field = field_of(header)
+        if field is not None and place not in given.values():
+            candidates.setdefault(field, []).append(place)
+    found = dict(given)
+    for name, places in candidates.items():
+        if name in found:
+            continue
+        best = min(places, key=lambda place: (rank_of(name, headers[place]), place))
+        doubled = [place for place in places if plain(headers[place]) == plain(headers[best])]
+        if len(doubled) > 1:
+            shown = ", ".join(f'"{headers[place]}" (column {place + 1})' for place in doubled)
+            raise BarsFileError(
+                f"{table.name} has the column {name} more than once: {shown}. Keep one, or name it by "
+                f"TT_BARS_COLUMNS={name}=HEADER with a header of its own."
+            )
+        found[name] = best
+    _settle_times(headers, found, candidates)
+    if "timestamp" not in found:
+        # util.df and to_csv of a series leave the head of the index empty.
+        unnamed = next((p for p, header in enumerate(headers) if plain(header) in ("", "unnamed0")), None)
+        if unnamed is not None and _looks_dated(table, unnamed):
+            found["timestamp"] = unnamed
+    return found
+
+
+def _settle_times(headers: Sequence[str], found: dict[str, int], candidates: Mapping[str, list[int]]) -> None:
+    """`Time` beside `Date` is the time of day."""
+    for place in candidates.get("timestamp", ()):
+        if place != found.get("timestamp") and plain(headers[place]) in ("time", "timehhmmss", "uhrzeit"):
+            found["time_of_day"] = place
+
+
+def _looks_dated(table: Table, place: int) -> bool:
+    cells = [row[place] for row in table.head[:20] if row[place].strip()]
+    return bool(cells) and all(re.search(r"\d{4}|\d[-/.]\d", cell) for cell in cells)
+
+
+def _place(table: Table, headers: Sequence[str], header: str, setting: str) -> int:
+    exact = [place for place, name in enumerate(headers) if name.strip() == header]
+    alike = exact or [place for place, name in enumerate(headers) if plain(name) == plain(header)]
+    if not alike:
+        raise BarsFileError(
+            f'{setting}: {table.name} has no column "{header}" (there are: {_shown(headers)}). Name one of them.'
+        )
+    return alike[0]
+
+
+def _adjusting(table: Table, headers: Sequence[str], found: Mapping[str, int], options: BarsOptions) -> int | None:
+    """The column by which prices are scaled, where that is asked for."""
+    return _place(table, headers, options.adjust, "TT_BARS_ADJUST") if options.adjust else None
+
+
+def _columns(found: Mapping[str, int], adjusted: int | None) -> Columns:
+    return Columns(found["open"], found["high"], found["low"], found["close"], found["volume"], adjusted)
+
+
+def lacking(name: str, missing: Sequence[str], headers: Sequence[str]) -> BarsFileError:
+    """The refusal of a table without some columns of a bar."""
+    return BarsFileError(
+        f"The bars in {name} lack the column{'s' * (len(missing) > 1)} {', '.join(missing)} (there are: "
+        f"{_shown(headers) or 'none'}). Add them, or say which they are by TT_BARS_COLUMNS={missing[0]}=HEADER,… "
+        f"(`tt bars list` shows the layouts that are recognised)."
+    )
+
+
+def _shown(headers: Sequence[str]) -> str:
+    shown = ", ".join(header.strip() or "(unnamed)" for header in headers[:MOST_SHOWN])
+    return shown + (f" and {len(headers) - MOST_SHOWN} more" if len(headers) > MOST_SHOWN else "")
+
+
+def _several_levels(table: Table, options: BarsOptions) -> Layout:
+    """yfinance's header lines: one names the columns, one the tickers, a third perhaps the index."""
+    lines = table.headers
+    scores = [sum(field_of(cell) is not None for cell in line[1:]) for line in lines]
+    level = max(range(len(lines)), key=lambda place: scores[place])
+    if scores[level] < 5:
+        # A preamble that looks like a header: the line with most names is it.
+        return _by_headers(table, lines[level], options)
+    fields = lines[level]
+    tickers = next(
+        (
+            line
+            for place, line in enumerate(lines)
+            if place != level and sum(map(bool, (c.strip() for c in line[1:]))) >= 5
+        ),
+        None,
+    )
+    if tickers is None:
+        return _by_headers(table, fields, options)
+    indexes = {"date", "datetime", "timestamp"}
+    places = range(table.width)
+    dated = next((place for place in places if any(plain(line[place]) in indexes for line in lines)), 0)
+    by_symbol = _by_symbol(table, fields, tickers, dated, options)
+    columns = {symbol: _complete(table, fields, symbol, found, options) for symbol, found in by_symbol.items()}
+    if not columns:
+        raise lacking(table.name, NEEDED, fields)
+    adjusted = next((found["adj_close"] for found in by_symbol.values() if "adj_close" in found), None)
+    return Layout(
+        YFINANCE.name,
+        f"{len(lines)} header lines, {len(columns)} tickers across",
+        dated,
+        columns,
+        left_out=fields[adjusted].strip() if adjusted is not None and not options.adjust else "",
+    )
+
+
+def _by_symbol(
+    table: Table, fields: Sequence[str], tickers: Sequence[str], dated: int, options: BarsOptions
+) -> dict[str, dict[str, int]]:
+    """Positions of each ticker's columns by field."""
+    overrides = {plain(header): name for name, header in options.columns}
+    found: dict[str, dict[str, int]] = {}
+    for place in range(table.width):
+        name = overrides.get(plain(fields[place])) or field_of(fields[place])
+        symbol = tickers[place].strip()
+        if place == dated or name is None or not symbol:
+            continue
+        own = found.setdefault(symbol, {})
+        if name in own:
+            raise BarsFileError(f"{table.name} has the column {name} of {symbol} more than once. Keep one.")
+        own[name] = place
+    return found
+
+
+def _complete(
+    table: Table, fields: Sequence[str], symbol: str, found: Mapping[str, int], options: BarsOptions
+) -> Columns:
+    """The columns of one ticker, none missing."""
+    missing = [name for name in NEEDED[1:] if name not in found]
+    if missing:
+        raise lacking(f"{table.name} for {symbol}", missing, [fields[place] for place in found.values()])
+    if not options.adjust:
+        return _columns(found, None)
+    adjusted = next((place for place in found.values() if plain(fields[place]) == plain(options.adjust)), None)
+    if adjusted is None:
+        raise BarsFileError(
+            f'TT_BARS_ADJUST: {table.name} has no column "{options.adjust}" of {symbol} (there are: '
+            f"{_shown([fields[place] for place in found.values()])}). Name one of them."
+        )
+    return _columns(found, adjusted)
+
+
+def _joined_names(headers: Sequence[str], timestamp: int | None) -> dict[str, Columns]:
+    """The instruments of headers such as AAPL.Open or Close_AAPL; none where they are not complete."""
+    found: dict[str, dict[str, int]] = {}
+    for place, header in enumerate(headers):
+        if place == timestamp:
+            continue
+        match = re.fullmatch(r"\s*(.+?)[._ ](\w+(?:[ _]\w+)?)\s*", header)
+        parts = [match.groups(), match.groups()[::-1]] if match else []
+        back = re.fullmatch(r"\s*([A-Za-z]+(?:[ _][Cc]lose)?)[._ ](.+?)\s*", header)
+        parts += [back.groups()[::-1]] if back else []
+        for symbol, word in parts:
+            name = field_of(word)
+            if name in ("open", "high", "low", "close", "volume", "adj_close"):
+                found.setdefault(symbol.strip(), {}).setdefault(name, place)
+                break
+    complete = {symbol: own for symbol, own in found.items() if all(name in own for name in NEEDED[1:])}
+    return {symbol: _columns(own, None) for symbol, own in complete.items()}
+
+
+def _without_header(table: Table, options: BarsOptions) -> Layout:
+    """Files without a header, told by their first row."""
+    row = [cell.strip() for cell in table.head[0]] if table.head else []
+    if options.columns:
+        raise BarsFileError(
+            f"TT_BARS_COLUMNS: {table.name} has no header line, so there is no column to name. Add a header line."
+        )
+    columns = Columns(1, 2, 3, 4, 5)
+    if re.fullmatch(r"\d{8} \d{2}:\d{2}", row[0]) and len(row) == 6 and all(cell.isdigit() for cell in row[1:5]):
+        why = "no header; a date with 00:00 and five whole numbers: prices in deci-cents"
+        return Layout(QUANTCONNECT.name, why, 0, {"": columns}, price_unit=DECI_CENTS)
+    if re.fullmatch(r"\d{12,17}", row[0]) and len(row) in (11, 12):
+        return Layout(BINANCE.name, "no header; klines that begin with an epoch", 0, {"": columns})
+    figures = [bool(re.fullmatch(r"[-+$]?[\d.,]+(e[-+]?\d+)?", cell, re.IGNORECASE)) for cell in row]
+    if len(row) >= 6 and all(figures[1:6]) and is_date(row[0]):
+        return Layout(HEADERLESS.name, "no header; date, open, high, low, close, volume by position", 0, {"": columns})
+    if len(row) >= 7 and all(figures[2:7]) and is_date(row[1]):
+        why = "no header; symbol, date, open, high, low, close, volume by position"
+        return Layout(HEADERLESS.name, why, 1, {"": Columns(2, 3, 4, 5, 6)}, instrument=0)
+    raise lacking(table.name, NEEDED, row)

@@ -1,0 +1,87 @@
+"""The report of a check of bars files: what `tt bars check` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING
+
+from tt_assets.market.bars import BarFault
+from tt_assets.market.layouts.findings import watched
+from tt_assets.market.layouts.normalise import ReadTable
+
+if TYPE_CHECKING:
+    from tt_assets.market.files import FileBars
+
+EXAMPLES = 5
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Rows that are left out for one rule: how many, and the first few with their lines."""
+
+    rule: str
+    rows: int
+    first: tuple[str, ...]
+
+    def __str__(self) -> str:
+        more = "; …" if self.rows > len(self.first) else ""
+        return f"{self.rows:,} row{'' if self.rows == 1 else 's'}, {self.rule} ({'; '.join(self.first)}{more})"
+
+
+@dataclass(frozen=True)
+class BarsReport:
+    """What a path of bars is.
+
+    `tables` as recognised; `symbols` with a bar; `first` and `last` session; `spacing` in words; `rows` read and `bars`
+    that load; `left_out` by rule; `warnings` one line a kind; `refusal` why nothing loads, else empty.
+    """
+
+    path: str
+    tables: tuple[ReadTable, ...]
+    symbols: tuple[str, ...]
+    first: date | None
+    last: date | None
+    spacing: str
+    rows: int
+    bars: int
+    left_out: tuple[LeftOut, ...]
+    warnings: tuple[str, ...]
+    refusal: str
+
+
+def report_on(files: FileBars) -> BarsReport:
+    """The report of the bars of `files`. Raises BarsFileError where they cannot be read at all."""
+    manifest = files.manifest()
+    refusal, warnings = manifest.refusal, list(manifest.warnings)
+    if files.known:
+        unlisted, about = watched(manifest.symbols, files.known)
+        refusal = refusal or (f"{files.path}: {unlisted}" if unlisted else "")
+        warnings += about
+    if not refusal and manifest.first is None:
+        refusal = files.why_none(manifest)
+    return BarsReport(
+        str(files.path),
+        manifest.tables,
+        manifest.symbols,
+        manifest.first,
+        manifest.last,
+        manifest.spacing,
+        manifest.rows,
+        manifest.bars,
+        left_out(files.all_faults()),
+        tuple(warnings),
+        refusal,
+    )
+
+
+def left_out(faults: Sequence[BarFault]) -> tuple[LeftOut, ...]:
+    """The faults by rule, most rows first."""
+    by_rule: dict[str, list[BarFault]] = {}
+    for fault in faults:
+        by_rule.setdefault(fault.rule, []).append(fault)
+    ordered = sorted(by_rule.items(), key=lambda item: -len(item[1]))
+    return tuple(
+        LeftOut(str(rule), len(rows), tuple(str(fault) for fault in rows[:EXAMPLES])) for rule, rows in ordered
+    )

@@ -1,0 +1,89 @@
+"""Which words head which column of a bars file, in the spellings of the vendors and the languages of exports.
+
+A header is compared without case, accents, spaces, brackets, signs and underscores, so `<TICKER>`, `Adj. Close**` and
+`adj_close` need one entry each. Of several columns that could be a field, the one whose word comes first is taken.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+WORDS: dict[str, tuple[str, ...]] = {
+    "timestamp": (
+        *("timestamp", "date", "datetime", "dateandtime", "day", "tradedate", "tradingdate", "tradingday", "session"),
+        *("sessiondate", "pricedate", "asofdate", "businessdate", "reportdate", "caldt", "datadate", "dtyyyymmdd"),
+        *("formatteddate", "beginsat", "windowstart", "opentime", "timeopen", "datum", "handelstag", "tag", "fecha"),
+        *("giorno", "dato", "dag", "pvm", "tarih", "unix", "unixtime", "unixtimestamp", "epoch", "time", "t"),
+        *("dt", "indexlevel0", "index", "data"),
+    ),
+    "instrument": (
+        *("instrument", "symbol", "ticker", "tic", "tickersymbol", "stocksymbol", "symbolcode", "tscode", "sid"),
+        *("stockcode", "code", "stock", "asset", "security", "pair", "actsymbol", "symbole", "simbolo", "name"),
+        *("indexlevel1", "s"),
+    ),
+    "open": (
+        *("open", "openprice", "priceopen", "opening", "openingprice", "opn", "o", "1open", "dayopen", "eroffnung"),
+        *("eroffnungskurs", "erster", "ersterkurs", "offnungskurs", "apertura", "ouverture", "ouv", "abertura"),
+        *("oppning", "oppningskurs", "opening", "aapning", "acilis", "avattu"),
+    ),
+    "high": (
+        *("high", "highprice", "pricehigh", "highest", "dayhigh", "hi", "h", "2high", "max", "maximum", "hoch"),
+        *("hochst", "hochstkurs", "tageshoch", "maximo", "plushaut", "haut", "maxima", "massimo", "hogst", "hogsta"),
+        *("hoogste", "hoog", "hoy", "yuksek", "ylin"),
+    ),
+    "low": (
+        *("low", "lowprice", "pricelow", "lowest", "daylow", "lo", "l", "3low", "min", "minimum", "tief", "tiefst"),
+        *("tiefstkurs", "tagestief", "minimo", "plusbas", "bas", "minima", "lagst", "lagsta", "laagste", "laag"),
+        *("lav", "dusuk", "alin"),
+    ),
+    "close": (
+        *("close", "closeprice", "priceclose", "closing", "closingprice", "closelast", "dayclose", "cls", "c"),
+        *("4close", "schluss", "schlusskurs", "cierre", "cloture", "chiusura", "fechamento", "slutkurs", "slotkoers"),
+        *("sluttkurs", "kapanis", "last", "lastprice", "lasttradeprice", "latest", "settle", "settlement"),
+        *("settlementprice", "price", "letzter", "zuletzt", "kurs", "ultimo", "dernier", "senast", "laatste"),
+        *("prezzo", "prix", "precio", "preco", "viimeisin", "simdi"),
+    ),
+    "volume": (
+        *("volume", "vol", "volumeshares", "sharevolume", "tradedvolume", "tradingvolume", "totalvolume", "dayvolume"),
+        *("v", "5volume", "6volume", "stucke", "stuecke", "stuck", "volumen", "volum", "volym", "hacim", "shares"),
+        *("sharestraded", "totaltradedquantity", "totaltradequantity", "ttltrdqnty", "nooftshares", "noofshares"),
+        *("quantity", "qty", "tickvol", "tickvolume", "volumebtc", "volumeeth", "umsatz"),
+    ),
+    "adj_close": (
+        *("adjclose", "adjustedclose", "adjcloseprice", "closeadj", "closeadjusted", "adjusted", "adjclosing"),
+        *("adjustedcloseprice", "adjclosingprice", "5adjustedclose", "adjlast"),
+    ),
+    "period": ("per", "period", "timeframe", "interval", "resolution"),
+    "time_of_day": ("time", "timehhmmss", "timeofday", "hour", "uhrzeit", "hora", "heure"),
+}
+"""Words per field, the ones that say it most plainly first."""
+
+FIELD_OF: dict[str, str] = {word: field for field, words in WORDS.items() for word in words if field != "time_of_day"}
+RANK: dict[tuple[str, str], int] = {
+    (field, word): place for field, words in WORDS.items() for place, word in enumerate(words)
+}
+_CURRENCY = re.compile(r"(usd|eur|gbp|chf|jpy|inr|cad|aud)$")
+
+
+def plain(header: object) -> str:
+    """A header without case, accents and anything that is neither a letter nor a digit."""
+    text = unicodedata.normalize("NFKD", str(header).replace("ß", "ss").replace("Ø", "O").replace("ø", "o"))
+    return "".join(sign for sign in text.casefold() if sign.isalnum() and sign.isascii())
+
+
+def field_of(header: object) -> str | None:
+    """The field a header names, or None: `Close/Last` is close, `Eröffnung` open, `Open (USD)` open."""
+    word = plain(header)
+    if word in FIELD_OF:
+        return FIELD_OF[word]
+    bare = _CURRENCY.sub("", word)
+    if bare in FIELD_OF and len(bare) > 2:
+        return FIELD_OF[bare]
+    # Vendors number the members of an answer: "1. open", "5. adjusted close".
+    return FIELD_OF.get(re.sub(r"^\d+", "", word)) if len(re.sub(r"^\d+", "", word)) > 2 else None
+
+
+def rank_of(field: str, header: object) -> int:
+    """How plainly a header says the field; smaller is plainer."""
+    return RANK.get((field, plain(header)), len(WORDS[field]))
