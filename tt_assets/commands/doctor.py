@@ -12,7 +12,7 @@ from typing import Any
 from tt_assets import __version__
 from tt_assets.commands.database import describe
 from tt_assets.errors import UserError
-from tt_assets.market.watchlist import read_watchlist
+from tt_assets.grid.bars_files import watchlist_of
 from tt_assets.runtime.up_record import read
 from tt_assets.settings import Settings, database_of
 
@@ -32,7 +32,7 @@ def examine(settings: Settings) -> dict[str, Any]:
     )
     if database["ready"]:
         wrong += _complaint(lambda: database_of(settings).check_dagster())
-    wrong += _complaint(lambda: read_watchlist(settings.watchlist))
+    wrong += _complaint(lambda: watchlist_of(settings))
     free = _free(settings.home)
     if free is not None and free < LEAST_FREE:
         wrong.append(f"Only {free / 1024**3:.1f} GB are free under {settings.home}: free some, or move TT_HOME.")
