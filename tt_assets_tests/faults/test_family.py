@@ -225,20 +225,6 @@ def test_a_run_whose_own_process_is_killed_does_not_stay_in_progress(served: Ser
     wait_until(lambda: served.status(run) == "FAILURE")
 
 
-def test_down_ends_everything_with_a_run_in_flight_and_leaves_none_unfinished(served: Served) -> None:
-    run = served.held_run()
-    family = served.ui.family()
-    assert len(family) >= 5
-    assert served.here.tt("down").returncode == 0
-    served.ui.owner.communicate(timeout=60)
-    assert served.ui.owner.returncode == 0
-    assert not any(process.is_running() for process in family)
-    assert not EmbeddedServer(served.here.home).is_running()
-    served.here.tt("db", "start")
-    assert served.here.rows(f"SELECT status FROM runs WHERE run_id = '{run}'", "dagster") == [("FAILURE",)]
-    served.here.tt("db", "stop")
-
-
 def test_five_deaths_within_a_minute_end_it_with_one_line() -> None:
     with machine() as here:
         ui = serve(here, free_port())
@@ -263,3 +249,17 @@ def test_five_deaths_within_a_minute_end_it_with_one_line() -> None:
         (line,) = complaint.splitlines()
         assert "died 5 times within 60 s, at last the daemon (killed by SIGKILL" in line
         assert ui.family() == []
+
+
+def test_down_ends_everything_with_a_run_in_flight_and_leaves_none_unfinished(served: Served) -> None:
+    run = served.held_run()
+    family = served.ui.family()
+    assert len(family) >= 5
+    assert served.here.tt("down").returncode == 0
+    served.ui.owner.communicate(timeout=60)
+    assert served.ui.owner.returncode == 0
+    assert not any(process.is_running() for process in family)
+    assert not EmbeddedServer(served.here.home).is_running()
+    served.here.tt("db", "start")
+    assert served.here.rows(f"SELECT status FROM runs WHERE run_id = '{run}'", "dagster") == [("FAILURE",)]
+    served.here.tt("db", "stop")
