@@ -28,6 +28,7 @@ from tt_assets.runs import progress
 from tt_assets.runs._dagster import add_metadata, materialized
 from tt_assets.runs.attempts import take_over
 from tt_assets.runs.failures import named
+from tt_assets.runs.session_names import name_after_run
 from tt_assets.runs.slices_read import SlicesRead, noted
 from tt_assets.tables import TABLES, content_columns
 
@@ -147,6 +148,10 @@ class SliceIOManager(dg.ConfigurableIOManager):
     preview_up_to: int = Field(
         default=20, description="Runs of at most this many partitions show a table of their first rows."
     )
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Have the run's sessions named after it, before the first of them is opened."""
+        name_after_run(context)
 
     def _store(self, context: dg.OutputContext | dg.InputContext) -> SliceStore:
         table = TABLES[context.asset_key.path[-1]]
