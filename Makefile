@@ -6,15 +6,17 @@ TT := $(VENV)/bin/tt
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down test lint format docs bench clean
+.PHONY: help install demo up down test test-fast test-slow lint format docs bench clean
 
 help:
 	@echo "make demo     fill all thirteen tables from the bundled bars"
 	@echo "make up       serve the UI at http://127.0.0.1:3000 (Ctrl-C or make down stops it)"
-	@echo "make test     run the tests, $(WORKERS) at a time (WORKERS=4 make test)"
+	@echo "make test-fast  the tests of the inner loop: no server, no training, two minutes"
+	@echo "make test     the tests but the slow ones, $(WORKERS) at a time (WORKERS=4 make test)"
+	@echo "make test-slow  the slow ones: processes killed, whole platforms, worlds, browsers"
 	@echo "make lint     ruff, mypy, the import contracts and the reference pages; make format repairs what it can"
 	@echo "make docs     write the reference pages of docs/ out of the code"
-	@echo "make bench    measure reading, writing, backfills, memory, the simulator and the whole at scale"
+	@echo "make bench    the benchmarks there are; make bench NAME=io measures one"
 	@echo "make install  just the environment, in .venv"
 	@echo "make clean    remove the environment and every cache"
 
@@ -35,8 +37,16 @@ up: install
 down: install
 	$(TT) down
 
+PYTEST := $(VENV)/bin/python -m pytest --numprocesses=$(WORKERS)
+
+test-fast: install
+	$(PYTEST) -m "not slow and not server and not training"
+
 test: install
-	$(VENV)/bin/python -m pytest --numprocesses=$(WORKERS)
+	$(PYTEST) -m "not slow"
+
+test-slow: install
+	$(PYTEST) -m slow
 
 lint: install
 	$(VENV)/bin/ruff check .

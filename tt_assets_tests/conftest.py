@@ -35,8 +35,29 @@ SHARE_A_MACHINE = tuple(END_TO_END + module for module in ("test_browser.py", "t
 """Modules that use one served machine, so one worker has to run them."""
 
 
+OF_A_SERVER = {"embedded_server", "server_home", "postgres", "machine", "served"}
+OF_A_TRAINING = {"training_panel", "small_policy", "sample_window", "judgement"}
+"""Fixtures by which a test is known to need a server, or to train agents; so do all of these folders."""
+FOLDERS_OF_A_SERVER = ("assets", "automation", "benchmarks", "commands", "e2e", "faults", "notebook", "runs", "runtime")
+FOLDERS_OF_A_TRAINING = ("trading/agents", "trading/episodes", "trading/judging", "report")
+
+
+def _mark(item: pytest.Item) -> None:
+    """Mark what the inner loop leaves out."""
+    fixtures = set(getattr(item, "fixturenames", ()))
+    for mark, known, folders in (
+        ("server", OF_A_SERVER, FOLDERS_OF_A_SERVER),
+        ("training", OF_A_TRAINING, FOLDERS_OF_A_TRAINING),
+    ):
+        places = tuple(f"tt_assets_tests/{folder}/" for folder in folders)
+        if fixtures & known or item.nodeid.startswith(places):
+            item.add_marker(mark)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where workers share the tests out, the long ones come first: nobody waits for them at the end."""
+    """Mark by need; where workers share the tests out, the long ones come first: nobody waits for them at the end."""
+    for item in items:
+        _mark(item)
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: not item.nodeid.startswith(END_TO_END))
 

@@ -11,9 +11,6 @@ from tt_assets_tests.docs.command_pages import walk
 from tt_assets_tests.docs.pages import TOP, Page, living_pages, pages
 from tt_assets_tests.docs.setting_pages import variables
 
-COMING = {"test-fast", "test-slow"}
-"""Targets the README names and the Makefile may not have yet."""
-
 COMMANDS = {context.command_path: command for context, command in walk()}
 OPTIONS = {
     path: {option for parameter in command.params for option in parameter.opts} | {"--help", "-h"}
@@ -73,7 +70,7 @@ def test_every_setting_exists(page: Page):
 @pytest.mark.parametrize("page", living_pages(), ids=str)
 def test_every_target_of_make_exists(page: Page):
     named = {target for code in page.code for target in re.findall(r"(?:^|\s)make ([a-z][a-z-]*)", code)}
-    assert named - MAKE - COMING == set()
+    assert named - MAKE == set()
 
 
 @pytest.mark.parametrize("page", living_pages(), ids=str)
