@@ -31,6 +31,7 @@ from tt_assets.commands.watchlist_group import watchlist
 from tt_assets.errors import UserError
 from tt_assets.runtime.own_modules import find_own_modules
 from tt_assets.settings import Settings
+from tt_assets.settings.variables import misspelt_once
 
 INTERRUPTED = 130
 PREPARING = "Preparing the database …"
@@ -80,6 +81,8 @@ def commands(context: click.Context) -> None:
     os.environ["PGAPPNAME"] = f"tt {context.invoked_subcommand}"
     logging.getLogger("alembic").setLevel(logging.WARNING)
     context.obj = Settings
+    for line in misspelt_once():
+        print(f"tt: {line}", file=sys.stderr)  # noqa: T201 - plain text, as an error is
     with suppress(ValidationError):  # the command itself says which setting is wrong; its help needs none
         find_own_modules(Settings())
 
@@ -348,16 +351,18 @@ def gateway(settings: Settings, bars: Path | None, host: str, port: int, latency
     serve(StandIn(BarBook.from_file(bars or settings.bars_path), latency=latency), host, port, say)
 
 
-@commands.command("settings")
+@commands.command("settings", short_help="Every setting: its value, where that comes from, its meaning.")
 @as_json
 @with_settings
 def settings_(current: Settings, json_: bool) -> None:
-    """Every setting: its variable, its value now and its meaning."""
-    rows = [
-        {"variable": f"TT_{name.upper()}", "value": str(getattr(current, name)), "meaning": field.description}
-        for name, field in Settings.model_fields.items()
-    ]
-    show(rows, json_, title="settings (environment or .env)")
+    """Every setting: its variable, its value now, where that comes from, its meaning, and what an empty one means."""
+    from tt_assets.commands.setting_rows import setting_rows
+
+    show(
+        setting_rows(current, empty_apart=json_),
+        json_,
+        title="settings (environment, else .env, else what an empty one means)",
+    )
 
 
 def _span(settings: Settings, first: str | None, last: str | None) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import cache, partial
 
 import dagster as dg
@@ -22,6 +23,7 @@ from tt_assets.runs.io_managers import EpisodeIOManager, SliceIOManager
 from tt_assets.runs.market_reader import market_reader_resource
 from tt_assets.runs.other_instance import warn_of_another_instance
 from tt_assets.settings import Settings, database_of
+from tt_assets.settings.variables import misspelt_once
 
 
 @cache
@@ -62,5 +64,7 @@ def definitions(settings: Settings) -> dg.Definitions:
 
 _settings = Settings()
 warn_of_another_instance(_settings.home / "dagster")
+for line in misspelt_once():
+    logging.getLogger("dagster").warning(line)
 
 defs = definitions(_settings)

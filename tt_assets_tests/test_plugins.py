@@ -98,7 +98,9 @@ def test_a_module_that_is_named_and_installed_is_loaded_once(install: Install):
 def test_a_config_names_the_modules_it_was_made_with_those_of_entry_points_too(install: Install):
     assert blueprint(Settings(_env_file=None)).trading.trading_modules == ()
     install()
-    config = blueprint(Settings(_env_file=None, trading_modules="tt_assets_tests.trading.rules.own_schemes")).trading
+    config = blueprint(
+        Settings(_env_file=None, trading={"trading_modules": "tt_assets_tests.trading.rules.own_schemes"})
+    ).trading
     assert config.trading_modules == ("tt_assets_tests.trading.rules.own_schemes", "gap_tools")
     assert json.loads(config.to_json())["trading_modules"] == [*config.trading_modules]
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 from datetime import date
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from tt_assets.settings import SAMPLE_BARS, SAMPLE_WATCHLIST, DateGrain, PriceSourceName, Settings, shared_file
+from tt_assets.settings import PACKAGE, SAMPLE_BARS, SAMPLE_WATCHLIST, DateGrain, PriceSourceName, Settings, shared_file
+from tt_assets.settings.variables import EMPTY, OF_THE_PLATFORM, misspelt, variable_at, variables, written
 from tt_assets.trading.config import Execution
 
 
@@ -22,11 +24,12 @@ def test_nothing_set_means_the_bundled_sample_on_the_embedded_server():
 
 def test_the_documented_trading_defaults():
     settings = Settings()
-    assert settings.initial_cash == 10_000
-    assert settings.commission_bps == 10
-    assert settings.slippage_bps == 0
-    assert settings.execution is Execution.NEXT_OPEN
-    assert (settings.max_drawdown, settings.risk_target, settings.max_leverage) == (0.2, 0.01, 1.0)
+    trading = settings.trading
+    assert trading.initial_cash == 10_000
+    assert trading.commission_bps == 10
+    assert trading.slippage_bps == 0
+    assert trading.execution is Execution.NEXT_OPEN
+    assert (trading.max_drawdown, trading.risk_target, trading.max_leverage) == (0.2, 0.01, 1.0)
     assert settings.train_windows == 3
 
 
@@ -42,8 +45,9 @@ def test_a_variable_is_read_and_typed(monkeypatch):
     assert settings.seeds == 5
 
 
-@pytest.mark.parametrize("name", ["TT_START_DATE", "TT_DATABASE_URL", "TT_PG_BIN", "TT_FEATURE_MODULES", "TT_SEEDS"])
+@pytest.mark.parametrize("name", [variable.name for variable in variables() if variable.name != "TT_HOME"])
 def test_an_empty_variable_is_no_variable(monkeypatch, name):
+    monkeypatch.delenv(name, raising=False)
     unset = Settings()
     monkeypatch.setenv(name, "")
     assert Settings() == unset
@@ -61,6 +65,13 @@ def test_an_empty_variable_is_no_variable(monkeypatch, name):
         ("TT_MAX_DRAWDOWN", "1.5"),
         ("TT_MAX_LEVERAGE", "2"),
         ("TT_EXECUTION", "now"),
+        ("TT_WHOLE_SHARES", "perhaps"),
+        ("TT_IBKR_PORT", "0"),
+        ("TT_IBKR_PORT", "70000"),
+        ("TT_IBKR_TIMEOUT", "0"),
+        ("TT_IBKR_CLIENT_IDS", "0-3"),
+        ("TT_IBKR_CLIENT_IDS", "eighty"),
+        ("TT_IBKR_HOST", " "),
     ],
 )
 def test_a_value_out_of_its_range_is_refused_by_name(monkeypatch, name, value):
@@ -68,7 +79,7 @@ def test_a_value_out_of_its_range_is_refused_by_name(monkeypatch, name, value):
     with pytest.raises(ValidationError) as refused:
         Settings()
     (error,) = refused.value.errors()
-    assert f"TT_{str(error['loc'][0]).removeprefix('TT_').upper()}" == name
+    assert variable_at(error["loc"]).name == name
     assert error["input"] == value
 
 
@@ -103,10 +114,97 @@ def test_a_bars_file_of_ones_own_is_not_the_sample(monkeypatch, tmp_path):
 
 
 def test_every_setting_says_what_it_means():
-    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+    assert [variable.name for variable in variables() if not variable.meaning] == []
 
 
 def test_the_files_dagster_needs_are_where_the_package_says():
     for name in ("dagster.yaml", "workspace.yaml"):
         assert shared_file(name).exists()
         assert isinstance(shared_file(name), Path)
+
+
+def test_a_nested_setting_is_read_from_its_flat_variable_and_the_others_keep_their_defaults(monkeypatch, tmp_path):
+    monkeypatch.setenv("TT_COMMISSION_BPS", "2.5")
+    monkeypatch.setenv("TT_IBKR_PORT", "7497")
+    monkeypatch.setenv("TT_IBKR_CLIENT_IDS", "81-83, 90")
+    file = tmp_path / "own.env"
+    file.write_text("TT_COMMISSION_BPS=9\nTT_SLIPPAGE_BPS=3\nTT_IBKR_REFETCH=true\nTT_IBKR_TIMEOUT=\n")
+    settings = Settings(_env_file=file)
+    assert (settings.trading.commission_bps, settings.trading.slippage_bps) == (2.5, 3.0)
+    assert (settings.ibkr.port, settings.ibkr.refetch, settings.ibkr.timeout) == (7497, True, 60.0)
+    assert settings.ibkr.client_ids == (81, 82, 83, 90)
+    assert settings.trading.initial_cash == 10_000
+
+
+def test_every_variable_is_listed_once():
+    names = [variable.name for variable in variables()]
+    assert len(names) == len(set(names))
+    assert set(EMPTY) <= set(names)
+    assert not OF_THE_PLATFORM & set(names)
+
+
+def test_a_misspelt_variable_is_said_with_the_nearest_name_and_without_its_value(monkeypatch, tmp_path):
+    monkeypatch.setenv("TT_TRIAN_STEPS", "geheim")
+    monkeypatch.setenv("TT_TRAIN_STEPS", "5")
+    monkeypatch.setenv("TT_XYZZY", "geheim")
+    file = tmp_path / ".env"
+    file.write_text("TT_COMISSION_BPS=geheim\nTT_SEEDS=1\nOTHER=2\n")
+    monkeypatch.setitem(Settings.model_config, "env_file", str(file))
+    said = misspelt()
+    assert "TT_TRIAN_STEPS is no setting; did you mean TT_TRAIN_STEPS?" in said
+    assert f"TT_COMISSION_BPS ({file}) is no setting; did you mean TT_COMMISSION_BPS?" in said
+    assert "TT_XYZZY is no setting; `tt settings` lists them." in said
+    assert len(said) == 3
+    assert "geheim" not in " ".join(said)
+
+
+def test_variables_that_the_platform_sets_are_no_mistake(monkeypatch):
+    from tt_assets.assets.pictures import LOGS
+    from tt_assets.runtime.platform import READY, environment
+    from tt_assets.runtime.served import ROLE, TOKEN
+    from tt_assets.settings.variables import CHECKED
+
+    set_by_us = {name for name in environment(Settings()) if name.startswith("TT_")} | {
+        LOGS,
+        READY,
+        TOKEN,
+        ROLE,
+        CHECKED,
+    }
+    for name in set_by_us:
+        monkeypatch.setenv(name, "1")
+    assert misspelt() == []
+    assert set_by_us - {"TT_HOME"} == OF_THE_PLATFORM
+
+
+def test_who_wrote_a_value_is_known(monkeypatch, tmp_path):
+    file = tmp_path / ".env"
+    file.write_text("TT_SEEDS=2\nTT_TRAIN_STEPS=\nTT_IBKR_PORT=1\n")
+    monkeypatch.setitem(Settings.model_config, "env_file", (str(tmp_path / "none.env"), str(file)))
+    monkeypatch.setenv("TT_IBKR_PORT", "7497")
+    given = written()
+    assert given["TT_SEEDS"].origin == str(file)
+    assert given["TT_IBKR_PORT"].origin == "environment"
+    assert "TT_TRAIN_STEPS" not in given
+    assert "TT_PRICE_SOURCE" not in given
+
+
+ALLOWED = {"definitions.py", "cli.py", "runtime/current.py", "runtime/dagster_instance.py"}
+"""Where the settings are made; everybody else is handed what it needs."""
+
+
+def test_settings_are_made_in_few_places():
+    made = {
+        file.relative_to(PACKAGE).as_posix()
+        for file in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "Settings"
+    }
+    assert made == ALLOWED
+
+
+def test_one_place_reads_the_clock_for_market_time_and_names_new_york():
+    sources = {file.relative_to(PACKAGE).as_posix(): file.read_text("utf-8") for file in PACKAGE.rglob("*.py")}
+    assert [name for name, text in sources.items() if "datetime.now(NEW_YORK" in text] == ["market/clock.py"]
+    assert [name for name, text in sources.items() if 'ZoneInfo("America/New_York")' in text] == ["market/calendar.py"]
+    assert [name for name, text in sources.items() if 'CASH = "CASH"' in text] == ["market/watchlist_format.py"]

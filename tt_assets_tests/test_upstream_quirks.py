@@ -20,8 +20,9 @@ from sqlalchemy import create_engine
 
 from tt_assets.commands.status import partition_counts
 from tt_assets.grid import run_tags
-from tt_assets.grid.horizon import NEW_YORK, Horizon
+from tt_assets.grid.horizon import Horizon
 from tt_assets.grid.partitions import MultiPartitionsDefinition, session_partitions
+from tt_assets.market.calendar import NEW_YORK
 from tt_assets.runs import _dagster as door
 from tt_assets.settings import DateGrain
 from tt_assets_tests.dagster_runs import failure_text, landed_cells, range_tags

@@ -50,7 +50,7 @@ def policy_asset(plan: Blueprint) -> dg.AssetsDefinition:
 
 def _windows_read(settings: Settings) -> int:
     """Windows behind its own that a policy reads; an anchored span reads them all, clipped at the first."""
-    return EVERY_WINDOW if settings.training_span is TrainingSpan.ANCHORED else settings.train_windows
+    return EVERY_WINDOW if settings.trading.training_span is TrainingSpan.ANCHORED else settings.train_windows
 
 
 def trained(

@@ -10,8 +10,9 @@ import dagster as dg
 
 from tt_assets.grid.bars_files import bars_files, followed
 from tt_assets.grid.horizon import bars_span
+from tt_assets.market.clock import now_in_new_york
 from tt_assets.market.files import FileBars
-from tt_assets.market.ibkr import IbkrBars, IbkrConfig, IbkrLoad, ReadStored, StoredBars, now_in_new_york
+from tt_assets.market.ibkr import IbkrBars, IbkrLoad, ReadStored, StoredBars
 from tt_assets.market.sources import PriceSource
 from tt_assets.market.watchlist import Watchlist
 from tt_assets.runs import progress
@@ -79,19 +80,12 @@ def ibkr_source(
         progress.report(str(load))
 
     return IbkrBars(
-        IbkrConfig(
-            host=settings.ibkr_host,
-            port=settings.ibkr_port,
-            client_ids=settings.ibkr_client_ids,
-            timeout=settings.ibkr_timeout,
-            min_interval=settings.ibkr_min_interval,
-            strict_budget=settings.ibkr_strict_budget,
+        settings.ibkr.replace(
             contracts_path=settings.home / "cache" / "ibkr_contracts.json",
             empty_sessions_path=settings.home / "cache" / "ibkr_empty_sessions.json",
         ),
         watchlist.instruments,
         read_stored=stored,
-        refetch=settings.ibkr_refetch,
         clock=now_in_new_york,
         on_progress=lambda told: progress.tell("IBKR", told.done, told.total, f"{told.instrument}, {told.left()}"),
         on_done=on_done,

@@ -40,7 +40,7 @@ def training_panel(reader: Reads, window: Window, symbols: Sequence[str], settin
 
     The span is clipped by date at both ends, so no session of the window itself is ever read.
     """
-    anchored = settings.training_span is TrainingSpan.ANCHORED
+    anchored = settings.trading.training_span is TrainingSpan.ANCHORED
     first = horizon(settings).first if anchored else window.training_start(settings.train_windows)
     last = window.start - timedelta(days=1)
     return _panel(reader, symbols, sessions(first, last), start=None)

@@ -21,11 +21,12 @@ from tt_assets.errors import UserError
 from tt_assets.grid.blueprint import Blueprint
 from tt_assets.grid.horizon import horizon
 from tt_assets.grid.partitions import Window
+from tt_assets.market.watchlist_format import CASH
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.episode_reader import StoredEpisode, stored_episodes
 from tt_assets.runs.market_reader import MarketReader
 from tt_assets.trading.config import TradingConfig
-from tt_assets.trading.episodes.record import CASH, EpisodeRecord
+from tt_assets.trading.episodes.record import EpisodeRecord
 from tt_assets.trading.judging.checks import CheckResult, stored_config
 from tt_assets.trading.judging.judge import AGENT
 from tt_assets.trading.panel import MarketPanel

@@ -203,7 +203,7 @@ def _inputs_settled(state: AgentState, window: Window) -> bool:
     """Whether no cell that the window trains or rolls on is still to come."""
     market = state.market
     settings, axes = market.settings, market.axes
-    anchored = settings.training_span is TrainingSpan.ANCHORED
+    anchored = settings.trading.training_span is TrainingSpan.ANCHORED
     first = "" if anchored else window.training_start(settings.train_windows).isoformat()
     last = (window.end - timedelta(days=1)).isoformat()
     if settings.date_grain is DateGrain.MONTH:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 
 import click
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 
-from tt_assets.settings import Settings
+from tt_assets.settings.variables import variable_at
 
 
 def describe_setting(error: ValidationError) -> str:
@@ -16,12 +16,12 @@ def describe_setting(error: ValidationError) -> str:
     reason = first["msg"].removeprefix("Value error, ").rstrip(".")
     if not first["loc"]:
         return f"{reason}."  # a rule over several settings names them itself
-    name = str(first["loc"][0])
-    field = Settings.model_fields.get(name)
-    secret = field is not None and SecretStr in getattr(field.annotation, "__args__", (field.annotation,))
-    value = "" if secret else f" {str(first['input'])!r}"
-    meaning = f" It is: {field.description}" if field and field.description else ""
-    return f"TT_{name.upper()}{value} is not valid: {reason[:1].lower() + reason[1:]}.{meaning}"
+    variable = variable_at(first["loc"])
+    if variable is None:
+        return f"{'.'.join(map(str, first['loc']))} is not valid: {reason}."
+    value = "" if variable.secret else f" {str(first['input'])!r}"
+    meaning = f" It is: {variable.meaning}" if variable.meaning else ""
+    return f"{variable.name}{value} is not valid: {reason[:1].lower() + reason[1:]}.{meaning}"
 
 
 def describe_database(error: BaseException) -> str | None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from datetime import date, datetime
+from datetime import date
 from typing import Protocol
 
 from tt_assets.gateway import answers
 from tt_assets.gateway.book import BarBook, WireBar
 from tt_assets.gateway.client_requests import Kind, Request
 from tt_assets.gateway.frames import frame
-from tt_assets.market.calendar import NEW_YORK
+from tt_assets.market.clock import now_in_new_york
 
 FARMS = (
     (2104, "Market data farm connection is OK:usfarm"),
@@ -61,7 +61,7 @@ class OpenRequest:
         book, symbol = self._served.book, self.request.symbol
         match self.request.kind:
             case Kind.GREETING:
-                self.send_raw(frame(self._served.version, f"{datetime.now(NEW_YORK):%Y%m%d %H:%M:%S} EST"))
+                self.send_raw(frame(self._served.version, f"{now_in_new_york():%Y%m%d %H:%M:%S} EST"))
             case Kind.START:
                 self._send_session()
             case Kind.TIME:

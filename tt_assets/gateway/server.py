@@ -10,7 +10,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 
 from tt_assets.gateway import answers
 from tt_assets.gateway.book import BarBook
@@ -18,17 +18,12 @@ from tt_assets.gateway.client_requests import Kind, Request
 from tt_assets.gateway.frames import GREETING, NotTheProtocolError, frame, read_frame
 from tt_assets.gateway.open_request import OpenRequest
 from tt_assets.gateway.request_log import RequestLog, SeenRequest
-from tt_assets.market.calendar import NEW_YORK
+from tt_assets.market import clock
 
 NEWEST_VERSION = 176
 OLDEST_VERSION = 157
 MOST_OPEN = 50
 """Historical requests a gateway keeps open at once."""
-
-
-def today_in_new_york() -> date:
-    """Today's date in New York."""
-    return datetime.now(NEW_YORK).date()
 
 
 class StandIn:
@@ -52,7 +47,7 @@ class StandIn:
         book: BarBook,
         *,
         latency: float = 0.0,
-        today: Callable[[], date] = today_in_new_york,
+        today: Callable[[], date] = clock.today,
         version: int = NEWEST_VERSION,
         accounts: str = "DU0000000",
         most_open: int = MOST_OPEN,

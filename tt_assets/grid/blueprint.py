@@ -64,8 +64,7 @@ def _trading(settings: Settings, longest: int) -> TradingConfig:
     Without a setting of its own the embargo is what an observation reads back, its window and the `longest` look-back
     of the features and signals in it.
     """
-    shared = set(TradingConfig.model_fields) & set(type(settings).model_fields) - {"embargo_sessions"}
-    chosen = {name: getattr(settings, name) for name in shared}
-    config = TradingConfig(**{**chosen, "trading_modules": trading_modules(settings.trading_modules)})
-    embargo = settings.embargo_sessions
-    return config.replace(embargo_sessions=config.reach(longest) if embargo is None else embargo)
+    config = settings.trading.replace(trading_modules=trading_modules(settings.trading.trading_modules))
+    if "embargo_sessions" in settings.trading.model_fields_set:
+        return config
+    return config.replace(embargo_sessions=config.reach(longest))

@@ -6,14 +6,13 @@ What a person leaves empty is read off the bars themselves, of which each versio
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from zoneinfo import ZoneInfo
+from datetime import date, timedelta
 
 from tt_assets.grid.bars_files import bars_manifest_or_none
 from tt_assets.market.calendar import previous_session
+from tt_assets.market.clock import today
 from tt_assets.settings import SAMPLE_FIRST_SESSION, SAMPLE_LAST_SESSION, Settings
 
-NEW_YORK = ZoneInfo("America/New_York")
 DEFAULT_YEARS = 3
 FEED_ENDED = timedelta(days=30)
 """A bars file whose last session is older than this is a history that has ended, not a feed that is late."""
@@ -34,11 +33,6 @@ class Horizon:
         """The last session that has a partition on the New York date `on` (today), none after `last`."""
         latest = latest_session(on)
         return min(latest, previous_session(self.last, inclusive=True)) if self.last else latest
-
-
-def today() -> date:
-    """Today's date in New York: the one place of the platform that reads the clock for market time."""
-    return datetime.now(NEW_YORK).date()
 
 
 def latest_session(on: date | None = None) -> date:

@@ -14,9 +14,10 @@ from typing import Any
 
 import dagster as dg
 
-from tt_assets.grid.horizon import NEW_YORK, Horizon, horizon, today
+from tt_assets.grid.horizon import Horizon, horizon
 from tt_assets.grid.keys import DATE, INSTRUMENT, CellKey
-from tt_assets.market.calendar import closed_weekdays
+from tt_assets.market.calendar import NEW_YORK, closed_weekdays
+from tt_assets.market.clock import today
 from tt_assets.settings import DateGrain, Settings
 from tt_assets.tables import MARKET_TABLES
 

@@ -21,7 +21,7 @@ COLUMNS = ("description", "exchange", "primary_exchange", "currency", "portfolio
 ILLEGAL_IN_NAMES = '|[],;"'
 """`|`, `[`, `]`, `,` separate partition keys, `;` separates portfolios, `"` quotes a cell."""
 CASH = "CASH"
-"""Taken by the cash row of tt_target_weights."""
+"""The name of the row of tt_target_weights that holds what the weights leave in cash; no instrument may have it."""
 
 
 class WatchlistError(UserError):

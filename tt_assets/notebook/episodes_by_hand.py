@@ -24,6 +24,7 @@ from tt_assets.grid.horizon import horizon
 from tt_assets.grid.partitions import Window, quarter_of, quarter_partitions
 from tt_assets.market.calendar import is_session, nearest_session
 from tt_assets.market.watchlist import Watchlist, read_watchlist
+from tt_assets.market.watchlist_format import CASH
 from tt_assets.notebook import arguments as checks
 from tt_assets.notebook.arguments import Rows, RowsRefused, Rule
 from tt_assets.notebook.engines import database_of
@@ -38,7 +39,7 @@ from tt_assets.runtime.current import current_settings
 from tt_assets.settings import Settings
 from tt_assets.tables import HAND, TABLES, content_columns, key_columns
 from tt_assets.trading import metrics
-from tt_assets.trading.episodes.record import CASH, StopReason
+from tt_assets.trading.episodes.record import StopReason
 
 SHOWN_CHOICES = 5
 WEIGHTS_OFF_BY = 1e-9

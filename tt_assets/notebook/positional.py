@@ -13,8 +13,8 @@ from typing import Any
 import pandas as pd
 
 from tt_assets.errors import UserError
+from tt_assets.market.watchlist_format import CASH
 from tt_assets.notebook.arguments import Rows
-from tt_assets.trading.episodes.record import CASH
 
 
 def named(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tt_assets.trading.episodes.record import CASH
+from tt_assets.market.watchlist_format import CASH
 from tt_assets.trading.judging.judge import AGENT
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from tt_assets.market.watchlist_format import CASH
 from tt_assets.report.canvas import (
     PAGE,
     Size,
@@ -27,7 +28,6 @@ from tt_assets.report.canvas import (
 from tt_assets.report.labels import percent, strategy_label
 from tt_assets.report.palette import AGENT_COLOUR, INK, LINES, OTHER_LINE, SCENARIO_OPACITY, weight_colours
 from tt_assets.report.scenarios import CONFIGURED, rows_of, scenario_label, scenarios_of
-from tt_assets.trading.episodes.record import CASH
 from tt_assets.trading.judging.judge import AGENT, DRAWN, Judgement
 
 if TYPE_CHECKING:

@@ -29,4 +29,4 @@ def python_path(settings: Settings) -> list[str]:
 
 
 def _own_modules(settings: Settings) -> tuple[str, ...]:
-    return (*settings.feature_modules, *settings.signal_modules, *settings.trading_modules)
+    return (*settings.feature_modules, *settings.signal_modules, *settings.trading.trading_modules)

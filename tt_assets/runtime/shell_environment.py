@@ -6,17 +6,15 @@ absolute; a default stays out, so that it can change. Where Dagster finds its in
 
 from __future__ import annotations
 
-import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from dotenv import dotenv_values
-from pydantic import SecretStr
-
 from tt_assets.postgres.database import Database
 from tt_assets.runtime.platform import environment
 from tt_assets.settings import Settings
+from tt_assets.settings.variables import variables as setting_variables
+from tt_assets.settings.variables import written as settings_written
 
 MASK = "***"
 
@@ -33,15 +31,17 @@ class Variable:
 def variables(settings: Settings, *, show_secrets: bool = False) -> list[Variable]:
     """The variables, by name. With `show_secrets` a password or a webhook's address is among the values."""
     written = {name: Variable(name, value) for name, value in environment(settings).items()}
-    for field in sorted(settings.model_fields_set):
-        name = f"TT_{field.upper()}"
-        value = getattr(settings, field)
+    given = settings_written()
+    for variable in setting_variables():
+        if variable.name not in given:
+            continue
+        value = variable.value(settings)
         if isinstance(value, Path):
-            written[name] = Variable(name, str(value))
-        elif isinstance(value, SecretStr) and not show_secrets:
-            written[name] = _masked(settings, name)
-        elif (given := _as_written(name)) is not None:
-            written[name] = Variable(name, given)
+            written[variable.name] = Variable(variable.name, str(value))
+        elif variable.secret and not show_secrets:
+            written[variable.name] = _masked(settings, variable.name, given[variable.name].text)
+        else:
+            written[variable.name] = Variable(variable.name, given[variable.name].text)
     return [written[name] for name in sorted(written) if written[name].value]
 
 
@@ -54,24 +54,11 @@ def shell_line(variable: Variable, *, export: bool = True) -> str:
     return f"# {line}  # --show-password prints it" if variable.masked else line
 
 
-def _masked(settings: Settings, name: str) -> Variable:
+def _masked(settings: Settings, name: str, text: str) -> Variable:
     """The variable without its secret: of an address of a database all but the password, of another nothing."""
     if name != "TT_DATABASE_URL":
         return Variable(name, MASK, masked=True)
     database = Database.at(settings.database_url, settings.home, settings.pg_bin)
     if database.secrets:
         return Variable(name, database.masked(), masked=True)
-    return Variable(name, _as_written(name) or database.masked())
-
-
-def _as_written(name: str) -> str | None:
-    """The text of a setting: the environment's, else that of the last `.env` file that has it."""
-    environ = {key.upper(): value for key, value in os.environ.items()}
-    if environ.get(name):
-        return environ[name]
-    found = None
-    files = Settings.model_config.get("env_file") or ()
-    for file in (files,) if isinstance(files, str | Path) else files:
-        of_file = {key.upper(): value for key, value in dotenv_values(file).items()}
-        found = of_file.get(name) or found
-    return found
+    return Variable(name, text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 from tt_assets.assets import sources
 from tt_assets.gateway import BarBook, Kind, StandIn
 from tt_assets.market.calendar import NEW_YORK
+from tt_assets.market.ibkr import IbkrConfig
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.restated import RESTATED
 from tt_assets.postgres.slice_store import SliceStore
@@ -112,10 +112,14 @@ class Desk:
 def desk(dagster_instance: dg.DagsterInstance, connected: Database, monkeypatch: pytest.MonkeyPatch) -> Desk:
     """A desk whose clock says Friday evening and whose waits are short."""
     made = Desk(connected, dagster_instance, monkeypatch)
-    config: Callable[..., object] = lambda port, **given: quick(port, **(given | QUICK | made.config))  # noqa: E731
+    replace = IbkrConfig.replace
+
+    def quick_one(config: IbkrConfig, **changes: Any) -> IbkrConfig:
+        return replace(quick(config.port), **({"refetch": config.refetch} | changes | QUICK | made.config))
+
     monkeypatch.setenv("TT_PRICE_SOURCE", "ibkr")
     keep_dates_of_sample(monkeypatch)
-    monkeypatch.setattr(sources, "IbkrConfig", config)
+    monkeypatch.setattr(IbkrConfig, "replace", quick_one)
     monkeypatch.setattr(sources, "now_in_new_york", lambda: made.clock)
     return made
 

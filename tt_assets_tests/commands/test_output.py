@@ -12,7 +12,7 @@ import click
 import pytest
 
 from tt_assets.cli import commands
-from tt_assets.settings import Settings
+from tt_assets.settings.variables import variables
 from tt_assets_tests.commands.conftest import Tt
 
 
@@ -58,7 +58,7 @@ def test_the_list_of_commands_is_whole(tt: Tt) -> None:
 def test_settings_as_json_are_every_setting(tt: Tt) -> None:
     told = tt("settings", "--json", TT_TRAIN_STEPS="123")
     rows = {row["variable"]: row for row in json.loads(told.out)}
-    assert set(rows) == {f"TT_{name.upper()}" for name in Settings.model_fields}
+    assert set(rows) == {variable.name for variable in variables()}
     assert rows["TT_TRAIN_STEPS"]["value"] == "123"
     assert all(row["meaning"] for row in rows.values())
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Iterator
 from datetime import date
 from enum import StrEnum
 from pathlib import Path
@@ -12,21 +11,16 @@ from typing import Any
 
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
 
-from tt_assets.settings import PACKAGE, Settings
+from tt_assets.settings import PACKAGE
+from tt_assets.settings.variables import EMPTY, Variable, variables
 from tt_assets_tests.docs.markdown import code, page, table
 
 INTRODUCTION = """\
-Declared in `tt_assets/settings.py`. Each is an environment variable, or a line of a `.env` file in the folder you are
-in (or at the top of a checkout). The environment wins over the file. An empty variable is as good as none.
-`tt settings` prints the values that hold now."""
-
-WORKED_OUT = {
-    "home": "`.tt` at the top of a checkout, else `~/.tt_assets`",
-    "train_workers": "one for each core",
-}
-"""Defaults that hang on the machine, in words."""
+Declared in `tt_assets/settings/model.py`, those of trading in `tt_assets/trading/config.py` and those of Interactive
+Brokers in `tt_assets/market/ibkr_config.py`. Each is an environment variable, or a line of a `.env` file in the folder
+you are in (or at the top of a checkout). The environment wins over the file. An empty variable is as good as none, and
+means what the third column says. `tt settings` prints the values that hold now and where each comes from."""
 
 BOUNDS = {"gt": "more than", "ge": "at least", "lt": "less than", "le": "at most"}
 
@@ -34,16 +28,9 @@ BOUNDS = {"gt": "more than", "ge": "at least", "lt": "less than", "le": "at most
 def settings_page() -> str:
     """Every setting with its type, its default, its bounds and its meaning."""
     rows = (
-        (code(variable), _kind(field), _default(name, field), field.description or "")
-        for variable, name, field in variables()
+        (code(variable.name), _kind(variable.field), _empty(variable), variable.meaning) for variable in variables()
     )
-    return page("Settings", INTRODUCTION, table(("variable", "value", "default", "meaning"), rows))
-
-
-def variables() -> Iterator[tuple[str, str, FieldInfo]]:
-    """Environment variable, name and field of every setting, in the order of declaration."""
-    for name, field in Settings.model_fields.items():
-        yield f"TT_{name.upper()}", name, field
+    return page("Settings", INTRODUCTION, table(("variable", "value", "empty", "meaning"), rows))
 
 
 def _kind(field: FieldInfo) -> str:
@@ -74,14 +61,10 @@ def _type(annotation: Any) -> str:
     }[annotation]
 
 
-def _default(name: str, field: FieldInfo) -> str:
-    if field.default is PydanticUndefined:
-        return WORKED_OUT[name]
-    value = field.default
-    if value is None or value == ():
-        return "empty"
-    if isinstance(value, Path):
-        return f"bundled {code(value.relative_to(PACKAGE.parent))}"
-    if isinstance(value, bool):
-        return code(str(value).lower())
-    return code(",".join(map(str, value)) if isinstance(value, tuple) else value)
+def _empty(variable: Variable) -> str:
+    """What an empty variable means."""
+    default = variable.field.default
+    if isinstance(default, Path) and variable.name not in EMPTY:
+        return f"bundled {code(default.relative_to(PACKAGE.parent))}"
+    empty = variable.empty()
+    return empty if variable.name in EMPTY or empty == "none" else code(empty)

@@ -7,9 +7,9 @@ import re
 import click
 import pytest
 
+from tt_assets.settings.variables import variables
 from tt_assets_tests.docs.command_pages import walk
 from tt_assets_tests.docs.pages import TOP, Page, living_pages, pages
-from tt_assets_tests.docs.setting_pages import variables
 
 COMMANDS = {context.command_path: command for context, command in walk()}
 OPTIONS = {
@@ -17,7 +17,7 @@ OPTIONS = {
     for path, command in COMMANDS.items()
 }
 MAKE = set(re.findall(r"^([a-z][a-z-]*):", (TOP / "Makefile").read_text(), re.MULTILINE))
-VARIABLES = {variable for variable, _, _ in variables()}
+VARIABLES = {variable.name for variable in variables()}
 
 _TT = re.compile(r"(?:^|\s)tt((?: [a-z][a-z-]*)+)")
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from tt_assets.settings.variables import variables
 from tt_assets.tables import LEDGER, TABLES
 from tt_assets_tests.docs.__main__ import main
 from tt_assets_tests.docs.command_pages import commands_page
 from tt_assets_tests.docs.reference import DOCS, PAGES, REMEDY, out_of_date, write_pages
-from tt_assets_tests.docs.setting_pages import settings_page, variables
+from tt_assets_tests.docs.setting_pages import settings_page
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -38,7 +39,7 @@ def test_every_column_of_every_table_has_a_line():
 def test_every_setting_has_a_line():
     page = settings_page()
     assert [line.split("`")[1] for line in page.splitlines() if line.startswith("| `TT_")] == [
-        v for v, _, _ in variables()
+        variable.name for variable in variables()
     ]
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from tt_assets.grid import horizon as horizon_module
 from tt_assets.grid.horizon import Horizon, bars_span, horizon
+from tt_assets.market import clock
 from tt_assets.market.layouts import versions
 from tt_assets.settings import PriceSourceName, Settings
 
@@ -126,8 +127,8 @@ def test_today_is_the_date_in_new_york_wherever_the_machine_is(monkeypatch, mome
             return moment.astimezone(tz)
 
     monkeypatch.undo()
-    monkeypatch.setattr(horizon_module, "datetime", Clock)
-    assert horizon_module.today() == day
+    monkeypatch.setattr(clock, "datetime", Clock)
+    assert clock.today() == day
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tt_assets.grid.horizon import NEW_YORK, Horizon
+from tt_assets.grid.horizon import Horizon
 from tt_assets.grid.partitions import (
     Window,
     market_grid,
@@ -21,6 +21,7 @@ from tt_assets.grid.partitions import (
     window_grid,
     windows_of,
 )
+from tt_assets.market.calendar import NEW_YORK
 from tt_assets.settings import DateGrain, Settings
 
 SAMPLE = Horizon(date(2005, 3, 1), date(2013, 3, 1))

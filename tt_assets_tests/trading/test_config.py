@@ -7,6 +7,7 @@ from pydantic import ValidationError, create_model
 from tt_assets.errors import UserError
 from tt_assets.grid.blueprint import blueprint
 from tt_assets.settings import Settings
+from tt_assets.settings.variables import variables
 from tt_assets.trading.config import Execution, TradingConfig, TrainingSpan
 from tt_assets.trading.errors import ConfigError
 from tt_assets.trading.rules.registry import action_scheme, reward_scheme
@@ -24,12 +25,11 @@ def test_equal_settings_give_the_same_json_whatever_their_number_type():
 def test_the_defaults_are_those_of_the_platform_settings():
     settings = Settings(_env_file=None)
     names = set(TradingConfig.model_fields)
-    assert names - set(Settings.model_fields) == TradingConfig.NOT_SETTINGS
+    declared = {variable.path[-1] for variable in variables() if variable.path[0] == "trading"}
+    assert names - declared == TradingConfig.NOT_SETTINGS
     # The embargo follows from the look-backs of the registered features and signals: 10 - 1 + 20 sessions.
-    assert settings.embargo_sessions is None
-    assert blueprint(settings).trading == TradingConfig()
-    for name in names - TradingConfig.NOT_SETTINGS - {"embargo_sessions"}:
-        assert getattr(settings, name) == getattr(TradingConfig(), name), name
+    assert settings.trading.model_fields_set == set()
+    assert settings.trading == blueprint(settings).trading == TradingConfig()
 
 
 OTHER_THAN_DEFAULT = {

@@ -7,7 +7,6 @@ together, `contracts` and `empties` remember between runs, `faults` names what g
 """
 
 from tt_assets.market.ibkr.answer import Withheld
-from tt_assets.market.ibkr.config import IbkrConfig, IbkrConfigError
 from tt_assets.market.ibkr.faults import (
     ClientIdsInUseError,
     GatewayError,
@@ -20,7 +19,8 @@ from tt_assets.market.ibkr.loader import LoadProgress, Retry
 from tt_assets.market.ibkr.overlap import Overlap, Verdict, compare
 from tt_assets.market.ibkr.plan import IbkrPlan, ReadStored, StoredBars, nothing_stored, plan
 from tt_assets.market.ibkr.results import IbkrFetched
-from tt_assets.market.ibkr.source import IbkrBars, now_in_new_york
+from tt_assets.market.ibkr.source import IbkrBars
+from tt_assets.market.ibkr_config import IbkrConfig, IbkrConfigError
 
 __all__ = [
     "ClientIdsInUseError",
@@ -44,6 +44,5 @@ __all__ = [
     "Withheld",
     "compare",
     "nothing_stored",
-    "now_in_new_york",
     "plan",
 ]

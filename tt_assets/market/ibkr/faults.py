@@ -7,7 +7,7 @@ failure, since taking it for "no data" would lose bars in silence.
 from __future__ import annotations
 
 from tt_assets.errors import UserError
-from tt_assets.market.ibkr.config import IbkrConfig
+from tt_assets.market.ibkr_config import IbkrConfig
 from tt_assets.market.sources import Outcome
 
 HISTORICAL_ERROR = 162

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
-from tt_assets.market.ibkr.config import IbkrConfig
 from tt_assets.market.ibkr.faults import (
     LINK_LOST,
     LINK_RESTORED,
@@ -24,6 +23,7 @@ from tt_assets.market.ibkr.faults import (
     RequestFailed,
     classify,
 )
+from tt_assets.market.ibkr_config import IbkrConfig
 from tt_assets.market.sources import Outcome
 from tt_assets.market.watchlist_format import Instrument
 

@@ -16,7 +16,6 @@ from datetime import date
 import pandas as pd
 
 from tt_assets.market.ibkr.answer import Settled, Withheld, early_end, late_start, listing_agrees, settle
-from tt_assets.market.ibkr.config import IbkrConfig
 from tt_assets.market.ibkr.contracts import ContractBook
 from tt_assets.market.ibkr.faults import GatewayError, LinkDown, LoadGivenUp, RequestFailed, reason
 from tt_assets.market.ibkr.history_asks import HistoryAsk
@@ -24,6 +23,7 @@ from tt_assets.market.ibkr.link import Link
 from tt_assets.market.ibkr.opening import Gateway, backed_off
 from tt_assets.market.ibkr.pacing import NotReady, Pacer, clock, seconds_needed
 from tt_assets.market.ibkr.wire import read_history
+from tt_assets.market.ibkr_config import IbkrConfig
 from tt_assets.market.sources import Outcome
 from tt_assets.market.watchlist_format import Instrument
 

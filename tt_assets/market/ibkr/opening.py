@@ -9,7 +9,6 @@ import random
 import time
 from typing import TYPE_CHECKING
 
-from tt_assets.market.ibkr.config import IbkrConfig
 from tt_assets.market.ibkr.faults import (
     CLIENT_ID_IN_USE,
     LINK_LOST,
@@ -23,6 +22,7 @@ from tt_assets.market.ibkr.faults import (
     LoadGivenUp,
 )
 from tt_assets.market.ibkr.link import Link
+from tt_assets.market.ibkr_config import IbkrConfig
 
 if TYPE_CHECKING:
     from ib_insync import IB

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from contextlib import asynccontextmanager
 
-from tt_assets.market.ibkr.config import STRICT_REQUESTS, STRICT_WINDOW, IbkrConfig
+from tt_assets.market.ibkr_config import STRICT_REQUESTS, STRICT_WINDOW, IbkrConfig
 
 
 class NotReady(Exception):

@@ -13,10 +13,10 @@ import pandas as pd
 
 from tt_assets.market.bars import BAR_COLUMNS
 from tt_assets.market.calendar import NEW_YORK, latest_closed_session
-from tt_assets.market.ibkr.config import STRICT_REQUESTS, STRICT_WINDOW, IbkrConfig
 from tt_assets.market.ibkr.empties import NOTHING_KNOWN, Known
 from tt_assets.market.ibkr.history_asks import HistoryAsk, before
 from tt_assets.market.ibkr.pacing import clock, seconds_needed
+from tt_assets.market.ibkr_config import STRICT_REQUESTS, STRICT_WINDOW, IbkrConfig
 from tt_assets.market.sources import BarRequest
 from tt_assets.market.watchlist_format import Instrument
 
@@ -95,13 +95,11 @@ def plan(
     instruments: Sequence[Instrument] = (),
     read_stored: ReadStored = nothing_stored,
     known: Callable[[Instrument], Known] = lambda _: NOTHING_KNOWN,
-    *,
-    refetch: bool = False,
 ) -> IbkrPlan:
     """The historical requests that `requests` need at the moment `now` (with a time zone).
 
     An instrument that `instruments` does not name is a US share in USD. What is stored, and what is `known` to have no
-    bar, is not asked for, unless with `refetch`. Several requests for one instrument become one.
+    bar, is not asked for, unless `config.refetch` says so. Several requests for one instrument become one.
     """
     latest = latest_closed_session(now, config.close_margin)
     today = now.astimezone(NEW_YORK).date()
@@ -119,9 +117,9 @@ def plan(
         empty = known(instrument)
         if empty.listed is not None:
             listed[symbol] = empty.listed
-        missing = (
-            sessions if refetch else sessions.difference(_stored(symbol, stored)).difference(empty.among(sessions))
-        )
+        missing = sessions
+        if not config.refetch:
+            missing = sessions.difference(_stored(symbol, stored)).difference(empty.among(sessions))
         if len(missing):
             first = before(missing[0], config.overlap_sessions)
             asks.append(HistoryAsk(instrument, missing, first, today))

@@ -13,8 +13,8 @@ from datetime import date, datetime
 
 import pandas as pd
 
-from tt_assets.market.calendar import FIRST_DAY, NEW_YORK
-from tt_assets.market.ibkr.config import IbkrConfig
+from tt_assets.market.calendar import FIRST_DAY
+from tt_assets.market.clock import now_in_new_york
 from tt_assets.market.ibkr.contracts import ContractBook
 from tt_assets.market.ibkr.empties import EmptySessions
 from tt_assets.market.ibkr.history_asks import HistoryAsk
@@ -25,13 +25,9 @@ from tt_assets.market.ibkr.overlap import Overlap, compare
 from tt_assets.market.ibkr.plan import IbkrPlan, ReadStored, nothing_stored, plan
 from tt_assets.market.ibkr.results import result_of
 from tt_assets.market.ibkr.threads import run_on_thread
+from tt_assets.market.ibkr_config import IbkrConfig
 from tt_assets.market.sources import BarRequest, FetchResult
 from tt_assets.market.watchlist_format import Instrument
-
-
-def now_in_new_york() -> datetime:
-    """This moment, with New York's time zone."""
-    return datetime.now(NEW_YORK)
 
 
 class IbkrBars:
@@ -42,8 +38,7 @@ class IbkrBars:
     config : where the gateway is and how it is treated.
     instruments : the watchlist's lines; a symbol without one is a US share.
     read_stored : gives the bars that are stored already; those, and the sessions IBKR is known to have no bar of, are
-        not asked for again.
-    refetch : ask for all of it nevertheless.
+        not asked for again, unless `config.refetch` says so.
     on_progress : called after each instrument, on the load's thread.
     on_done : called after a `fetch`, with everything that is known of it.
     clock : this moment, with a time zone.
@@ -55,7 +50,6 @@ class IbkrBars:
         instruments: Sequence[Instrument] = (),
         read_stored: ReadStored = nothing_stored,
         *,
-        refetch: bool = False,
         on_progress: Callable[[LoadProgress], None] | None = None,
         on_done: Callable[[IbkrLoad], None] = lambda _: None,
         clock: Callable[[], datetime] = now_in_new_york,
@@ -63,7 +57,6 @@ class IbkrBars:
         self.config = config
         self._instruments = tuple(instruments)
         self._read_stored = read_stored
-        self._refetch = refetch
         self._on_progress = on_progress
         self._on_done = on_done
         self._clock = clock
@@ -84,9 +77,7 @@ class IbkrBars:
     def plan(self, requests: Sequence[BarRequest]) -> IbkrPlan:
         """What `fetch` would ask now; asks nothing of IBKR."""
         now = self._clock()
-        planned = plan(
-            requests, self.config, now, self._instruments, self._read_stored, self._empty.of, refetch=self._refetch
-        )
+        planned = plan(requests, self.config, now, self._instruments, self._read_stored, self._empty.of)
         new = sum(self._contracts.known(ask.instrument) is None for ask in planned.asks)
         return replace(planned, new_contracts=new)
 

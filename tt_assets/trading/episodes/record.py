@@ -16,12 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from tt_assets.market.watchlist_format import CASH
 from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.metrics import max_drawdown, sharpe_ratio, turnover
 from tt_assets.trading.panel import Floats, MarketPanel
-
-CASH = "CASH"
-"""The instrument of the row that holds what the target weights leave in cash."""
 
 
 class StopReason(StrEnum):

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from tt_assets.market.watchlist_format import CASH
 from tt_assets.trading.agents.policy import TrainedPolicy
 from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.engines.choice import open_trader
 from tt_assets.trading.engines.observation import Observation, Scaler
 from tt_assets.trading.engines.trader import Engine, Trader
 from tt_assets.trading.episodes.rationale import Rationale
-from tt_assets.trading.episodes.record import CASH, EpisodeLog, EpisodeRecord, StopReason, episode_record
+from tt_assets.trading.episodes.record import EpisodeLog, EpisodeRecord, StopReason, episode_record
 from tt_assets.trading.errors import NotEnoughHistory, PolicyMismatch
 from tt_assets.trading.panel import Floats, MarketPanel
 

@@ -16,13 +16,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from tt_assets.market.watchlist_format import CASH
 from tt_assets.trading.agents.policy import TrainedPolicy
 from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.engines.choice import open_trader
 from tt_assets.trading.engines.observation import ObservationBuilder, Scaler
 from tt_assets.trading.engines.trader import Engine
 from tt_assets.trading.episodes.baselines import BASELINES
-from tt_assets.trading.episodes.record import CASH, EpisodeRecord
+from tt_assets.trading.episodes.record import EpisodeRecord
 from tt_assets.trading.errors import PolicyMismatch
 from tt_assets.trading.metrics import SESSIONS_PER_YEAR
 from tt_assets.trading.panel import Floats, MarketPanel

