@@ -408,8 +408,9 @@ def _print_cells(
 
 
 def _finish(outcome: Any) -> None:
-    from tt_assets.commands.backfill import show_failures
+    from tt_assets.commands.backfill import show_checks, show_failures
 
+    show_checks(outcome, err())
     if not outcome.ok:
         show_failures(outcome, err())
         sys.exit(1)

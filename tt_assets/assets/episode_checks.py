@@ -16,7 +16,13 @@ from tt_assets.grid.blueprint import Blueprint
 from tt_assets.grid.partitions import Window, windows_of
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.episode_reader import windows_with_episodes
-from tt_assets.runs.check_events import PartitionEvaluation, partitions_of, report_partitions, target_latest
+from tt_assets.runs.check_events import (
+    PartitionEvaluation,
+    partitions_of,
+    report_behind_failure,
+    report_partitions,
+    target_latest,
+)
 from tt_assets.runs.market_reader import MarketReader
 from tt_assets.trading.judging.checks import CheckResult
 
@@ -64,7 +70,9 @@ def episode_checks(plan: Blueprint) -> dg.AssetChecksDefinition:
             if verdict.name in names
         ]
         report_partitions(context.instance, context.run, CHECKED, by_window(verdicts))
-        yield from check_results([name for name in STORED if name in names], verdicts)
+        results = list(check_results([name for name in STORED if name in names], verdicts))
+        report_behind_failure(context, results, names)
+        yield from results
 
     return checks
 

@@ -24,7 +24,14 @@ from tt_assets.market.calendar import sessions
 from tt_assets.postgres.slices import Selection
 from tt_assets.research import feature_checks as research
 from tt_assets.research.registry import longest_lookback
-from tt_assets.runs.check_events import PartitionEvaluation, partitions_of, report_partitions, target_latest
+from tt_assets.runs.check_events import (
+    REMEDY,
+    PartitionEvaluation,
+    partitions_of,
+    report_behind_failure,
+    report_partitions,
+    target_latest,
+)
 from tt_assets.runs.market_reader import MarketReader
 from tt_assets.tables import MARKET_TABLES
 
@@ -87,6 +94,10 @@ class Found:
     findings: Sequence[Finding]
     rows: int
     shown: Mapping[str, Any] = field(default_factory=dict)
+    looked_at: tuple[pd.Timestamp, ...] | None = None
+    """The sessions that were judged, where they are not all of the run's."""
+    of_the_run: int = 0
+    """Sessions of the run."""
 
 
 def _bars_are_sound(judged: Judged) -> Found:
@@ -121,7 +132,8 @@ def _no_look_ahead(judged: Judged) -> Found:
     sampled = research.evenly(list(span), SAMPLED_SESSIONS)
     found = research.values_that_differ_on_truncated_bars(judged.features, judged.bars, judged.plan.features, sampled)
     said = ", ".join(f"{session:%Y-%m-%d}" for session in sampled)
-    return Found(found, int(judged.features["timestamp"].isin(sampled).sum()), {"sampled_sessions": said})
+    rows = int(judged.features["timestamp"].isin(sampled).sum())
+    return Found(found, rows, {"sampled_sessions": said}, looked_at=tuple(sampled), of_the_run=len(span))
 
 
 def _scores_within_bounds(judged: Judged) -> Found:
@@ -139,6 +151,8 @@ class MarketCheck:
     spec: dg.AssetCheckSpec
     severity: dg.AssetCheckSeverity
     judge: Callable[[Judged], Found]
+    remedy: str
+    """What to do about a failure."""
 
     @property
     def table(self) -> str:
@@ -147,11 +161,17 @@ class MarketCheck:
 
 
 def _check(
-    table: str, judge: Callable[[Judged], Found], description: str, *, blocking: bool = True, warns: bool = False
+    table: str,
+    judge: Callable[[Judged], Found],
+    description: str,
+    remedy: str,
+    *,
+    blocking: bool = True,
+    warns: bool = False,
 ) -> MarketCheck:
     name = judge.__name__.removeprefix("_")
     spec = dg.AssetCheckSpec(name, asset=table, description=description, blocking=blocking)
-    return MarketCheck(spec, WARN if warns else ERROR, judge)
+    return MarketCheck(spec, WARN if warns else ERROR, judge, remedy)
 
 
 CHECKS: Mapping[str, Sequence[MarketCheck]] = {
@@ -160,12 +180,14 @@ CHECKS: Mapping[str, Sequence[MarketCheck]] = {
             "tt_prices",
             _bars_are_sound,
             "Prices are positive and finite, low ≤ open, close ≤ high, on a session of the exchange, once.",
+            "mend the bars in the source, then `tt backfill tt_prices` for these partitions",
         ),
         _check(
             "tt_prices",
             _no_jumps,
             f"No close lies more than TT_JUMP_SIGMAS standard deviations of the last {SIGMA_SESSIONS} returns from "
             "the one before. A warning: a split that was not adjusted for looks like this, and so does news.",
+            "adjust the bars where it was a split; raise TT_JUMP_SIGMAS where it was news",
             blocking=False,
             warns=True,
         ),
@@ -174,27 +196,46 @@ CHECKS: Mapping[str, Sequence[MarketCheck]] = {
             _sessions_complete,
             "Every session up to the latest closed one has a bar of every instrument on the watchlist, or a recorded "
             "reason for having none: not listed yet, or no bar in the source.",
+            "`tt status --cells` says what is missing; `tt backfill tt_prices` loads it",
             blocking=False,
         ),
     ),
     "tt_features": (
-        _check("tt_features", _values_are_finite, "No value is infinite or NaN; an undefined value is no row."),
+        _check(
+            "tt_features",
+            _values_are_finite,
+            "No value is infinite or NaN; an undefined value is no row.",
+            "have the feature give NaN where it is undefined, then `tt backfill tt_features`",
+        ),
         _check(
             "tt_features",
             _values_where_due,
             "A value is missing only where its look-back is not full yet or a bar is missing, and there only where a "
             "bar is.",
+            "`tt backfill tt_features` computes them again",
         ),
         _check(
             "tt_features",
             _no_look_ahead,
-            f"On {SAMPLED_SESSIONS} sessions of the run, features computed again on bars that end with the session "
-            "are the stored ones.",
+            f"On {SAMPLED_SESSIONS} sessions of the run, features computed again on bars that end with the session and "
+            "begin with their look-back are the stored ones.",
+            "have the feature read nothing behind its session and declare what it reads before, then "
+            "`tt backfill tt_features`",
         ),
     ),
     "tt_signal_scores": (
-        _check("tt_signal_scores", _scores_within_bounds, "Every score lies in [-1, 1]."),
-        _check("tt_signal_scores", _meta_json_is_valid, "meta_json is a JSON object."),
+        _check(
+            "tt_signal_scores",
+            _scores_within_bounds,
+            "Every score lies in [-1, 1].",
+            "have the signal stay in its bounds, then `tt backfill tt_signal_scores`",
+        ),
+        _check(
+            "tt_signal_scores",
+            _meta_json_is_valid,
+            "meta_json is a JSON object.",
+            "mend what wrote them, then `tt backfill tt_signal_scores`",
+        ),
     ),
 }
 """The checks of each market table, in the order they are made."""
@@ -217,7 +258,9 @@ def check_op(table: str, plan: Blueprint) -> dg.AssetChecksDefinition:
             plan.market_partitions, partitions_judged(context.run, context.instance, plan.market_partitions)
         )
         target_latest(context, table)
-        yield from evaluated(chosen, selection, market, context.instance, context.run, plan)
+        results = list(evaluated(chosen, selection, market, context.instance, context.run, plan))
+        report_behind_failure(context, results, {check.spec.name for check in chosen if check.spec.blocking})
+        yield from results
 
     return checks
 
@@ -293,8 +336,8 @@ def _result(check: MarketCheck, found: Sequence[Found], cells: Mapping[str, str]
         metadata["reasons"] = dg.MetadataValue.json(dict(list(cells.items())[:SHOWN]))
         if len(cells) > REPORTED:
             metadata["reported_by_name"] = REPORTED
-    first = next(iter(cells.items()), None)
-    said = f"{len(cells)} of {judged:,} partitions fail, the first is {first[0]}: {first[1]}" if first else ""
+        metadata[REMEDY] = check.remedy
+    said = _of_sessions(found) or _of_partitions(cells, judged)
     return dg.AssetCheckResult(
         passed=not findings,
         check_name=check.spec.name,
@@ -303,6 +346,26 @@ def _result(check: MarketCheck, found: Sequence[Found], cells: Mapping[str, str]
         description=said or f"holds in {judged:,} partitions",
         metadata=metadata,
     )
+
+
+def _of_partitions(cells: Mapping[str, str], judged: int) -> str:
+    """How many partitions fail and the first of them; empty where none does."""
+    first = next(iter(cells.items()), None)
+    return f"{len(cells):,} of {judged:,} partitions fail, the first is {first[0]}: {first[1]}" if first else ""
+
+
+def _of_sessions(found: Sequence[Found]) -> str:
+    """As `_of_partitions`, of a check that looked at some sessions only; what is wrong is named once a feature."""
+    looked_at = {session for one in found for session in one.looked_at or ()}
+    findings = [finding for one in found for finding in one.findings]
+    if not (looked_at and findings):
+        return ""
+    failing = {finding.session for finding in findings}
+    # The words of a finding begin with the feature, and what is behind the first colon or "is" is of one session.
+    subjects = dict.fromkeys(finding.message.partition(":")[0].partition(" is ")[0] for finding in findings)
+    named = ", ".join(list(subjects)[:SHOWN]) + (f" and {len(subjects) - SHOWN} more" if len(subjects) > SHOWN else "")
+    of_the_run = max(one.of_the_run for one in found)
+    return f"{len(failing)} of {len(looked_at)} sessions looked at ({of_the_run:,} in the run) fail: {named}"
 
 
 def market_checks(plan: Blueprint) -> list[dg.AssetChecksDefinition]:

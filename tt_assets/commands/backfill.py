@@ -20,7 +20,7 @@ from tt_assets.grid.keys import CellKey
 from tt_assets.grid.partitions import quarter_of, window_grid
 from tt_assets.market.watchlist import Watchlist
 from tt_assets.runs import progress
-from tt_assets.runs.bulk import OnEvent, Outcome, materialize
+from tt_assets.runs.bulk import CheckSaid, OnEvent, Outcome, Standing, materialize
 from tt_assets.runs.owners import bury_dead_runs
 from tt_assets.runtime.jobs_in_process import job_named
 from tt_assets.runtime.platform import INSTRUMENTS, TRADED, Platform
@@ -155,12 +155,40 @@ def show_failures(outcome: Outcome, console: Console, most: int = 20) -> None:
         grouped: dict[str, list[str]] = {}
         for key, reason in reasons.items():
             grouped.setdefault(reason, []).append(key)
-        console.print(f"[bold red]{table}[/]: {len(reasons)} partitions failed", highlight=False)
+        console.print(f"[bold red]{table}[/]: {len(reasons):,} partitions failed", highlight=False)
         for reason, keys in list(grouped.items())[:most]:
             named = f"{keys[0]} … {keys[-1]} ({len(keys)})" if len(keys) > 1 else keys[0]
             console.print(f"  {named}: {reason}", highlight=False, markup=False)
+        if len(grouped) > most:
+            console.print(f"  and {len(grouped) - most} further reasons: `tt status --cells --table {table}`")
     for error in outcome.errors:
         console.print(f"failed: {error}", style="red", highlight=False, markup=False)
+
+
+def show_checks(outcome: Outcome, console: Console) -> None:
+    """What the checks of the runs said: one line for each that failed, warned or was not reached, with the remedy."""
+    grouped: dict[tuple[str, str, Standing], list[CheckSaid]] = {}
+    missed: dict[str, dict[str, dict[str, None]]] = {}
+    for one in outcome.checks:
+        if one.standing is not Standing.NOT_RUN:
+            grouped.setdefault((one.table, one.check, one.standing), []).append(one)
+        elif (one.table, one.check) not in outcome.held:
+            missed.setdefault(one.said, {}).setdefault(one.table, {})[one.check] = None
+    for (table, check, standing), all_said in grouped.items():
+        first = all_said[0]
+        words = "it stopped the run, see below" if first.blocking else first.said
+        more = f" (and so in {len(all_said) - 1} further runs)" if len(all_said) > 1 else ""
+        remedy = f" Remedy: {first.remedy}." if first.remedy else ""
+        _print_plainly(
+            console, f"{standing}: check {check} of {table}: {words}{more}.{remedy}", red=standing is Standing.FAILED
+        )
+    for why, tables in missed.items():
+        named = "; ".join(f"{', '.join(checks)} of {table}" for table, checks in tables.items())
+        _print_plainly(console, f"{Standing.NOT_RUN}: {why}: checks {named}", red=False)
+
+
+def _print_plainly(console: Console, line: str, *, red: bool) -> None:
+    console.print(line, style="red" if red else "yellow", highlight=False, markup=False)
 
 
 def window_starts(settings: Settings, instance: dg.DagsterInstance) -> list[date]:

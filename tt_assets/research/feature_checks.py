@@ -69,17 +69,28 @@ def values_that_differ_on_truncated_bars(
 ) -> list[Finding]:
     """Values at the sessions `sampled` that are not what the features give on bars that end with that session.
 
-    Bars are cut to the session and the longest look-back before it, which `prices` must hold. Values are compared to
-    nine digits; features that are not among `features` are not judged.
+    For each feature bars are cut to the session and its own look-back before it; `prices` must hold the longest. One
+    that gives its stored value on bars of the longest look-back, and another on its own, reads more than it declares:
+    its lineage would name too few sessions. Values are compared to nine digits; features that are not among `features`
+    are not judged.
     """
-    names = {item.name for item in features}
+    lookbacks = {item.name: item.lookback for item in features}
+    names = set(lookbacks)
     reach = longest_lookback(features)
     calendar = Grid.spanning(prices).sessions
     findings: list[Finding] = []
     for session in sampled if len(calendar) else ():
         position = int(calendar.searchsorted(session))
-        known = prices[prices["timestamp"].between(calendar[max(position - reach, 0)], session)]
-        again = compute_features(known, features)
+
+        def cut(before: int, session: pd.Timestamp = session, position: int = position) -> pd.DataFrame:
+            return prices[prices["timestamp"].between(calendar[max(position - before, 0)], session)]
+
+        again = pd.concat(
+            [
+                compute_features(cut(lookback), [item for item in features if item.lookback == lookback])
+                for lookback in sorted(set(lookbacks.values()))
+            ]
+        )
         stored = features_long[features_long["timestamp"] == session]
         key = ["instrument", "feature"]
         both = stored[stored["feature"].isin(names)].merge(
@@ -88,16 +99,37 @@ def values_that_differ_on_truncated_bars(
             how="outer",
             suffixes=("_stored", "_again"),
         )
-        equal = np.isclose(both["value_stored"], both["value_again"], rtol=EQUAL_TO, atol=1e-15)
+        differ = both[~_same(both["value_stored"], both["value_again"])].sort_values(key)
+        if differ.empty:
+            continue
+        suspects = [item for item in features if item.name in set(differ["feature"])]
+        longest = compute_features(cut(reach), suspects)
+        longest = longest[longest["timestamp"] == session][[*key, "value"]]
+        differ = differ.merge(longest.rename(columns={"value": "value_longest"}), on=key, how="left")
+        reads_more = _same(differ["value_stored"], differ["value_longest"])
         findings += [
-            Finding(
-                row.instrument,
-                session,
-                f"{row.feature} is {_shown(row.value_stored)}; bars up to this session give {_shown(row.value_again)}",
-            )
-            for row in _rows(both[~equal].sort_values(key))
+            Finding(row.instrument, session, _why_it_differs(row, lookbacks[row.feature], more=more))
+            for row, more in zip(_rows(differ), reads_more, strict=True)
         ]
     return findings
+
+
+def reads_more(name: str, lookback: int) -> str:
+    """What is said of a feature whose look-back is declared too short."""
+    return f"{name} reads more than the {lookback} sessions before that it declares"
+
+
+def _same(one: pd.Series, other: pd.Series) -> npt.NDArray[np.bool_]:
+    return np.isclose(one.to_numpy(np.float64), other.to_numpy(np.float64), rtol=EQUAL_TO, atol=1e-15)
+
+
+def _why_it_differs(row: Any, lookback: int, *, more: bool) -> str:
+    given = f"{_shown(row.value_stored)}; bars up to this session give {_shown(row.value_again)}"
+    if more:
+        return (
+            f"{reads_more(row.feature, lookback)}: it is {_shown(row.value_stored)}, on those {_shown(row.value_again)}"
+        )
+    return f"{row.feature} is {given}"
 
 
 def scores_out_of_bounds(scores: pd.DataFrame) -> list[Finding]:

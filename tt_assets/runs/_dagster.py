@@ -17,6 +17,7 @@ import dagster as dg
 from dagster._core.definitions.data_version import extract_data_version_from_entry
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.definitions.partitions.subset import PartitionsSubset
+from dagster._core.event_api import PartitionKeyFilter
 from dagster._core.events import (
     AssetMaterializationPlannedData,
     AssetObservationData,
@@ -45,6 +46,7 @@ __all__ = [
     "instance_at",
     "job_origin",
     "known_partitions",
+    "last_evaluation",
     "materialized",
     "name_target",
     "observed",
@@ -243,6 +245,23 @@ def failed_check_partitions(
         for known in storage.get_asset_check_partition_info([check], partition_keys=list(some)):
             if known.latest_execution_status is failed and known.partition_key is not None:
                 yield known.partition_key
+
+
+def last_evaluation(
+    instance: dg.DagsterInstance, check: dg.AssetCheckKey
+) -> tuple[dg.AssetCheckEvaluation, str] | None:
+    """The latest evaluation of `check` that is not of a single partition, and its run; None where it was never made.
+
+    Waits for a public history of a check.
+    """
+    made = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
+    for record in instance.event_log_storage.get_asset_check_execution_history(
+        check, limit=1, status=made, partition_filter=PartitionKeyFilter(key=None)
+    ):
+        event = record.event.dagster_event if record.event else None
+        if event is not None:
+            return event.asset_check_evaluation_data, record.run_id
+    return None
 
 
 # Instances and runs

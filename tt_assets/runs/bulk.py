@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 import dagster as dg
 
@@ -15,10 +16,38 @@ from tt_assets.grid.keys import CellKey
 from tt_assets.grid.rectangles import MOST_CELLS, Rectangle, rectangles
 from tt_assets.grid.run_tags import PARTITION
 from tt_assets.runs._dagster import execute, job_origin
+from tt_assets.runs.check_events import REMEDY, not_reached
 from tt_assets.runs.failures import failure_reasons
 from tt_assets.runs.owners import OWNER_TAG, this_process
 
 OnEvent = Callable[[dg.DagsterEvent], None]
+
+
+class Standing(StrEnum):
+    """What became of a check, as a person is told."""
+
+    WARNING = "warning"
+    FAILED = "failed"
+    NOT_RUN = "not run"
+
+
+@dataclass(frozen=True)
+class CheckSaid:
+    """What a check of a run said that did not simply hold.
+
+    Parameters
+    ----------
+    said : its words, or why it was not run.
+    remedy : what to do about it; empty where nothing is.
+    blocking : whether it stopped its run, whose error then names it already.
+    """
+
+    table: str
+    check: str
+    standing: Standing
+    said: str
+    remedy: str = ""
+    blocking: bool = False
 
 
 @dataclass
@@ -28,6 +57,10 @@ class Outcome:
     runs: list[str] = field(default_factory=list)
     failed: dict[str, dict[str, str]] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
+    checks: list[CheckSaid] = field(default_factory=list)
+    """Checks that failed, warned or were not reached, in the order of the runs."""
+    held: set[tuple[str, str]] = field(default_factory=set)
+    """(table, check) of those that were made in some run."""
 
     @property
     def ok(self) -> bool:
@@ -38,6 +71,8 @@ class Outcome:
         """Take in what another run had to say."""
         self.runs += other.runs
         self.errors += other.errors
+        self.checks += other.checks
+        self.held |= other.held
         for table, reasons in other.failed.items():
             self.failed.setdefault(table, {}).update(reasons)
 
@@ -125,6 +160,7 @@ def _run(
     blocked: dict[str | None, list[str]] = {}
     for event in execute(definition, run, instance):
         on_event(event)
+        _hear_check(event, outcome)
         if said := _blocks(event):
             blocked.setdefault(event.step_key, []).append(said)
         if event.is_step_failure:
@@ -137,7 +173,35 @@ def _run(
                 outcome.errors.append(f"{step} ({where}): {message}")
         elif event.is_failure and not outcome.failed and not outcome.errors:
             outcome.errors.append(f"run {run.run_id}: {event.message}")
+    if not outcome.ok:
+        outcome.checks += [
+            CheckSaid(key.asset_key.path[-1], key.name, Standing.NOT_RUN, why)
+            for key, why in not_reached(instance, run.run_id)
+        ]
     return outcome
+
+
+def _hear_check(event: dg.DagsterEvent, outcome: Outcome) -> None:
+    """Take in what an evaluation of a whole run says."""
+    if event.event_type is not dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+        return
+    told = event.asset_check_evaluation_data
+    table = told.asset_key.path[-1]
+    outcome.held.add((table, told.check_name))
+    if told.passed:
+        return
+    error = told.severity is dg.AssetCheckSeverity.ERROR
+    remedy = told.metadata.get(REMEDY)
+    outcome.checks.append(
+        CheckSaid(
+            table,
+            told.check_name,
+            Standing.FAILED if error else Standing.WARNING,
+            told.description or "",
+            str(remedy.value) if remedy else "",
+            blocking=bool(told.blocking) and error,
+        )
+    )
 
 
 def _behind_failure(tables: Sequence[str], part: Outcome) -> list[str]:

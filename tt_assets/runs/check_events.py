@@ -7,13 +7,28 @@ that always held has none, so the number of events follows the failures and not 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
 
-from tt_assets.runs._dagster import failed_check_partitions, name_target, step_of
+from tt_assets.runs._dagster import failed_check_partitions, last_evaluation, name_target, step_of
+
+REMEDY = "remedy"
+"""Metadata of an evaluation that fails: what to do."""
+
+NOT_RUN = "not run: "
+"""How the evaluation of a check begins that its run did not reach."""
+
+
+REMEDY = "remedy"
+"""Metadata of an evaluation that fails: what to do."""
+
+NOT_RUN = "not run: "
+"""How the evaluation of a check begins that its run did not reach."""
+
+LAST = "; the last result: "
 
 
 @dataclass(frozen=True)
@@ -70,6 +85,84 @@ def target_latest(context: dg.AssetCheckExecutionContext, asset: str) -> None:
     if latest is None:
         return
     name_target(step_of(context), key, latest)
+
+
+def report_not_reached(
+    instance: dg.DagsterInstance, run_id: str, why: str, besides: Collection[dg.AssetCheckKey] = ()
+) -> None:
+    """Say of every check that the run was to make, and has not made, that it was not run and why.
+
+    The evaluation passes where the last one did, and says what that was: a run that came to grief before a check tells
+    nothing about it. One that was never made before is a warning. What was said of a check is not said again.
+
+    Parameters
+    ----------
+    why : what came in between, such as "tt_prices failed".
+    besides : checks that are being made just now.
+    """
+    reached = {*besides, *_checks_of(instance, run_id, dg.DagsterEventType.ASSET_CHECK_EVALUATION)}
+    run = instance.get_run_by_id(run_id)
+    for key in _checks_of(instance, run_id, dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED):
+        if key in reached or run is None:
+            continue
+        found = last_evaluation(instance, key)
+        last = found[0] if found else None
+        words, metadata = f"{NOT_RUN}{why}", dict(last.metadata) if last else {}
+        if found and last is not None:
+            said = last.description or ("it held" if last.passed else "it failed")
+            words += LAST + said.rpartition(LAST)[2]
+            metadata.setdefault("last_run", dg.MetadataValue.dagster_run(found[1]))
+        evaluation = dg.AssetCheckEvaluation(
+            asset_key=key.asset_key,
+            check_name=key.name,
+            passed=last is not None and last.passed,
+            metadata=metadata,
+            severity=last.severity if last else dg.AssetCheckSeverity.WARN,
+            description=words,
+        )
+        event = dg.DagsterEvent(
+            event_type_value=dg.DagsterEventType.ASSET_CHECK_EVALUATION.value,
+            job_name=run.job_name,
+            event_specific_data=evaluation,
+        )
+        instance.report_dagster_event(event, run_id, logging.WARNING)
+
+
+def not_reached(instance: dg.DagsterInstance, run_id: str) -> list[tuple[dg.AssetCheckKey, str]]:
+    """The checks of a run that `report_not_reached` spoke of, and why they were not run."""
+    return [
+        (said.asset_check_key, said.description.removeprefix(NOT_RUN).partition(LAST)[0])
+        for said in _said(instance, run_id, dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+        if (said.description or "").startswith(NOT_RUN)
+    ]
+
+
+def report_behind_failure(
+    context: dg.AssetCheckExecutionContext, results: Sequence[dg.AssetCheckResult], blocking: Collection[str]
+) -> None:
+    """Where one of `results` that is `blocking` stops the run, say of the checks behind it that they are not run.
+
+    Called before the results are yielded: behind a failing one nothing of the op is carried out.
+    """
+    error = dg.AssetCheckSeverity.ERROR
+    stopping = [one for one in results if not one.passed and one.severity is error and one.check_name in blocking]
+    if stopping:
+        why = f"check {stopping[0].check_name} failed"
+        report_not_reached(context.instance, context.run.run_id, why, context.selected_asset_check_keys)
+
+
+def _checks_of(instance: dg.DagsterInstance, run_id: str, kind: dg.DagsterEventType) -> list[dg.AssetCheckKey]:
+    """The checks that events of `kind` in the run are of, each once."""
+    return list(dict.fromkeys(said.asset_check_key for said in _said(instance, run_id, kind)))
+
+
+def _said(instance: dg.DagsterInstance, run_id: str, kind: dg.DagsterEventType) -> Iterator[Any]:
+    """What the events of `kind` in the run hold; evaluations of single partitions are left out."""
+    for record in instance.get_records_for_run(run_id, of_type=kind).records:
+        event = record.event_log_entry.dagster_event
+        said: Any = event.event_specific_data if event else None
+        if said is not None and getattr(said, "partition", None) is None:
+            yield said
 
 
 def _report(instance: dg.DagsterInstance, run: dg.DagsterRun, asset: str, evaluation: PartitionEvaluation) -> None:

@@ -19,7 +19,7 @@ from tt_assets.grid.partition_slices import selection_of
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.ledger import mark_told, record_failures
 from tt_assets.runs._dagster import observed, planned, report
-from tt_assets.runs.check_events import partitions_of
+from tt_assets.runs.check_events import partitions_of, report_not_reached
 from tt_assets.runs.failures import failure_reasons
 from tt_assets.runs.io_managers import SOURCE_TAG, PartitionsFailed
 
@@ -45,6 +45,7 @@ def name_failed_cells(grid: dg.PartitionsDefinition, *tables: str) -> dg.HookDef
                     database, table, selection_of(grid, failed), failed, run_id=context.run_id, source=source
                 )
                 report(context.instance, context.run_id, list(_events(context, dg.AssetKey(table), failed)))
+            report_not_reached(context.instance, context.run_id, f"{context.op.name} failed")
         return dg.HookExecutionResult(NAME, is_skipped=failure is None)
 
     return dg.HookDefinition(name=NAME, hook_fn=name_them, required_resource_keys={"database"})

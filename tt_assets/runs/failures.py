@@ -8,6 +8,11 @@ from typing import Any
 
 import dagster as dg
 
+FAILED = "failed_partitions"
+"""Metadata of a failed step: partition key → reason."""
+FAILED_TOO = "failed_partitions_by_reason"
+"""The further ones of many: reason → partition keys."""
+
 CLASS_NAME = re.compile(r"^(\w+\.)+\w+: ")
 """What Python puts before the words of an error of a module."""
 
@@ -15,9 +20,10 @@ CLASS_NAME = re.compile(r"^(\w+\.)+\w+: ")
 def failure_reasons(event: dg.DagsterEvent) -> tuple[Mapping[str, str], str]:
     """Partition key → reason where the failed step says so of single partitions, else one line for all of it."""
     failure: Any = event.step_failure_data
-    told = failure.user_failure_data.metadata.get("failed_partitions") if failure.user_failure_data else None
-    if told is not None:
-        return told.value, ""
+    told = failure.user_failure_data.metadata if failure.user_failure_data else {}
+    if FAILED in told:
+        more = told[FAILED_TOO].value if FAILED_TOO in told else {}
+        return {**told[FAILED].value, **{key: reason for reason, keys in more.items() for key in keys}}, ""
     error = failure.error
     if error is not None and error.cause is not None and error.cls_name and error.cls_name.startswith("Dagster"):
         error = error.cause  # what the asset raised, below Dagster's wrapper

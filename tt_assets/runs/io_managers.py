@@ -27,7 +27,7 @@ from tt_assets.postgres.slices import Selection
 from tt_assets.runs import progress
 from tt_assets.runs._dagster import add_metadata, materialized
 from tt_assets.runs.attempts import take_over
-from tt_assets.runs.failures import named
+from tt_assets.runs.failures import FAILED, FAILED_TOO, named
 from tt_assets.runs.session_names import name_after_run
 from tt_assets.runs.slices_read import SlicesRead, noted
 from tt_assets.tables import TABLES, content_columns
@@ -38,7 +38,8 @@ SOURCE_TAG = "tt/source"
 OVERTAKEN = "overtaken: a later reading had written it, and its rows stay"
 REASONS_SHOWN = 10
 NAMED = 1_000
-"""Failed partitions that the failure of a step names in its metadata."""
+"""Failed partitions that the failure of a step names one by one in its metadata; the others stand behind their reason,
+which thousands of them share."""
 
 
 @dataclass(frozen=True)
@@ -121,8 +122,14 @@ class PartitionsFailed(dg.Failure):
     """The failure of a step some of whose partitions, `failed`, could not be made; it names them and why."""
 
     def __init__(self, failed: Mapping[str, str], description: str) -> None:
-        named = dg.MetadataValue.json(dict(sorted(failed.items())[:NAMED]))
-        super().__init__(description, metadata={"failed_partitions": named}, allow_retries=False)
+        ordered = sorted(failed.items())
+        metadata: dict[str, dg.MetadataValue] = {FAILED: dg.MetadataValue.json(dict(ordered[:NAMED]))}
+        if len(ordered) > NAMED:
+            by_reason: dict[str, list[str]] = {}
+            for key, reason in ordered[NAMED:]:
+                by_reason.setdefault(reason, []).append(key)
+            metadata[FAILED_TOO] = dg.MetadataValue.json(by_reason)
+        super().__init__(description, metadata=metadata, allow_retries=False)
         self.failed = failed
 
 

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from tt_assets.assets.coverage import as_markdown, coverage, expected_sessions
-from tt_assets.assets.market_checks import CHECKS
+from tt_assets.assets.market_checks import CHECKS, Found, _of_sessions
+from tt_assets.market.bar_checks import Finding
 from tt_assets.postgres.slices import Selection
 from tt_assets_tests.dagster_runs import (
     AllPartitionsSubset,
@@ -254,3 +255,22 @@ def test_a_large_selection_is_judged_in_parts_of_whole_instruments():
     assert [len(part) for part in every.parts(1)] == [3, 3, 3]
     assert [key for part in every.parts(4) for key in part.keys] == list(every.keys)
     assert list(select(set()).parts(4)) == []
+
+
+def test_a_check_of_some_sessions_counts_those_and_names_each_feature_once():
+    days = [pd.Timestamp(2014, 1, day) for day in (2, 3, 6)]
+    findings = [
+        Finding(name, day, words)
+        for day in days[:2]
+        for name in ("A", "B")
+        for words in (
+            "peek_1 is 0.5; bars up to this session give no value",
+            "short_lb reads more than the 2 sessions before that it declares: it is 1, on those no value",
+        )
+    ]
+    found = Found(findings, rows=12, looked_at=tuple(days), of_the_run=61)
+    assert _of_sessions([found]) == (
+        "2 of 3 sessions looked at (61 in the run) fail: "
+        "peek_1, short_lb reads more than the 2 sessions before that it declares"
+    )
+    assert _of_sessions([Found([], 3, looked_at=tuple(days), of_the_run=61)]) == ""

@@ -117,6 +117,16 @@ def test_a_look_back_that_is_longer_than_declared_is_caught(bars):
     assert len(found) == bars["instrument"].nunique()
 
 
+def test_each_feature_is_judged_on_its_own_look_back_and_not_the_longest(bars):
+    short = Feature("short_lb", 2, "1", lambda panel: panel.close / panel.close.rolling(10).mean() - 1, "")
+    features = [*FEATURES, short]
+    assert max(item.lookback for item in FEATURES) > 9
+    found = values_that_differ_on_truncated_bars(compute_features(bars, features), bars, features, [DAY])
+    assert {finding.instrument for finding in found} == set(bars["instrument"])
+    said = "short_lb reads more than the 2 sessions before that it declares: it is "
+    assert all(finding.message.startswith(said) for finding in found)
+
+
 def test_values_of_features_nobody_registered_are_left_alone(bars, stored):
     foreign = stored[at(stored, "IBM", "vol_10")].assign(feature="elsewhere", value=7.0)
     both = pd.concat([stored, foreign])

@@ -14,7 +14,8 @@ import pytest
 
 from tt_assets.automation import MARKET_JOB
 from tt_assets.market.calendar import sessions
-from tt_assets.runs.bulk import materialize
+from tt_assets.runs._dagster import last_evaluation
+from tt_assets.runs.bulk import Standing, materialize
 from tt_assets.runs.owners import OWNER_TAG, bury_dead_runs
 from tt_assets.settings import SAMPLE_FIRST_SESSION, SAMPLE_LAST_SESSION
 from tt_assets_tests.assets.test_prices import HEADER, line
@@ -229,3 +230,23 @@ def test_a_run_says_whose_job_it_is_so_that_the_ui_finds_it(dagster_instance, co
     stored = dagster_instance.get_run_by_id(made)
     assert stored.tags_for_storage()[".dagster/repository"] == "__repository__@tt_assets.definitions"
     assert stored.remote_job_origin.job_name == stored.job_name == MARKET_JOB
+
+
+def test_checks_behind_a_failure_are_said_to_be_not_run_and_keep_their_last_result(
+    dagster_instance, bars_file, connected
+):
+    write_bars(bars_file, NAMES[:2], 1.0)
+    good = run(dagster_instance, TABLES, {(day, name) for day in SPAN for name in NAMES[:2]})
+    assert good.ok
+    assert good.checks == []
+
+    write_bars(bars_file, NAMES[:2], 1.0, bad=(line("GOOG", SPAN[3], "-1"),), without={f"{SPAN[3]}|GOOG"})
+    outcome = run(dagster_instance, TABLES, {(SPAN[3], "GOOG")})
+    missed = {(one.table, one.check) for one in outcome.checks}
+    assert missed == good.held
+    assert {(one.standing, one.said) for one in outcome.checks} == {(Standing.NOT_RUN, "tt_prices failed")}
+    for table, check in sorted(missed):
+        last, run_id = last_evaluation(dagster_instance, dg.AssetCheckKey(dg.AssetKey(table), check))
+        assert last.passed
+        assert last.description.startswith("not run: tt_prices failed; the last result: holds in ")
+        assert run_id == outcome.runs[0]

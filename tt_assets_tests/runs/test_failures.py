@@ -1,0 +1,26 @@
+"""Reasons of failed partitions, as a failed step hands them on."""
+
+from __future__ import annotations
+
+import dagster as dg
+import pytest
+
+from tt_assets.runs.failures import failure_reasons
+from tt_assets.runs.io_managers import NAMED, PartitionsFailed
+
+
+@pytest.mark.parametrize("count", [3, NAMED, 2 * NAMED + 500])
+def test_every_failed_partition_is_handed_on_with_its_reason_however_many_there_are(count: int) -> None:
+    failed = {f"{number:06d}|A": f"reason {number % 7}" for number in range(count)}
+
+    @dg.op
+    def fails() -> None:
+        raise PartitionsFailed(failed, "many failed")
+
+    @dg.job(executor_def=dg.in_process_executor)
+    def one() -> None:
+        fails()
+
+    result = one.execute_in_process(raise_on_error=False)
+    (failure,) = [event for event in result.all_events if event.is_step_failure]
+    assert failure_reasons(failure) == (failed, "")
