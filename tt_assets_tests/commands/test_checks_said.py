@@ -17,11 +17,10 @@ def said(*checks: CheckSaid, held: set[tuple[str, str]] = frozenset()) -> list[s
 
 
 def test_one_line_a_kind_with_the_remedy() -> None:
-    jump = CheckSaid("tt_prices", "no_jumps", Standing.WARNING, "1 of 9 partitions fail", "adjust the bars")
+    jump = CheckSaid("tt_prices", "no_jumps", Standing.WARNING, "1 of 9 fail", "adjust the bars")
     gap = CheckSaid("tt_prices", "sessions_complete", Standing.FAILED, "2 of 9 partitions fail", "load them")
     assert said(jump, gap, jump, jump) == [
-        "warning: check no_jumps of tt_prices: 1 of 9 partitions fail (and so in 2 further runs). "
-        "Remedy: adjust the bars.",
+        "warning: check no_jumps of tt_prices: 1 of 9 fail (and so in 2 further runs). Remedy: adjust the bars.",
         "failed: check sessions_complete of tt_prices: 2 of 9 partitions fail. Remedy: load them.",
     ]
 
