@@ -175,6 +175,7 @@ def check_rows(rows: BarRows, known: Collection[str] | None = None, latest: date
     rows, rounded = _unrounded(rows)
     mended.append(_counted(Mending.ROUNDED, rows, np.flatnonzero(rounded)))
 
+    unread = np.logical_or.reduce([np.zeros(len(rows), dtype=bool), *rows.broken.values()])
     broken = dict(rows.broken)
     broken |= _instrument_rules(rows.instruments, rows.names, known)
     broken |= _session_rules(rows.days, latest)
@@ -182,6 +183,8 @@ def check_rows(rows: BarRows, known: Collection[str] | None = None, latest: date
     key = rows.instruments.astype(np.int64) * _DAYS + (rows.days.astype(np.int64) - _FIRST)
     keyed = (rows.instruments >= 0) & ~np.isnat(rows.days)
     order, twice, again = _order(key, keyed, rows.numbers)
+    # Bars of one day that differ in their time of day alone are no repetition.
+    again &= ~unread
     mended.append(_counted(Mending.TWICE, rows, np.flatnonzero(again)))
     broken = {rule: mask & ~again for rule, mask in broken.items()} if again.any() else broken
     broken[BarRule.DUPLICATE] = twice

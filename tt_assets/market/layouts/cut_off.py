@@ -60,8 +60,8 @@ def refuse_cut(table: Delimited) -> None:
 
 
 def _looks_cut(value: str, before: list[str]) -> bool:
-    plain = [text.strip() for text in before]
-    if len(plain) < 3:
+    plain = [text.strip() for text in before if re.search(r"\d", text)]  # a short file's header is among them
+    if not plain:
         return False
     decimals = {len(text.partition(".")[2]) for text in plain if re.fullmatch(r"[-$]?[\d,]*\.\d+", text)}
     if len(decimals) == 1 and all("." in text for text in plain):

@@ -213,10 +213,10 @@ def _encoding(member: Member) -> str:
     head = member.head
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
-    if head[1:200:2].count(0) > len(head[1:200:2]) // 2:
-        return "utf-16-le"
-    if head[0:200:2].count(0) > len(head[0:200:2]) // 2 and b"," in head[:400]:
-        return "utf-16-be"
+    for parity, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):
+        zeros, others = head[parity:200:2].count(0), head[1 - parity : 200 : 2].count(0)
+        if zeros > len(head[:200]) // 4 > others:
+            return encoding
     if b"\0" in head:
         raise BarsFileError(f"{member.name} is no text (it holds zero bytes). Save it as {READ}.")
     try:
@@ -276,6 +276,9 @@ def _body(rows: Sequence[tuple[int, list[str]]], width: int) -> tuple[int, int]:
     wide = [place for place, (_, cells) in enumerate(rows) if len(cells) >= narrow]
     told = (place for place in wide[:MOST_PREAMBLE] if _tells(rows[place][1]))
     start = next(told, wide[0] if wide else 0)
+    # A header may be in words that nobody knows, and be read by what a person says of it.
+    if start and _is_row(rows[start][1]) and len(rows[start - 1][1]) == len(rows[start][1]):
+        start -= 1
     # Of the header lines of yfinance the first may name nothing but tickers.
     while start and len(rows[start - 1][1]) >= narrow and plain(rows[start - 1][1][0]) in _LEVELS:
         start -= 1

@@ -55,10 +55,11 @@ def judge(path: str, bars: Normalised, market: str) -> Findings:
     if bars.passed_over:
         first = bars.passed_over[0]
         warnings.append(f"{_count(len(bars.passed_over), 'file')} of {path} hold no bars and are passed over: {first}")
-    return Findings(_refusal(path, bars, market), tuple(warnings), _every(bars))
+    spacing = _every(bars)
+    return Findings(_refusal(path, bars, market, spacing), tuple(warnings), spacing)
 
 
-def _refusal(path: str, bars: Normalised, market: str) -> str:
+def _refusal(path: str, bars: Normalised, market: str, spacing: str) -> str:
     faults, rows = bars.checked.faults, bars.rows
     counts = Counter(fault.rule for fault in faults)
     for rule, remedy in _WHOLE.items():
@@ -73,10 +74,9 @@ def _refusal(path: str, bars: Normalised, market: str) -> str:
     if adjusted:
         return f"{path}: {adjusted}"
     closed = _closed(path, rows, faults, market)
-    every = _every(bars)
-    if closed or every in ("daily", "unknown"):
+    if closed or spacing in ("daily", "unknown"):
         return closed
-    return f"{path}: bars come {every}. Daily bars are read only; export them daily."
+    return f"{path}: bars come {spacing}. Daily bars are read only; export them daily."
 
 
 _WHOLE = {
@@ -144,13 +144,16 @@ def _splits(clean: pd.DataFrame) -> list[str]:
     near = (days[1:] - days[:-1]).astype(np.int64) <= 10
     with np.errstate(all="ignore"):
         opened, closed = closes[:-1] / opens[1:], closes[:-1] / closes[1:]
+        # Few sessions open that far from the close before, and only they are held against every ratio.
+        far = np.flatnonzero(same & near & (np.abs(np.log(opened)) > np.log(min(SPLITS)) - SPLIT_SLACK))
+    opened, closed = opened[far], closed[far]
     found: dict[int, tuple[float, bool]] = {}
     for ratio in SPLITS:
         slack = SPLIT_SLACK if ratio > 2 else SPLIT_SLACK / 2
         for reverse in (False, True):
             wanted = 1 / ratio if reverse else ratio
-            hit = same & near & (np.abs(opened / wanted - 1) < slack) & (np.abs(closed / wanted - 1) < 2 * slack)
-            for place in np.flatnonzero(hit).tolist():
+            hit = (np.abs(opened / wanted - 1) < slack) & (np.abs(closed / wanted - 1) < 2 * slack)
+            for place in far[hit].tolist():
                 found.setdefault(place, (ratio, reverse))
     if not found:
         return []
