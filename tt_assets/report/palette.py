@@ -14,7 +14,7 @@ from tt_assets.market.watchlist_format import CASH
 from tt_assets.trading.judging.judge import AGENT
 
 if TYPE_CHECKING:
-    from matplotlib.colors import LinearSegmentedColormap
+    from matplotlib.colors import Colormap
 
 INK = "#717985"
 """Text, ticks and axes."""
@@ -72,10 +72,9 @@ def series_colours(count: int) -> list[str]:
     return [colours[place % len(colours)] for place in range(count)]
 
 
-def diverging() -> LinearSegmentedColormap:
+def diverging() -> Colormap:
     """Orange over a quiet grey to blue; what has no value is left out, so that the page shows through."""
     from matplotlib.colors import LinearSegmentedColormap
 
     colours = LinearSegmentedColormap.from_list("house", ["#ff7a1a", "#b9692f", "#767d87", "#3f78c4", "#4aa8ff"])
-    colours.set_bad((0, 0, 0, 0))
-    return colours
+    return colours.with_extremes(bad=(0, 0, 0, 0))
