@@ -26,7 +26,9 @@ from tt_assets.commands.doctor_command import doctor
 from tt_assets.commands.env_command import env
 from tt_assets.commands.handed_settings import with_settings
 from tt_assets.commands.mistakes import describe_database, describe_setting, describe_usage
+from tt_assets.commands.policies_group import policies
 from tt_assets.commands.printing import as_json, err, out, paragraph, print_json, say, show, width
+from tt_assets.commands.signals_group import signals
 from tt_assets.commands.watchlist_group import watchlist
 from tt_assets.errors import UserError
 from tt_assets.runtime.own_modules import find_own_modules
@@ -266,27 +268,6 @@ def report(settings: Settings, instruments: str | None) -> None:
     _finish(outcome)
 
 
-@commands.group()
-def signals() -> None:
-    """Signal scores."""
-
-
-@signals.command("import", short_help="Import scores from a CSV or parquet file.")
-@click.argument("file", type=click.Path(path_type=Path))
-@with_settings
-def signals_import(settings: Settings, file: Path) -> None:
-    """Import FILE: instrument, timestamp, signal_name, score in [-1, 1], and perhaps meta_json.
-
-    The file lands whole or not at all. Its cells are reported to Dagster, so lineage stays true.
-    """
-    from tt_assets.commands.signals_import import import_scores
-    from tt_assets.runtime.platform import prepare
-
-    prepare(settings)
-    done = import_scores(file)
-    say(f"Imported {done.rows:,} scores into {done.cells:,} partitions of tt_signal_scores.")
-
-
 @commands.command(short_help="Rows, timestamps and partitions of every table.")
 @click.option("--cells", is_flag=True, help="Draw the partitions of one table, instrument by session.")
 @click.option(
@@ -419,6 +400,8 @@ def _finish(outcome: Any) -> None:
 commands.add_command(watchlist)
 commands.add_command(bars)
 commands.add_command(db)
+commands.add_command(policies)
+commands.add_command(signals)
 commands.add_command(env)
 commands.add_command(doctor)
 

@@ -21,6 +21,7 @@ from tt_assets.postgres.database import Database
 from tt_assets.postgres.server.embedded import EmbeddedServer
 from tt_assets.settings import SAMPLE_BARS, Settings
 from tt_assets.tables import LEDGER, TABLES
+from tt_assets_tests import agreement
 
 # How long an example takes is the machine's affair; speed is measured by the benchmarks.
 hypothesis.settings.register_profile("untimed", deadline=None)
@@ -215,3 +216,4 @@ def postgres_instance(connected: Database, monkeypatch: pytest.MonkeyPatch) -> I
     sync_watchlist(platform)
     with open_instance() as instance:
         yield instance
+        agreement.check(instance, connected)

@@ -6,6 +6,7 @@ With `test_upstream_quirks` the one module of the tests that imports Dagster's p
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -95,6 +96,18 @@ def failure_text(result: dg.ExecuteInProcessResult, step: str) -> str:
                 error = error.cause
             return error.message
     raise AssertionError(f"{step} did not fail")
+
+
+def partition_counts(
+    instance: dg.DagsterInstance, table: str, grid: dg.MultiPartitionsDefinition
+) -> tuple[int, int, int]:
+    """Partitions of `table` that Dagster's UI shows as materialized, missing and failed."""
+    with dg.partition_loading_context(dynamic_partitions_store=instance):
+        keys = grid.get_partition_keys()
+        status = instance.get_status_by_partition(dg.AssetKey(table), keys, grid) or {}
+    counted = Counter(str(status.get(key)) for key in keys)
+    done, failed = counted["AssetPartitionStatus.MATERIALIZED"], counted["AssetPartitionStatus.FAILED"]
+    return done, len(keys) - done - failed, failed
 
 
 def run_statuses(instance: dg.DagsterInstance) -> dict[str, dg.DagsterRunStatus]:

@@ -18,14 +18,13 @@ from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from dagster._core.storage.db_io_manager import DbIOManager, DbTypeHandler
 from sqlalchemy import create_engine
 
-from tt_assets.commands.status import partition_counts
 from tt_assets.grid import run_tags
 from tt_assets.grid.horizon import Horizon
 from tt_assets.grid.partitions import MultiPartitionsDefinition, session_partitions
 from tt_assets.market.calendar import NEW_YORK
 from tt_assets.runs import _dagster as door
 from tt_assets.settings import DateGrain
-from tt_assets_tests.dagster_runs import failure_text, landed_cells, range_tags
+from tt_assets_tests.dagster_runs import failure_text, landed_cells, partition_counts, range_tags
 
 SESSIONS = session_partitions(Horizon(date(2012, 5, 1), date(2012, 7, 31)), DateGrain.SESSION)
 NAMES = dg.DynamicPartitionsDefinition(name="instrument")

@@ -10,19 +10,18 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import date
 
-import dagster as dg
 import numpy as np
 import pandas as pd
 
 from tt_assets.assets.prices import SAID
 from tt_assets.grid.horizon import bars_span, horizon
+from tt_assets.grid.keys import CellKey
 from tt_assets.market.bar_checks import Finding, absent_bars
 from tt_assets.market.calendar import sessions
 from tt_assets.market.sources import SessionOutcome
+from tt_assets.postgres.database import Database
 from tt_assets.postgres.slices import Selection
 from tt_assets.settings import PriceSourceName, Settings
-
-PRICES = dg.AssetKey("tt_prices")
 
 NOT_LISTED = SAID[SessionOutcome.NOT_LISTED_YET]
 ENDED = SAID[SessionOutcome.AFTER_LAST]
@@ -48,7 +47,7 @@ def latest_session(settings: Settings) -> date:
 
 
 def coverage(
-    selection: Selection, stored: pd.DataFrame, active: Collection[str], latest: date, instance: dg.DagsterInstance
+    selection: Selection, stored: pd.DataFrame, active: Collection[str], latest: date, database: Database
 ) -> Coverage:
     """Expected against stored sessions of the selected cells up to `latest`, for the `active` instruments.
 
@@ -57,7 +56,7 @@ def coverage(
     """
     expected = expected_sessions(selection, active, latest)
     absent = absent_bars(expected, stored)
-    reasons = _reasons(absent, stored, instance)
+    reasons = _reasons(absent, stored, database)
     ended = (reasons == ENDED) & (absent["timestamp"] == pd.Timestamp(latest))
     excused = reasons.isin(EXCUSES) & ~ended
     unexplained = absent[~excused]
@@ -87,40 +86,33 @@ def expected_sessions(selection: Selection, active: Collection[str], latest: dat
     return every.assign(key=keys[cells])[cells >= 0].reset_index(drop=True)
 
 
-def recorded_outcomes(instance: dg.DagsterInstance, keys: Iterable[str]) -> dict[str, str]:
-    """Partition key of tt_prices → the outcome its last materialization recorded; keys without one are left out."""
-    wanted = set(keys)
-    if not wanted:
-        return {}
-    latest = instance.event_log_storage.get_latest_storage_id_by_partition(
-        PRICES, dg.DagsterEventType.ASSET_MATERIALIZATION, wanted
-    )
-    if not latest:
-        return {}
-    records = instance.fetch_materializations(
-        dg.AssetRecordsFilter(asset_key=PRICES, storage_ids=list(latest.values())), limit=len(latest)
-    ).records
-    return {
-        str(record.partition_key): str(record.asset_materialization.metadata["outcome"].value)
-        for record in records
-        if record.asset_materialization and "outcome" in record.asset_materialization.metadata
-    }
+def recorded_outcomes(database: Database, keys: Iterable[str]) -> dict[str, str]:
+    """Partition key of tt_prices → what the ledger says came of it; keys that nothing was written of are left out."""
+    wanted = [CellKey.parse(key) for key in keys]
+    with database.connect() as connection:
+        rows = connection.execute(
+            "SELECT s.date::text, s.instrument, s.outcome FROM unnest(%s::date[], %s::text[]) AS k(d, i) "
+            "JOIN tt_slice AS s ON s.table_name = 'tt_prices' AND s.date = k.d AND s.instrument = k.i "
+            "WHERE s.digest IS NOT NULL AND s.outcome IS NOT NULL",
+            [[key.date for key in wanted], [key.instrument for key in wanted]],
+        ).fetchall()
+    return {str(CellKey(day, name)): outcome for day, name, outcome in rows}
 
 
-def _reasons(absent: pd.DataFrame, stored: pd.DataFrame, instance: dg.DagsterInstance) -> pd.Series:
+def _reasons(absent: pd.DataFrame, stored: pd.DataFrame, database: Database) -> pd.Series:
     """For each absent session the excuse among `EXCUSES` that was recorded, else the words that were, else none."""
     begun = absent["instrument"].map(stored.groupby("instrument")["timestamp"].min())
     early = absent["timestamp"] < begun.fillna(pd.Timestamp.max)
     # Whatever was not listed on one session was not on any before it: one look-up an instrument answers for years.
     asked = absent[~early | ~absent["instrument"].where(early).duplicated(keep="last")]
-    outcomes = recorded_outcomes(instance, asked["key"])
+    outcomes = recorded_outcomes(database, asked["key"])
     found = absent["key"].map(outcomes)
     listed_later = absent[early & (found.map(_excuse, na_action="ignore") == NOT_LISTED)]
     unlisted = absent["instrument"].map(listed_later.groupby("instrument")["timestamp"].max())
     certain = early & (absent["timestamp"] <= unlisted)
     unsettled = early & ~certain & found.isna()
     if unsettled.any():
-        found = found.fillna(absent["key"].map(recorded_outcomes(instance, absent.loc[unsettled, "key"])))
+        found = found.fillna(absent["key"].map(recorded_outcomes(database, absent.loc[unsettled, "key"])))
     excuse = found.map(_excuse, na_action="ignore")
     return excuse.mask(certain, NOT_LISTED).astype(object)
 

@@ -65,6 +65,10 @@ class BarsBehind:
         bars = market.read("tt_prices", symbols, shift_session(first.date(), -reach), last.date())
         return cls(bars, tuple(symbols), panel, plan.features, plan.signals)
 
+    def on(self, panel: MarketPanel) -> BarsBehind:
+        """The same bars behind a panel of other channels."""
+        return self if panel is self.panel else BarsBehind(self.bars, self.symbols, panel, self.features, self.signals)
+
     def panel_until(self, bars: pd.DataFrame) -> MarketPanel:
         """The panel with its channels computed anew from `bars`, ending with their last session."""
         last = bars["timestamp"].max()
@@ -73,7 +77,8 @@ class BarsBehind:
             scores = compute_signals(bars, features, self.signals)
             sessions = self.panel.sessions[self.panel.sessions <= last.to_datetime64()]
             start = self.panel.sessions[self.panel.start]
-            self._known[last] = MarketPanel.from_frames(bars, features, scores, self.symbols, sessions, start)
+            computed = MarketPanel.from_frames(bars, features, scores, self.symbols, sessions, start)
+            self._known[last] = computed.with_channels(self.panel.feature_names)
         return self._known[last]
 
 

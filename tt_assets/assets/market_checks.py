@@ -113,7 +113,8 @@ def _no_jumps(judged: Judged) -> Found:
 def _sessions_complete(judged: Judged) -> Found:
     settings = judged.plan.settings
     active = followed(settings).watchlist.symbols
-    covered = coverage(judged.selection, judged.bars, active, latest_session(settings), judged.instance)
+    latest = latest_session(settings)
+    covered = coverage(judged.selection, judged.bars, active, latest, judged.market.database)
     table = dg.MetadataValue.md(as_markdown(covered.by_instrument, SHOWN))
     return Found(covered.missing, int(covered.by_instrument["expected"].sum()), {"by_instrument": table})
 

@@ -21,7 +21,9 @@ from tt_assets.grid.partitions import Window, traded_partitions
 from tt_assets.runs import progress
 from tt_assets.runs.market_reader import MarketReader
 from tt_assets.tables import Layer
+from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.judging.judge import JudgedWindow, Judgement, judge
+from tt_assets.trading.panel import MarketPanel
 
 EPISODES_ROLLED = (
     dg.AutomationCondition.any_deps_updated()
@@ -94,10 +96,11 @@ def judged(market: MarketReader, windows: Mapping[Window, pd.DataFrame], traded:
     settings, config = plan.settings, plan.trading
     symbols = followed(settings).watchlist.members(traded)
     entries = [
-        JudgedWindow(
+        _judged_window(
             episode_panel(market, window, symbols, config, horizon(settings)),
+            window,
+            rows,
             config,
-            tuple(policy for _, _, policy in load_policies(window, rows)),
         )
         for window, rows in windows.items()
     ]
@@ -106,6 +109,12 @@ def judged(market: MarketReader, windows: Mapping[Window, pd.DataFrame], traded:
         baselines=settings.baselines,
         report=lambda done, total, note: progress.tell("report", done, total, note),
     )
+
+
+def _judged_window(panel: MarketPanel, window: Window, rows: pd.DataFrame, config: TradingConfig) -> JudgedWindow:
+    """A window on the channels its agents were trained with: what came later is nothing to them."""
+    policies = tuple(policy for _, _, policy in load_policies(window, rows))
+    return JudgedWindow(panel.with_channels(policies[0].channels), config, policies)
 
 
 def page(traded: str, judgement: Judgement, weights: pd.DataFrame, windows: Mapping[Window, pd.DataFrame]) -> str:

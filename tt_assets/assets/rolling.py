@@ -144,8 +144,10 @@ def _roll_window(
     bars = BarsBehind.of(market, symbols, panel, plan)
     episodes = []
     for policy_id, seed, policy in load_policies(window, rows):
-        record = roll_episode(policy, panel, config, engine)
-        verdicts = checked(record, panel, bars, policy=given(policy))
+        # Channels that came after an agent was trained are nothing to it.
+        seen = panel.with_channels(policy.channels)
+        record = roll_episode(policy, seen, config, engine)
+        verdicts = checked(record, seen, bars.on(seen), policy=given(policy))
         episodes.append(RolledEpisode(window, AGENT, seed, policy_id, record, verdicts))
     for name in settings.baselines:
         for seed in range(settings.seeds if name == DRAWN else 1):

@@ -133,9 +133,18 @@ def _verdicts(episode: StoredEpisode, grounds: _Grounds) -> tuple[CheckResult, .
         reason = f"its rows make no episode, {type(error).__name__}: {error}"
     else:
         if acted:
-            return checked(record, panel, behind, policy=lambda: grounds.policy(int(header["policy_id"])))
+            seen = _seen_by(panel, grounds, int(header["policy_id"]))
+            return checked(record, seen, behind.on(seen), policy=lambda: grounds.policy(int(header["policy_id"])))
         return checked(record, panel, behind, baseline=header["strategy"], seed=header["seed"])
     return tuple(CheckResult.not_made(name, reason) for name in CHECKS if acted or name != "replays")
+
+
+def _seen_by(panel: MarketPanel, grounds: _Grounds, policy_id: int) -> MarketPanel:
+    """The channels the agent was trained with; all of them where it cannot be loaded, which its checks will say."""
+    try:
+        return panel.with_channels(grounds.policy(policy_id).channels)
+    except UserError:
+        return panel
 
 
 def _config(record: EpisodeRecord, plan: Blueprint) -> TradingConfig:

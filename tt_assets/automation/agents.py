@@ -1,30 +1,33 @@
 """The agents' sensor: windows are rolled again as their sessions come, and a new window's policies are trained.
 
-What an episode has covered is read off the episode itself. A window whose last bar is later than the end
-of an episode that ran to the end of its data is rolled again; one that stopped early has nothing more to say. Nothing
-is trained a second time.
+The ledger says what an episode was rolled on: bars, features, scores and agents. A window where that is not what there
+is now is rolled again. Nothing is trained a second time.
 """
 
 from __future__ import annotations
 
-import hashlib
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
+from functools import cached_property
 
 import dagster as dg
 import numpy as np
 
+from tt_assets.assets.spans import version_of_trading
 from tt_assets.automation.jobs import AGENTS_JOB, ROLL_JOB
-from tt_assets.automation.market import MarketState
+from tt_assets.automation.market import FEATURES_TABLE, PRICES, SCORES, MarketState
 from tt_assets.automation.partition_states import Cells, Mask, read_cells
 from tt_assets.automation.requests import range_requests
 from tt_assets.automation.tries import SOURCE_TAG, Tries, tries_of
 from tt_assets.grid.partitions import Window
+from tt_assets.grid.sliding import Numbers, running, total
+from tt_assets.market.calendar import next_session, shift_session
 from tt_assets.market.watchlist import Watchlist
 from tt_assets.postgres.database import Database
 from tt_assets.settings import DateGrain
-from tt_assets.tables import EPISODE_TABLES, HAND, MARKET_TABLES, OLD_AGENT
+from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES
 from tt_assets.trading.config import TrainingSpan
 
 AGENTS = "agents"
@@ -37,47 +40,112 @@ TRAINED_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
-class Covered:
-    """What the episodes of one window hold.
-
-    The end of those that ran to the end of their data, None where all stopped early, and whether one was never closed.
-    """
-
-    end: date | None
-    unfinished: bool
-
-
-@dataclass(frozen=True)
 class AgentState:
-    """The windows at one moment. `last_bars` is the last session with a bar of any of the window's symbols."""
+    """The windows at one moment."""
 
     market: MarketState
     cells: Cells
     tries: Mapping[str, Tries]
     tag: str
-    covered: Mapping[Window, Covered]
-    last_bars: Mapping[Window, date]
 
-    def windows(self) -> dict[Window, tuple[int, int]]:
+    @cached_property
+    def windows(self) -> Mapping[Window, tuple[int, int]]:
         """The windows with a bar of what the watchlist still trades, and where they stand in the grid."""
-        axes = self.cells.axes
+        axes, bars = self.cells.axes, self.market.cells[PRICES].filled
+        found = {}
+        for row, (_, first, last) in enumerate(self._spans):
+            listed = bars[first:last].any(axis=0)
+            for column, name in enumerate(axes.instruments):
+                if name in self._members and listed[self._members[name]].any():
+                    found[Window(date.fromisoformat(axes.dates[row]), name)] = (row, column)
+        return found
+
+    @cached_property
+    def behind(self) -> Mask:
+        """The windows with agents whose episodes are missing, failed, or were rolled on other content than there is.
+
+        Bars, features and scores that landed or changed since are other content, and so is an agent trained again.
+        """
+        policies, episodes = self.cells["tt_policy"], self.cells["tt_episode"]
+        stale = episodes.computed_from_others(self.sums)
+        return policies.done & (~episodes.done | episodes.failed | stale)
+
+    @cached_property
+    def _members(self) -> Mapping[str, list[int]]:
+        """What is traded → columns of its symbols among the market's instruments."""
+        place, watchlist = self.market.axes.instrument_at, self.market.listed.watchlist
         return {
-            window: (axes.date_at[f"{window.start}"], axes.instrument_at[window.traded])
-            for window in self.last_bars
-            if f"{window.start}" in axes.date_at and window.traded in axes.instrument_at
+            name: [place[symbol] for symbol in watchlist.members(name) if symbol in place] for name in watchlist.traded
         }
+
+    @cached_property
+    def _spans(self) -> list[tuple[int, int, int]]:
+        """Of each window, half-open rows of the market's dates: where its panel begins, its own first, and its end."""
+        back = self.market.plan.trading.lookback_sessions
+        spans = []
+        for key in self.cells.axes.dates:
+            start = date.fromisoformat(key)
+            opening = next_session(start, inclusive=True)
+            spans.append(
+                (
+                    self._row_of(shift_session(opening, -back)),
+                    self._row_of(start),
+                    self._row_of(Window(start, "").end),
+                )
+            )
+        return spans
+
+    def _row_of(self, day: date) -> int:
+        """The first row of the market's dates at or after `day`; of months the one that holds it."""
+        monthly = self.market.settings.date_grain is DateGrain.MONTH
+        return bisect_left(self.market.axes.dates, (day.replace(day=1) if monthly else day).isoformat())
+
+    @cached_property
+    def sums(self) -> Numbers:
+        """(windows) what an episode that was rolled now would say that it was rolled on."""
+        axes = self.cells.axes
+        totals = running(total(self.market.cells[table].numbers for table in MARKET_TABLES))
+        trades = np.zeros((len(axes.instruments), len(self.market.axes.instruments)), dtype=np.int64)
+        for column, name in enumerate(axes.instruments):
+            trades[column, self._members.get(name, [])] = 1
+        sums = self.cells["tt_policy"].numbers.copy()
+        for row, (first, _, last) in enumerate(self._spans):
+            sums[row] += trades @ (totals[last] - totals[first])
+        return sums
+
+    @cached_property
+    def unsettled(self) -> Numbers:
+        """(dates + 1, instruments) running count of the market's cells whose content is still going to change."""
+        market = self.market
+        open_cells = np.logical_or.reduce([market.wished & ~market.settled(table) for table in MARKET_TABLES])
+        for table in (FEATURES_TABLE, SCORES):
+            hopeless = market.tries[table].count >= market.settings.gap_tries
+            open_cells = open_cells | (market.stale(table) & ~hopeless)
+        return running(open_cells.astype(np.int64))
+
+    def may_train(self, window: Window) -> bool:
+        """Whether no cell that the window trains or rolls on is still to come."""
+        anchored = self.market.settings.trading.training_span is TrainingSpan.ANCHORED
+        first = 0 if anchored else self._row_of(window.training_start(self.market.settings.train_windows))
+        return self._settled(window, first, self._row_of(window.end))
+
+    def may_roll(self, window: Window, row: int) -> bool:
+        """Whether no cell of the panel of the window, the grid's date `row`, is still to come."""
+        first, _, last = self._spans[row]
+        return self._settled(window, first, last)
+
+    def _settled(self, window: Window, first: int, last: int) -> bool:
+        counted = self.unsettled[last] - self.unsettled[first]
+        return not counted[self._members.get(window.traded, [])].any()
 
 
 def read_agents(instance: dg.DagsterInstance, market: MarketState, database: Database) -> AgentState:
     """The state now."""
-    cells = read_cells(instance, market.plan.window_partitions, ("tt_policy", "tt_episode"))
+    cells = read_cells(instance, database, market.plan.window_partitions, ("tt_policy", "tt_episode"))
     # A new session or another setting is a new chance for what could not be trained before.
-    config = hashlib.blake2b(market.plan.trading.to_json().encode(), digest_size=4).hexdigest()
+    config = version_of_trading(market.plan.trading)[:8]
     tag = f"{market.source.fingerprint}/{market.source.latest}/{config}"
-    tries = tries_of(instance, cells.axes, tuple(cells.tables), {SOURCE_TAG: tag}, counted=AGENTS)
-    return AgentState(
-        market, cells, tries, tag, read_covered(database), last_bars(database, market.listed.watchlist, cells)
-    )
+    return AgentState(market, cells, tries_of(cells, tag), tag)
 
 
 def followed(watchlist: Watchlist, trained: Mask, traded: Sequence[str]) -> set[str]:
@@ -99,7 +167,7 @@ def requests(state: AgentState) -> list[dg.RunRequest]:
             ROLL_JOB,
             {tuple(EPISODE_TABLES): roll},
             priority=ROLL_PRIORITY,
-            reason=f"sessions up to {latest}",
+            reason=f"behind their bars, up to {latest}, or their agents",
             **shared,  # type: ignore[arg-type]
         ),
         *range_requests(
@@ -121,7 +189,7 @@ def to_train(state: AgentState) -> Mask:
     lacking = [
         (window, place)
         for window, place in _latest(state)
-        if not policies.done[place] and _may_try(state, "tt_policy")[place] and _inputs_settled(state, window)
+        if not policies.done[place] and _may_try(state, "tt_policy")[place] and state.may_train(window)
     ]
     for _, place in sorted(lacking, key=lambda item: item[0].start, reverse=True)[:TRAINED_AT_ONCE]:
         chosen[place] = True
@@ -129,47 +197,14 @@ def to_train(state: AgentState) -> Mask:
 
 
 def to_roll(state: AgentState) -> Mask:
-    """The windows with agents whose episodes are missing, were never closed, or end before the window's last bar."""
+    """The windows that are behind and that nobody is making; of those whose bars are still to come none."""
     policies, episodes = state.cells["tt_policy"], state.cells["tt_episode"]
+    wanted = state.behind & ~policies.in_flight & ~episodes.in_flight & _may_try(state, "tt_episode")
     chosen = state.cells.axes.none()
-    may_try = _may_try(state, "tt_episode")
-    for window, place in [*_latest(state), *_rolled(state)]:
-        busy = policies.in_flight[place] or episodes.in_flight[place]
-        if policies.done[place] and not busy and may_try[place] and _is_behind(state, window, place):
-            chosen[place] = _inputs_settled(state, window)
+    for window, place in state.windows.items():
+        if wanted[place]:
+            chosen[place] = state.may_roll(window, place[0])
     return chosen
-
-
-def read_covered(database: Database) -> dict[Window, Covered]:
-    """What the episodes of every window hold, those written by hand left out."""
-    with database.connect() as connection:
-        rows = connection.execute(
-            "SELECT window_start, instrument, max(end_time) FILTER (WHERE stop_reason = 'evaluation_complete')::date, "
-            "bool_or(end_time IS NULL) FROM tt_episode WHERE strategy <> ALL(%s) GROUP BY window_start, instrument",
-            [[HAND, OLD_AGENT]],
-        ).fetchall()
-    return {Window(start, traded): Covered(end, unfinished) for start, traded, end, unfinished in rows}
-
-
-def last_bars(database: Database, watchlist: Watchlist, cells: Cells) -> dict[Window, date]:
-    """The last session with a bar of any symbol of each window of the grid; windows without one are left out."""
-    with database.connect() as connection:
-        rows = connection.execute(
-            "SELECT date_trunc('quarter', timestamp)::date, instrument, max(timestamp)::date FROM tt_prices "
-            "WHERE instrument = ANY(%s) GROUP BY 1, 2",
-            [list(watchlist.symbols)],
-        ).fetchall()
-    by_quarter: dict[date, dict[str, date]] = {}
-    for quarter, instrument, last in rows:
-        by_quarter.setdefault(quarter, {})[instrument] = last
-    found = {}
-    for key in cells.axes.dates:
-        ends = by_quarter.get(date.fromisoformat(key), {})
-        for traded in watchlist.traded:
-            members = [ends[symbol] for symbol in watchlist.members(traded) if symbol in ends]
-            if members:
-                found[Window(date.fromisoformat(key), traded)] = max(members)
-    return found
 
 
 def _latest(state: AgentState) -> list[tuple[Window, tuple[int, int]]]:
@@ -177,38 +212,12 @@ def _latest(state: AgentState) -> list[tuple[Window, tuple[int, int]]]:
     axes = state.cells.axes
     keys = followed(state.market.listed.watchlist, state.cells["tt_policy"].done, axes.instruments)
     own: dict[str, list[tuple[Window, tuple[int, int]]]] = {}
-    for window, place in sorted(state.windows().items(), key=lambda item: item[0].start):
+    for window, place in sorted(state.windows.items(), key=lambda item: item[0].start):
         if window.traded in keys:
             own.setdefault(window.traded, []).append((window, place))
     return [entry for entries in own.values() for entry in entries[-WINDOWS_FOLLOWED:]]
 
 
-def _rolled(state: AgentState) -> list[tuple[Window, tuple[int, int]]]:
-    return [(window, place) for window, place in state.windows().items() if window in state.covered]
-
-
-def _is_behind(state: AgentState, window: Window, place: tuple[int, int]) -> bool:
-    episodes, held = state.cells["tt_episode"], state.covered.get(window)
-    if held is None or held.unfinished or episodes.failed[place] or not episodes.done[place]:
-        return True
-    return held.end is not None and held.end < state.last_bars[window]
-
-
 def _may_try(state: AgentState, table: str) -> Mask:
     tries, market = state.tries[table], state.market
     return (tries.count < market.settings.gap_tries) & tries.due(market.now, market.first_wait)
-
-
-def _inputs_settled(state: AgentState, window: Window) -> bool:
-    """Whether no cell that the window trains or rolls on is still to come."""
-    market = state.market
-    settings, axes = market.settings, market.axes
-    anchored = settings.trading.training_span is TrainingSpan.ANCHORED
-    first = "" if anchored else window.training_start(settings.train_windows).isoformat()
-    last = (window.end - timedelta(days=1)).isoformat()
-    if settings.date_grain is DateGrain.MONTH:
-        first = f"{first[:7]}-01" if first else first
-    rows = np.array([first <= key <= last for key in axes.dates], dtype=bool)
-    columns = axes.columns(market.listed.watchlist.members(window.traded))
-    asked = market.wished & rows[:, None] & columns[None, :]
-    return not any((asked & ~market.settled(table)).any() for table in MARKET_TABLES)

@@ -7,8 +7,6 @@ vendor who is late, so a live source is asked again, while a file says so itself
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import dagster as dg
 import numpy as np
 
@@ -16,10 +14,11 @@ from tt_assets.automation.jobs import MARKET_JOB
 from tt_assets.automation.market import FEATURES_TABLE, PRICES, SCORES, MarketState, plan
 from tt_assets.automation.partition_states import Mask
 from tt_assets.automation.requests import range_requests
-from tt_assets.automation.tries import GAPS, SOURCE_TAG
+from tt_assets.automation.tries import SOURCE_TAG
 from tt_assets.settings import DateGrain, PriceSourceName
 from tt_assets.tables import MARKET_TABLES
 
+GAPS = "gaps"
 PRIORITY = 2
 MOST_RUNS = 10
 """Runs of this sensor that wait or go on at one time: gaps never crowd out what is new."""
@@ -53,14 +52,15 @@ def open_gaps(state: MarketState, table: str) -> Mask:
     return state.wished & (~own.done | own.failed) & ~own.in_flight & ~first
 
 
-def absent_bars(state: MarketState, held: Callable[[], Mask]) -> Mask:
-    """The landed cells of a live source, since the listing of their instrument, that are not among those `held` gives.
+def absent_bars(state: MarketState) -> Mask:
+    """The landed cells of a live source, since the listing of their instrument, that hold no bar.
 
     Empty for a file, which is compared as a whole whenever it changes, and for months, which hold many sessions.
     """
     if state.settings.price_source is PriceSourceName.FILE or state.settings.date_grain is not DateGrain.SESSION:
         return state.axes.none()
-    own, bars = state.cells[PRICES], held()
+    own = state.cells[PRICES]
+    bars = own.filled
     return state.wished & own.done & ~own.in_flight & np.maximum.accumulate(bars, axis=0) & ~bars
 
 

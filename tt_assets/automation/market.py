@@ -22,11 +22,14 @@ import numpy.typing as npt
 
 from tt_assets.automation.partition_states import Axes, Cells, Mask, read_cells
 from tt_assets.automation.source import SourceState, read_source
-from tt_assets.automation.tries import SOURCE_TAG, Tries, tries_of
+from tt_assets.automation.tries import Tries, tries_of
 from tt_assets.grid.bars_files import followed
 from tt_assets.grid.blueprint import Blueprint
 from tt_assets.grid.lineage import keys_behind
+from tt_assets.grid.sliding import Numbers, total
+from tt_assets.grid.sliding import over_lookback as sum_over
 from tt_assets.market.current_watchlist import CurrentWatchlist
+from tt_assets.postgres.database import Database
 from tt_assets.research.registry import longest_lookback
 from tt_assets.settings import Settings
 from tt_assets.tables import MARKET_TABLES
@@ -90,19 +93,29 @@ class MarketState:
         own = self.cells[table]
         return (own.done | self.given_up(table)) & ~own.in_flight
 
+    def stale(self, table: str) -> Mask:
+        """The cells of `table` that were computed from other content than what they look back over holds now."""
+        return self.cells[table].computed_from_others(self.sums(table))
+
+    def sums(self, table: str) -> Numbers:
+        """What each cell of `table` that was computed now would say that it was computed from."""
+        steps = self.behind(table)
+        read = [PRICES] if table == FEATURES_TABLE else [PRICES, FEATURES_TABLE]
+        return total(sum_over(self.cells[name].numbers, steps) for name in read)
+
     def behind(self, table: str) -> int:
         """How many date keys before its own a cell of `table` reads."""
         registry = self.plan.features if table == FEATURES_TABLE else self.plan.signals
         return keys_behind(longest_lookback(registry), self.settings.date_grain)
 
 
-def read_market(instance: dg.DagsterInstance, plan: Blueprint) -> MarketState:
+def read_market(instance: dg.DagsterInstance, plan: Blueprint, database: Database) -> MarketState:
     """The state now. Raises WatchlistError where there is no watchlist to follow."""
     settings = plan.settings
     listed = followed(settings)
     source = read_source(settings)
-    cells = read_cells(instance, plan.market_partitions, MARKET_TABLES)
-    tries = tries_of(instance, cells.axes, MARKET_TABLES, {SOURCE_TAG: source.fingerprint})
+    cells = read_cells(instance, database, plan.market_partitions, MARKET_TABLES)
+    tries = tries_of(cells, source.fingerprint)
     reached = np.array([key <= source.last_key(settings.date_grain) for key in cells.axes.dates], dtype=bool)
     wished = reached[:, None] & cells.axes.columns(listed.watchlist.symbols)[None, :]
     return MarketState(plan, source, listed, cells, tries, wished, time.time())

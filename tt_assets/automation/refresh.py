@@ -12,7 +12,7 @@ import numpy as np
 
 from tt_assets.automation.agents import AgentState, read_agents, to_roll, to_train
 from tt_assets.automation.jobs import AGENTS_JOB, MARKET_JOB, REFRESH_JOB
-from tt_assets.automation.market import MarketState, read_market
+from tt_assets.automation.market import FEATURES_TABLE, SCORES, MarketState, read_market
 from tt_assets.automation.partition_states import Axes, Mask
 from tt_assets.automation.tries import Tries
 from tt_assets.automation.watchlist import add_keys
@@ -39,7 +39,9 @@ def refresh_job(plan: Blueprint, open_database: OpenDatabase) -> dg.JobDefinitio
     @dg.op(description="Loads the missing and failed cells of prices, features and signals, up to the last session.")
     def load_what_is_missing(context: dg.OpExecutionContext) -> dg.Output[bool]:
         """The market tables; fails at its end with what did not land."""
-        return _ended(refresh_market(context.instance, plan, context.repository_def.get_job, context.log.info))
+        return _ended(
+            refresh_market(context.instance, plan, open_database(), context.repository_def.get_job, context.log.info)
+        )
 
     @dg.op(description="Trains the agents of new windows and rolls again what its bars have outrun.")
     def roll_what_is_behind(context: dg.OpExecutionContext, loaded: bool) -> dg.Output[bool]:
@@ -59,21 +61,28 @@ def refresh_job(plan: Blueprint, open_database: OpenDatabase) -> dg.JobDefinitio
     return refresh_now
 
 
-def refresh_market(instance: dg.DagsterInstance, plan: Blueprint, jobs: Jobs, say: Say) -> Outcome:
+def refresh_market(instance: dg.DagsterInstance, plan: Blueprint, database: Database, jobs: Jobs, say: Say) -> Outcome:
     """Make the cells of the market tables that are missing or failed and that nobody else is making.
 
     Raises `dg.Failure` where the source cannot be read.
     """
     bury_dead_runs(instance)
-    state = read_market(instance, plan)
+    state = read_market(instance, plan, database)
     if add_keys(instance, state.listed.watchlist):
-        state = read_market(instance, plan)
+        state = read_market(instance, plan, database)
     if state.source.trouble:
         raise dg.Failure(state.source.trouble, allow_retries=False)
     outcome = Outcome()
     for tables, cells in lacking(state):
         say(f"{', '.join(tables)}: {int(cells.sum()):,} cells")
         outcome.add(_made(instance, jobs(MARKET_JOB), tables, state.axes, cells))
+    for table in (FEATURES_TABLE, SCORES):
+        # What was made above may be what others look back over, and so may a bar that changed.
+        state = read_market(instance, plan, database)
+        cells = state.stale(table) & ~state.cells[table].in_flight
+        if cells.any():
+            say(f"{table}: {int(cells.sum()):,} cells are out of date")
+            outcome.add(_made(instance, jobs(MARKET_JOB), (table,), state.axes, cells))
     return outcome
 
 
@@ -82,7 +91,7 @@ def refresh_agents(instance: dg.DagsterInstance, plan: Blueprint, database: Data
     outcome = Outcome()
     tried: dict[tuple[str, ...], Mask] = {}
     while True:
-        state = _untried(read_agents(instance, read_market(instance, plan), database))
+        state = _untried(read_agents(instance, read_market(instance, plan, database), database))
         axes = state.cells.axes
         behind = {TRAINED_AND_ROLLED: to_train(state), ROLLED: to_roll(state)}
         left = {tables: cells & ~tried.get(tables, axes.none()) for tables, cells in behind.items()}

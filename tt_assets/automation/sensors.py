@@ -11,19 +11,21 @@ from collections.abc import Callable
 import dagster as dg
 
 from tt_assets.automation import agents, bars_file, gaps, restatement, sessions, watchlist
-from tt_assets.automation.causes import bars_held
+from tt_assets.automation.adoption import adopt
+from tt_assets.automation.ended_runs import reckon_ended_runs
 from tt_assets.automation.jobs import AGENTS_JOB, MARKET_JOB, ROLL_JOB, jobs
 from tt_assets.automation.market import MarketState, read_market
 from tt_assets.automation.requests import said
-from tt_assets.automation.restated_bars import Memory
 from tt_assets.automation.tries import SENSOR_TAG
 from tt_assets.errors import UserError
 from tt_assets.grid.bars_files import followed
 from tt_assets.grid.blueprint import Blueprint
 from tt_assets.grid.run_tags import UNFINISHED
+from tt_assets.postgres.database import Database
 from tt_assets.runs.database_resource import OpenDatabase
 from tt_assets.runs.market_reader import MarketReader
 from tt_assets.runs.owners import bury_dead_runs
+from tt_assets.runs.telling import tell
 from tt_assets.settings import PriceSourceName, Settings
 
 Tick = Callable[[dg.SensorEvaluationContext, Blueprint, OpenDatabase], dg.SensorResult | dg.SkipReason]
@@ -38,6 +40,7 @@ def _sensor(name: str, *targets: str, description: str) -> Callable[[Tick], Make
         def made(plan: Blueprint, open_database: OpenDatabase) -> dg.SensorDefinition:
             def guarded(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
                 try:
+                    reckon_ended_runs(context.instance, open_database(), plan.market_partitions, plan.window_partitions)
                     return tick(context, plan, open_database)
                 except UserError as error:
                     return dg.SkipReason(str(error))
@@ -76,7 +79,7 @@ def watchlist_sensor(
         context.log.info(f"New on the watchlist: {', '.join(added)}.")
     if listed.trouble and listed.trouble != context.cursor:
         context.log.error(f"{listed.trouble} The last good watchlist stays in force.")
-    state = read_market(context.instance, plan)
+    state = read_market(context.instance, plan, open_database())
     quiet = f"{listed.trouble} The last good watchlist stays in force." if listed.trouble else "Nothing new."
     # A cursor that is empty would not be stored, and the old trouble would stay in it.
     return _answer(context, watchlist.histories(state), state, quiet, cursor=listed.trouble or "good")
@@ -90,9 +93,9 @@ def watchlist_sensor(
 def session_sensor(
     context: dg.SensorEvaluationContext, plan: Blueprint, open_database: OpenDatabase
 ) -> dg.SensorResult | dg.SkipReason:
-    """Ask for the sessions that came since."""
-    bury_dead_runs(context.instance)
-    state = read_market(context.instance, plan)
+    """Settle what runs left behind when they ended, then ask for the sessions that came since."""
+    settle(context.instance, plan, open_database())
+    state = read_market(context.instance, plan, open_database())
     latest = state.source.latest.isoformat() if state.source.latest else ""
     requests = sessions.new_sessions(state, context.cursor)
     return _answer(context, requests, state, f"All sessions up to {latest} were asked for.", cursor=latest)
@@ -108,10 +111,10 @@ def agent_sensor(
     context: dg.SensorEvaluationContext, plan: Blueprint, open_database: OpenDatabase
 ) -> dg.SensorResult | dg.SkipReason:
     """Ask for the windows that are behind their bars."""
-    market = read_market(context.instance, plan)
+    market = read_market(context.instance, plan, open_database())
     state = agents.read_agents(context.instance, market, open_database())
     return _answer(
-        context, agents.requests(state), market, "Every window is rolled up to its last bar, or waits for it."
+        context, agents.requests(state), market, "Every window is rolled on what there is now, or waits for it."
     )
 
 
@@ -124,9 +127,9 @@ def gap_sensor(
     context: dg.SensorEvaluationContext, plan: Blueprint, open_database: OpenDatabase
 ) -> dg.SensorResult | dg.SkipReason:
     """Ask again for what did not land."""
-    state = read_market(context.instance, plan)
+    state = read_market(context.instance, plan, open_database())
     running = context.instance.get_runs_count(dg.RunsFilter(tags={SENSOR_TAG: gaps.GAPS}, statuses=UNFINISHED))
-    absent = gaps.absent_bars(state, lambda: bars_held(state.axes, open_database()))
+    absent = gaps.absent_bars(state)
     return _answer(context, gaps.gaps(state, absent, running), state, gaps.in_words(state, absent))
 
 
@@ -141,7 +144,7 @@ def bars_file_sensor(
     """Ask for the prices that changed in the bars file."""
     if plan.settings.price_source is not PriceSourceName.FILE:
         return dg.SkipReason("Prices do not come from a file.")
-    state = read_market(context.instance, plan)
+    state = read_market(context.instance, plan, open_database())
     if state.source.trouble:
         return dg.SkipReason(state.source.trouble)
     requests, compared, quiet = bars_file.changes(
@@ -153,24 +156,28 @@ def bars_file_sensor(
 @_sensor(
     restatement.RESTATEMENT,
     MARKET_JOB,
-    ROLL_JOB,
-    description="What was computed from a bar that has changed since: features, then signals, then episodes.",
+    description="What was computed from a bar that has changed since: features, then signals.",
 )
 def restatement_sensor(
     context: dg.SensorEvaluationContext, plan: Blueprint, open_database: OpenDatabase
 ) -> dg.SensorResult | dg.SkipReason:
     """Ask for what looks back over a changed bar."""
-    market = read_market(context.instance, plan)
-    lineage = restatement.Lineage(
-        context.instance, market, agents.read_agents(context.instance, market, open_database())
-    )
-    before = Memory.read(context.cursor)
-    seen = restatement.look_for_changes(lineage, before)
-    for entry in seen.pending[len(before.pending) :]:
-        context.log.info(f"Restated: {entry.why}")
-    requests, after = restatement.requests(lineage, seen)
-    waiting = "; ".join(entry.why for entry in after.pending)
-    return _answer(context, requests, market, waiting or "No stored bar has changed.", after.text())
+    database = open_database()
+    state = read_market(context.instance, plan, database)
+    waiting = restatement.out_of_date(state)
+    if not waiting:
+        return dg.SkipReason("Nothing is computed from a bar that has changed since.")
+    requests = restatement.requests(state, restatement.latest_changes(database))
+    return _answer(context, requests, state, waiting)
+
+
+def settle(instance: dg.DagsterInstance, plan: Blueprint, database: Database) -> None:
+    """Have the runs, the ledger and Dagster agree: dead runs end, what runs left is entered, what was not told is."""
+    bury_dead_runs(instance)
+    reckon_ended_runs(instance, database, plan.market_partitions, plan.window_partitions)
+    tell(instance, database)
+    market = read_market(instance, plan, database)
+    adopt(database, market, agents.read_agents(instance, market, database))
 
 
 def report_sensor(settings: Settings) -> dg.SensorDefinition:

@@ -1,4 +1,4 @@
-"""`tt status`: what is in every table and which partitions are done, as the UI counts them."""
+"""`tt status`: what is in every table and which partitions are done, as the ledger knows them."""
 
 from __future__ import annotations
 
@@ -6,21 +6,27 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import dagster as dg
+import numpy as np
 from psycopg import sql
 from rich import box
 from rich.console import Console
 from rich.table import Table as Grid
 
-from tt_assets.grid.partitions import grid_of
+from tt_assets.automation.agents import read_agents
+from tt_assets.automation.market import read_market
+from tt_assets.automation.partition_states import read_cells
+from tt_assets.grid.blueprint import blueprint
 from tt_assets.postgres.database import Database
-from tt_assets.runs._dagster import DynamicPartitionsStore, known_partitions, remembered_keys
 from tt_assets.settings import Settings
-from tt_assets.tables import TABLES
+from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES, TABLES
 
 
 @dataclass(frozen=True)
 class TableStatus:
-    """One line of `tt status`. `first` and `last` are session dates or window starts, None for an empty table."""
+    """One line of `tt status`. `first` and `last` are session dates or window starts, None for an empty table.
+
+    `behind` partitions hold what was computed from other content than there is now.
+    """
 
     table: str
     rows: int
@@ -29,40 +35,39 @@ class TableStatus:
     materialized: int
     missing: int
     failed: int
+    behind: int
 
 
 def table_statuses(database: Database, instance: dg.DagsterInstance, settings: Settings) -> list[TableStatus]:
     """The status of every table, in flow order."""
+    plan = blueprint(settings)
+    market = read_market(instance, plan, database)
+    windows = read_cells(instance, database, plan.window_partitions, ("tt_policy", *EPISODE_TABLES))
+    agents = read_agents(instance, market, database)
+    behind = {table: market.stale(table) for table in MARKET_TABLES[1:]} | dict.fromkeys(EPISODE_TABLES, agents.behind)
     counted = []
-    known_keys = remembered_keys(instance)  # the same instruments for every table
     with database.connect() as connection:
         for name in TABLES:
             rows, first, last = connection.execute(_extent(name)).fetchone()  # type: ignore[misc]
-            done, missing, failed = partition_counts(instance, name, grid_of(name, settings), known_keys)
+            own = market.cells[name] if name in MARKET_TABLES else windows[name]
+            late = behind.get(name, np.zeros_like(own.done)) & own.done & ~own.failed
             counted.append(
-                TableStatus(name, rows, _text(first), _text(last), materialized=done, missing=missing, failed=failed)
+                TableStatus(
+                    name,
+                    rows,
+                    _text(first),
+                    _text(last),
+                    materialized=int((own.done & ~own.failed).sum()),
+                    missing=int((~own.done & ~own.failed).sum()),
+                    failed=int(own.failed.sum()),
+                    behind=int(late.sum()),
+                )
             )
     return counted
 
 
-def partition_counts(
-    instance: dg.DagsterInstance,
-    table: str,
-    grid: dg.MultiPartitionsDefinition,
-    known_keys: DynamicPartitionsStore | None = None,
-) -> tuple[int, int, int]:
-    """Partitions of `table` that are materialized, missing and failed; a failed one is not counted as missing.
-
-    `known_keys` remembers the instruments where several tables are counted.
-    """
-    with dg.partition_loading_context(dynamic_partitions_store=known_keys or instance):
-        total = grid.get_num_partitions()
-        done, failed = known_partitions(instance, dg.AssetKey(table), grid, known_keys)
-        return len(done - failed), total - len(done | failed), len(failed)
-
-
-COLUMNS = ("table", "rows", "first", "last", "materialized", "missing", "failed")
-SHORT = {"materialized": "done", "missing": "miss", "failed": "fail"}
+COLUMNS = ("table", "rows", "first", "last", "materialized", "missing", "failed", "behind")
+SHORT = {"materialized": "done", "missing": "miss", "failed": "fail", "behind": "old"}
 LEFT = ("table", "first", "last")
 NARROWER: tuple[tuple[str, ...], ...] = ((), ("first",), ("first", "last"))
 """What is left out where the terminal is narrow, the least first."""

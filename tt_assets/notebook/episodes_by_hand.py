@@ -21,6 +21,7 @@ from sqlalchemy import Engine
 
 from tt_assets.errors import UserError
 from tt_assets.grid.horizon import horizon
+from tt_assets.grid.keys import CellKey
 from tt_assets.grid.partitions import Window, quarter_of, quarter_partitions
 from tt_assets.market.calendar import is_session, nearest_session
 from tt_assets.market.watchlist import Watchlist, read_watchlist
@@ -250,7 +251,7 @@ def finalize_episode(
     with reporting(database, wanted=report) as reporter:
         EpisodeStore(database).finalize([summary])
         if reporter:
-            reporter.window(opened.window.start, opened.window.traded)
+            reporter.window(CellKey(f"{opened.window.start}", opened.window.traded))
     return summary
 
 

@@ -123,22 +123,31 @@ def compute_basic_features(prices: pd.DataFrame) -> pd.DataFrame:
 
 
 def upsert_features(
-    engine: Engine, frame: pd.DataFrame, names: Sequence[str] | str, *, report: bool = True
+    engine: Engine,
+    frame: pd.DataFrame,
+    names: Sequence[str] | str,
+    *,
+    report: bool = True,
+    delete_undefined: bool = False,
 ) -> Upserted:
     """Replace the features `names` of the given (instrument, session) in one transaction; other features stay.
+
+    A NaN deletes nothing unless that is asked for: the first rows of a look-back are undefined in a frame that begins
+    later than the stored bars, and defined in the table.
 
     Parameters
     ----------
     engine : as `get_engine` gives it.
     frame : wide (instrument, timestamp and a column for each of `names`) or long (instrument, timestamp, feature,
-        value). Sessions may be datetimes, dates or ISO text, New York, without time zone. NaN is an undefined value:
-        the cell then has no row of that feature, also if it had one before.
+        value). Sessions may be datetimes, dates or ISO text, New York, without time zone. NaN is an undefined value.
     names : the features that `frame` holds, one or several.
     report : whether Dagster is told of the partitions touched.
+    delete_undefined : whether a cell has no row of a feature that is NaN here, or not given, also if it had one before.
 
     Returns
     -------
-    How many rows were written, cells touched and partitions reported.
+    How many rows were written, and how many of them are new or changed; how many were deleted; cells touched and
+    partitions reported.
 
     Raises
     ------
@@ -164,8 +173,11 @@ def upsert_features(
     ]
     checks.refuse("tt_features", long, rules)
     cells = rows[["instrument", "timestamp"]].drop_duplicates()
-    replaced = cells.merge(pd.DataFrame({"feature": wanted}), how="cross")
-    return upsert(database, "tt_features", rows.dropna(subset=["value"]), replaced, report=report)
+    defined = rows.dropna(subset=["value"])
+    replaced = defined[["instrument", "timestamp", "feature"]]
+    if delete_undefined:
+        replaced = cells.merge(pd.DataFrame({"feature": wanted}), how="cross")
+    return upsert(database, "tt_features", defined, replaced, report=report)
 
 
 def upsert_signal_scores(engine: Engine, scores: Rows, *, report: bool = True) -> Upserted:
@@ -207,6 +219,15 @@ def frame_of_scores(scores: Mapping[str, object] | Sequence[Mapping[str, object]
         default = default_meta_json(BY_HAND)
         rows = [{**row, "meta_json": default if row.get("meta_json") is None else row["meta_json"]} for row in rows]
     return pd.DataFrame(rows)
+
+
+def remove_signal(engine: Engine, name: str, *, report: bool = True) -> Upserted:
+    """Delete every score of the signal `name` in one transaction, and report the partitions they were in."""
+    database = database_of(engine)
+    keys = read_from(database, "tt_signal_scores")
+    keys = keys.loc[keys["signal_name"] == name, ["instrument", "timestamp", "signal_name"]].reset_index(drop=True)
+    nothing = keys.iloc[:0].assign(score=pd.Series(dtype="float64"), meta_json=pd.Series(dtype=object))
+    return upsert(database, "tt_signal_scores", nothing, keys, report=report)
 
 
 def write_scores(

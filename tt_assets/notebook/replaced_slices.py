@@ -6,7 +6,7 @@ only that what is deleted are rows by key. A run of Dagster that writes the same
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ from tt_assets.postgres.slices import Selection
 from tt_assets.postgres.standing import standing
 from tt_assets.runtime.current import current_settings
 from tt_assets.settings import DateGrain, Settings
-from tt_assets.tables import TABLES, key_columns
+from tt_assets.tables import TABLES, content_columns, key_columns
 
 if TYPE_CHECKING:
     from tt_assets.postgres.slice_store import _Encoder
@@ -38,12 +38,18 @@ BY_HAND = "written by hand"
 
 @dataclass(frozen=True)
 class Upserted:
-    """What an upsert left: rows written, cells (instrument × session) touched, partitions reported to Dagster."""
+    """What an upsert left: rows written, cells (instrument × session) touched, partitions reported to Dagster.
+
+    Of the rows named, `inserted` were not there before, `changed` held other values, and `deleted` are gone.
+    """
 
     table: str
     rows: int
     cells: int
     reported: int
+    inserted: int = 0
+    changed: int = 0
+    deleted: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,21 +62,27 @@ class KeyedStore(SliceStore):
 
     replaced: pd.DataFrame = field(kw_only=True)
     slices: Selection = field(kw_only=True)
+    counts: dict[str, int] = field(kw_only=True, default_factory=dict)
 
     def _replace(self, connection: Connection, selection: Selection, rows: pd.DataFrame, encoder: _Encoder) -> None:
         names = key_columns(self.table)
         types = [self.table.columns[name].type.compile(dialect=PGDialect()) for name in names]
-        connection.execute(
-            sql.SQL("DELETE FROM {table} AS t USING unnest({arrays}) AS k({names}) WHERE {equal}").format(
+        columns = content_columns(self.table)
+        gone = connection.execute(
+            sql.SQL(
+                "DELETE FROM {table} AS t USING unnest({arrays}) AS k({names}) WHERE {equal} RETURNING {all}"
+            ).format(
                 table=sql.Identifier(self.table.name),
                 arrays=sql.SQL(", ").join(sql.SQL(f"%s::{kind}[]") for kind in types),
                 names=sql.SQL(", ").join(map(sql.Identifier, names)),
                 equal=sql.SQL(" AND ").join(
                     sql.SQL("{} = {}").format(sql.Identifier("t", name), sql.Identifier("k", name)) for name in names
                 ),
+                all=sql.SQL(", ").join(sql.Identifier("t", name) for name in columns),
             ),
             [_plain(self.replaced[name]) for name in names],
-        )
+        ).fetchall()
+        self.counts.update(_counted(pd.DataFrame(gone, columns=list(columns)), rows, names))
         copy_into(connection, self.table, rows.columns, encoder)
 
     def _enter(
@@ -111,9 +123,28 @@ def upsert(database: Database, table: str, rows: pd.DataFrame, replaced: pd.Data
     cells = session_cells(replaced)
     with reporting(database, wanted=report) as reporter:
         slices = partitions_of(replaced, current_settings())
-        written = KeyedStore(database, TABLES[table], replaced=replaced, slices=slices).write(cells, rows)
-        reported = reporter.market(table, replaced) if reporter else []
-    return Upserted(table, written.total, len(cells), len(reported))
+        store = KeyedStore(database, TABLES[table], replaced=replaced, slices=slices)
+        written = store.write(cells, rows)
+        reported = reporter.market(table, [CellKey.parse(key) for key in slices.keys]) if reporter else 0
+    return Upserted(table, written.total, len(cells), reported, **store.counts)
+
+
+def _counted(before: pd.DataFrame, after: pd.DataFrame, keys: Sequence[str]) -> dict[str, int]:
+    """How many rows are new, hold other values than before, and are gone."""
+    stamps = {"timestamp": "datetime64[us]"}
+    both = before.astype(stamps).merge(
+        after.astype(stamps), on=list(keys), how="outer", suffixes=("_was", "_now"), indicator=True
+    )
+    values = [name for name in after.columns if name not in keys]
+    kept = both[both["_merge"] == "both"]
+    differs = np.zeros(len(kept), dtype=bool)
+    for name in values:
+        differs |= (kept[f"{name}_was"] != kept[f"{name}_now"]).to_numpy(dtype=bool)
+    return {
+        "inserted": int((both["_merge"] == "right_only").sum()),
+        "changed": int(differs.sum()),
+        "deleted": int((both["_merge"] == "left_only").sum()),
+    }
 
 
 def session_cells(rows: pd.DataFrame) -> Selection:

@@ -176,10 +176,12 @@ def record_failures(
     *,
     run_id: str | None = None,
     source: str | None = None,
+    since: float | None = None,
 ) -> None:
     """Record why the cells of `selection` could not be made (`reasons` by partition key); what they hold stays.
 
-    One transaction of its own. A failure on another state of the source begins to count anew.
+    With `since` (seconds since 1970, when the run began) only of those that neither the run nor anybody after it has
+    made or explained. One transaction of its own. A failure on another state of the source begins to count anew.
     """
     if not len(selection):
         return
@@ -195,10 +197,13 @@ def record_failures(
                 failure = excluded.failure, source = excluded.source, tried_at = excluded.tried_at,
                 tries = CASE WHEN s.source IS NOT DISTINCT FROM excluded.source THEN s.tries + 1 ELSE 1 END,
                 written_in = excluded.written_in
+            WHERE %(since)s::double precision IS NULL
+               OR coalesce(greatest(s.written_at, s.tried_at), '-infinity') < to_timestamp(%(since)s)
             """,
             {
                 "table": table,
                 "source": source,
+                "since": since,
                 "dates": dates_of(selection),
                 "names": list(selection.instruments),
                 "failures": [_failure(reasons[key], run_id) for key in selection.keys],
@@ -212,16 +217,38 @@ def mark_told(database: Database, table: str, selection: Selection, digests: Seq
     A slice that holds something else by now is still to be told, also where it had been told before: the event that
     came last says what it held once.
     """
-    if not len(selection):
+    mark_told_keys(database, table, dates_of(selection), list(selection.instruments), digests)
+
+
+def mark_told_keys(
+    database: Database, table: str, dates: Sequence[str], instruments: Sequence[str], digests: Sequence[str]
+) -> None:
+    """As `mark_told`, of date keys and instruments that stand beside each other."""
+    if not dates:
         return
     with database.connect() as connection, connection.transaction():
-        lock_instruments(connection, table, selection.instruments)
+        lock_instruments(connection, table, instruments)
         connection.execute(
             "UPDATE tt_slice AS s SET told = s.digest IS NULL OR s.digest = k.g "
             "FROM unnest(%s::date[], %s::text[], %s::text[]) AS k(d, i, g) WHERE s.table_name = %s AND s.date = k.d "
             "AND s.instrument = k.i AND s.told <> (s.digest IS NULL OR s.digest = k.g)",
-            [dates_of(selection), list(selection.instruments), list(digests), table],
+            [list(dates), list(instruments), list(digests), table],
         )
+
+
+def adopt_reads(
+    database: Database, table: str, dates: Sequence[str], instruments: Sequence[str], sums: Sequence[int]
+) -> int:
+    """Enter what slices were computed from where that is not known; returns of how many that was so."""
+    with database.connect() as connection, connection.transaction():
+        lock_instruments(connection, table, instruments)
+        return connection.execute(
+            f"UPDATE tt_slice AS s SET reads = k.n, written_in = {NOW} "
+            "FROM unnest(%s::date[], %s::text[], %s::bigint[]) AS k(d, i, n) "
+            "WHERE s.table_name = %s AND s.date = k.d AND s.instrument = k.i AND s.reads IS NULL "
+            "AND s.rows IS NOT NULL",
+            [list(dates), list(instruments), list(sums), table],
+        ).rowcount
 
 
 def dates_of(selection: Selection) -> list[str]:

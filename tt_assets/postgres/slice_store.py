@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
@@ -299,16 +299,28 @@ def read_frame(database: Database, query: sql.Composable) -> pd.DataFrame:
     return read_frames(database, [query])[0]
 
 
-def read_frames(database: Database, queries: Sequence[sql.Composable]) -> list[pd.DataFrame]:
-    """The results of `queries` as `read_frame` gives them, all of one moment."""
+def read_frames(
+    database: Database, queries: Sequence[sql.Composable], *, categories: Collection[str] = ()
+) -> list[pd.DataFrame]:
+    """The results of `queries` as `read_frame` gives them, all of one moment.
+
+    Columns named in `categories` are categorical: text of few different values, an object for each of which would cost.
+    """
     # ADBC tells nobody its socket, so a reader that hears nothing any more is left behind in its thread.
-    return patiently(database, lambda: _read_frames(database, queries), abandon=True)
+    return patiently(database, lambda: _read_frames(database, queries, categories), abandon=True)
 
 
-def _read_frames(database: Database, queries: Sequence[sql.Composable]) -> list[pd.DataFrame]:
+def _read_frames(
+    database: Database, queries: Sequence[sql.Composable], categories: Collection[str]
+) -> list[pd.DataFrame]:
     from adbc_driver_postgresql import dbapi
 
-    with dbapi.connect(database.adbc_uri()) as connection, connection.cursor() as cursor:
+    try:
+        opened = dbapi.connect(database.adbc_uri())
+    except dbapi.Error:
+        database.connect().close()  # says in one line what is wrong
+        raise
+    with opened as connection, connection.cursor() as cursor:
         if len(queries) > 1:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         watch_reader(cursor)
@@ -316,7 +328,14 @@ def _read_frames(database: Database, queries: Sequence[sql.Composable]) -> list[
         for query in queries:
             cursor.execute(query.as_string())
             arrow = cursor.fetch_arrow_table()
-            frames.append(arrow.to_pandas(date_as_object=False, coerce_temporal_nanoseconds=True, split_blocks=True))
+            frames.append(
+                arrow.to_pandas(
+                    date_as_object=False,
+                    coerce_temporal_nanoseconds=True,
+                    split_blocks=True,
+                    categories=[name for name in arrow.column_names if name in categories],
+                )
+            )
         return frames
 
 

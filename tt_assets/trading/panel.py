@@ -137,6 +137,15 @@ class MarketPanel:
         rows = {name: getattr(self, name)[:stop] for name in ("sessions", *BAR_FIELDS, "features")}
         return dataclasses.replace(self, start=self.start if start is None else start, **rows)
 
+    def with_channels(self, names: Sequence[str]) -> MarketPanel:
+        """The panel with the channels `names`, in their order; those it does not offer are left out."""
+        place = {name: layer for layer, name in enumerate(self.feature_names)}
+        kept = tuple(name for name in names if name in place)
+        if kept == self.feature_names:
+            return self
+        layers = [place[name] for name in kept]
+        return dataclasses.replace(self, features=self.features[:, :, layers], feature_names=kept)
+
     @property
     def priced_sessions(self) -> int:
         """Sessions of the span in which at least one instrument has a bar."""

@@ -10,13 +10,13 @@ from pathlib import Path
 import dagster as dg
 import pandas as pd
 
+from tt_assets.notebook.replaced_slices import session_cells
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.slice_store import SliceStore
-from tt_assets.postgres.slices import Selection
 from tt_assets.research.compute import compute_features, compute_signals
 from tt_assets.research.registry import load_features, load_signals
 from tt_assets.settings import SAMPLE_BARS
-from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES, TABLES
+from tt_assets.tables import EPISODE_TABLES, LEDGER, MARKET_TABLES, TABLES
 from tt_assets_tests.conftest import INSTRUMENTS_OF_SAMPLE, settings_of_a_test
 from tt_assets_tests.dagster_runs import query
 
@@ -42,7 +42,7 @@ def sample_window(database: Database, home: Path, traded: Sequence[str], **setti
         dg.DagsterInstance.ephemeral() as instance,
     ):
         with database.connect() as connection:
-            connection.execute(f"TRUNCATE {', '.join(TABLES)} RESTART IDENTITY CASCADE")
+            connection.execute(f"TRUNCATE {', '.join([*TABLES, LEDGER.name])} RESTART IDENTITY CASCADE")
         instance.add_dynamic_partitions("instrument", list(INSTRUMENTS_OF_SAMPLE))
         instance.add_dynamic_partitions("traded", list(traded))
         fill_market(database, "2011-09-01", "2012-09-28")
@@ -55,10 +55,8 @@ def fill_market(database: Database, first: str, last: str) -> None:
     features = load_features(())
     values = compute_features(bars, features)
     scores = compute_signals(bars, values, load_signals((), features))
-    ends = (pd.Timestamp(first).to_pydatetime(), pd.Timestamp(last).to_pydatetime() + pd.Timedelta(days=1))
-    span = Selection.of({name: (name, *ends) for name in INSTRUMENTS_OF_SAMPLE})
     for table, frame in zip(MARKET_TABLES, (bars, values, scores), strict=True):
-        SliceStore(database, TABLES[table]).write(span, frame)
+        SliceStore(database, TABLES[table]).write(session_cells(frame), frame)
 
 
 def gaps_of_net_worth(database: Database) -> list[tuple[str, float, int]]:

@@ -9,7 +9,6 @@ from itertools import product
 import dagster as dg
 import pytest
 
-from tt_assets.commands.status import partition_counts
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.episode_store import EpisodeStore
 from tt_assets.runs.io_managers import EpisodeIOManager
@@ -25,7 +24,15 @@ from tt_assets_tests.assets.sample_window import (
     gaps_of_positions,
     sample_window,
 )
-from tt_assets_tests.dagster_runs import current_definitions, current_plan, failure_text, landed_cells, query, run_job
+from tt_assets_tests.dagster_runs import (
+    current_definitions,
+    current_plan,
+    failure_text,
+    landed_cells,
+    partition_counts,
+    query,
+    run_job,
+)
 
 TRADED = ("AAPL", "sample")
 QUICK = {

@@ -234,13 +234,12 @@ def test_the_sessions_a_month_is_expected_to_have_end_with_the_latest_closed_one
     assert set(expected["key"]) == {"2012-05-01|A"}
 
 
-def test_any_set_of_cells_is_expected_as_it_is():
+def test_any_set_of_cells_is_expected_as_it_is(empty_tables):
     chosen = {("A", datetime(2012, 5, 14)), ("A", datetime(2012, 5, 16)), ("MSFT", datetime(2012, 5, 15))}
     expected = expected_sessions(select(chosen), ["A", "MSFT"], date(2012, 12, 31))
     assert {(row.instrument, row.timestamp.to_pydatetime()) for row in expected.itertuples()} == chosen
     stored = pd.DataFrame({"instrument": ["A"], "timestamp": pd.to_datetime(["2012-05-14"])})
-    with dg.DagsterInstance.ephemeral() as instance:
-        covered = coverage(select(chosen), stored, ["A", "MSFT"], date(2012, 12, 31), instance)
+    covered = coverage(select(chosen), stored, ["A", "MSFT"], date(2012, 12, 31), empty_tables)
     assert [(finding.instrument, str(finding.session.date())) for finding in covered.missing] == [
         ("A", "2012-05-16"),
         ("MSFT", "2012-05-15"),

@@ -5,7 +5,6 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from tt_assets.commands.status import partition_counts
 from tt_assets.postgres.restated import RESTATED
 from tt_assets_tests.dagster_runs import (
     cells,
@@ -13,6 +12,7 @@ from tt_assets_tests.dagster_runs import (
     failure_text,
     keep_dates_of_sample,
     landed_cells,
+    partition_counts,
     query,
     run_job,
 )

@@ -8,11 +8,10 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from tt_assets.commands.status import partition_counts
 from tt_assets.gateway import Kind
 from tt_assets.market.bars import NUMBER_COLUMNS, PRICE_COLUMNS
 from tt_assets_tests.assets.ibkr_runs import FIRST, FRIDAY, WORLD, Desk, between, desk, rows_of
-from tt_assets_tests.dagster_runs import current_plan, failure_text
+from tt_assets_tests.dagster_runs import current_plan, failure_text, partition_counts
 from tt_assets_tests.gateway import faults
 from tt_assets_tests.gateway.faults import when
 

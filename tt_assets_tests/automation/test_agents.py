@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 
 import dagster as dg
@@ -11,17 +11,14 @@ import pandas as pd
 import pytest
 
 from tt_assets.automation import agents
-from tt_assets.automation.agents import AgentState, Covered, followed, to_roll, to_train
+from tt_assets.automation.agents import AgentState, followed, to_roll, to_train
+from tt_assets.automation.ledger_view import TableLedger
 from tt_assets.automation.partition_states import Axes, Cells, TableCells
 from tt_assets.automation.tries import Tries
 from tt_assets.grid.keys import CellKey
-from tt_assets.grid.partitions import Window
 from tt_assets.market.calendar import sessions
 from tt_assets.market.watchlist import read_watchlist
-from tt_assets.postgres.episode_store import EpisodeHeader, EpisodeStore, EpisodeSummary
-from tt_assets.postgres.slice_store import SliceStore
-from tt_assets.postgres.slices import Selection
-from tt_assets.tables import MARKET_TABLES, TABLES
+from tt_assets.tables import MARKET_TABLES
 from tt_assets_tests.automation.states import state_of
 from tt_assets_tests.dagster_runs import current_definitions
 
@@ -48,12 +45,7 @@ def state(tmp_path: Path) -> AgentState:
     grid = Axes(WINDOWS, TRADED)
     cells = {table: TableCells(grid.none(), grid.none(), grid.none()) for table in ("tt_policy", "tt_episode")}
     tries = {table: Tries(np.zeros((5, 3), dtype=np.int64), np.zeros((5, 3))) for table in cells}
-    lasts = {
-        Window(date.fromisoformat(start), traded): min(LAST, Window(date.fromisoformat(start), traded).end)
-        for start in WINDOWS
-        for traded in TRADED
-    }
-    return AgentState(market, Cells(grid, cells), tries, "tag", {}, lasts)
+    return AgentState(market, Cells(grid, cells), tries, "tag")
 
 
 def chosen(state: AgentState, mask: np.ndarray) -> set[tuple[str, str]]:
@@ -119,47 +111,25 @@ def test_a_training_that_failed_waits_and_is_given_up(state):
 
 
 @pytest.mark.parametrize(
-    ("held", "rolls"),
+    ("held", "failed", "stale", "rolls"),
     [
-        (Covered(date(2013, 2, 28), unfinished=False), True),
-        (Covered(LAST, unfinished=False), False),
-        (Covered(None, unfinished=False), False),  # all stopped early: later sessions change nothing
-        (Covered(LAST, unfinished=True), True),
-        (None, True),
+        (True, False, False, False),
+        (True, False, True, True),
+        (True, True, False, True),
+        (False, False, False, True),
     ],
 )
-def test_a_window_is_rolled_again_when_its_bars_go_on_after_its_episodes(state, held, rolls):
-    state.cells["tt_policy"].done[4, 2] = True
-    state.cells["tt_episode"].done[4, 2] = True
-    if held:
-        state.covered[Window(date(2013, 1, 1), "both")] = held
+def test_a_window_is_rolled_again_when_it_was_rolled_on_something_else(state, held, failed, stale, rolls):
+    grid, place = state.cells.axes, (4, 2)
+    for table in ("tt_policy", "tt_episode"):
+        ledger = TableLedger.empty(grid)
+        ledger.held[place] = ledger.knows_reads[place] = held or table == "tt_policy"
+        ledger.failed[place] = failed and table == "tt_episode"
+        ledger.reads[place] = int(stale)
+        state.cells.tables[table] = TableCells(ledger.held, ledger.failed, grid.none(), ledger)
     assert chosen(state, to_roll(state)) == ({("2013-01-01", "both")} if rolls else set())
-    state.cells["tt_episode"].in_flight[4, 2] = True
+    state.cells["tt_episode"].in_flight[place] = True
     assert not to_roll(state).any()
-
-
-def test_what_is_read_off_the_tables_is_what_they_hold(empty_tables, state, sample_bars):
-    bars = sample_bars[
-        sample_bars["instrument"].eq("IBM") & sample_bars["timestamp"].between("2012-09-20", "2012-11-05")
-    ]
-    whole = {"AA": ("AA", datetime(2012, 9, 1), datetime(2012, 12, 1))}
-    SliceStore(empty_tables, TABLES["tt_prices"]).write(Selection.of(whole), bars.assign(instrument="AA"))
-    found = agents.last_bars(empty_tables, state.market.listed.watchlist, state.cells)
-    assert {(str(window.start), window.traded): last for window, last in found.items()} == {
-        (start, traded): last
-        for start, last in (("2012-07-01", date(2012, 9, 28)), ("2012-10-01", date(2012, 11, 5)))
-        for traded in ("AA", "both")
-    }
-
-    store = EpisodeStore(empty_tables)
-    window = (date(2012, 10, 1), "both")
-    headers = [EpisodeHeader(*window, name, 0, None, datetime(2012, 10, 1), "{}") for name in ("cash", "momentum")]
-    ids = store.open([window], headers)
-    stopped = EpisodeSummary(ids[1], datetime(2012, 10, 20), "terminated", 0.2, None, 0.0)
-    store.finalize([stopped])
-    assert agents.read_covered(empty_tables) == {Window(*window): Covered(None, unfinished=True)}
-    store.finalize([EpisodeSummary(ids[0], datetime(2012, 11, 2), "evaluation_complete", 0.0, None, 0.0)])
-    assert agents.read_covered(empty_tables) == {Window(*window): Covered(date(2012, 11, 2), unfinished=False)}
 
 
 def landed(instance: dg.DagsterInstance, *keys: str) -> None:

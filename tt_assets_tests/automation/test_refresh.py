@@ -122,8 +122,8 @@ def test_agents_are_trained_and_rolled_where_behind_and_each_window_is_tried_onc
 
     with window.database.connect() as connection:  # as if the last sessions had come since
         connection.execute(
-            "UPDATE tt_episode SET end_time = '2012-09-14', stop_reason = 'evaluation_complete' "
-            "WHERE window_start = %s",
+            "UPDATE tt_slice SET reads = reads + 1, written_in = pg_current_xact_id()::text::bigint "
+            "WHERE table_name = 'tt_episode' AND date = %s",
             [WINDOW],
         )
     refresh_agents(window.instance, current_plan(), window.database, current_definitions().resolve_job_def, said.append)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -11,14 +11,15 @@ import pytest
 
 from tt_assets.automation.agents import read_agents
 from tt_assets.automation.market import read_market
-from tt_assets.automation.restated_bars import Memory, Restated
-from tt_assets.automation.restatement import Lineage
-from tt_assets.grid.keys import CellKey
+from tt_assets.grid.partitions import Window
 from tt_assets.market.calendar import sessions, shift_session
 from tt_assets.postgres.episode_store import EpisodeHeader, EpisodeStore, EpisodeSummary
+from tt_assets.postgres.ledger import Provenance
+from tt_assets.postgres.slice_store import SliceStore
+from tt_assets.postgres.slices import Selection
 from tt_assets.research.compute import compute_features, compute_signals
 from tt_assets.research.registry import load_features, load_signals
-from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES
+from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES, TABLES
 from tt_assets_tests.automation.states import cells_of
 from tt_assets_tests.automation.ticks import Ticking, carry_out
 from tt_assets_tests.dagster_runs import cells, current_plan, keep_dates_of_sample, landed_cells, query, run_job, stored
@@ -81,7 +82,7 @@ def test_a_changed_bar_is_refreshed_through_the_tables_and_nothing_else_is_touch
     now = change(bars_file, sample_bars, close=old * 1.01, high=old * 1.02)
     assert bars.tick() == []  # it may still be being written
     (request,) = bars.tick()
-    axes = read_market(loaded, current_plan()).axes
+    axes = read_market(loaded, current_plan(), connected).axes
     assert cells_of(request, axes) == {("tt_prices", CHANGED, "AAPL")}
     assert f"{old:g}" in request.tags["tt/reason"]
     assert f"{old * 1.01:g}" in request.tags["tt/reason"]
@@ -96,7 +97,6 @@ def test_a_changed_bar_is_refreshed_through_the_tables_and_nothing_else_is_touch
     (request,) = downstream.tick()
     (second,) = carry_out(loaded, [request])
     assert downstream.tick() == []
-    assert Memory.read(downstream.cursor).pending == ()
 
     behind_features, behind_scores = cells(from_changed(20), ["AAPL"]), cells(from_changed(39)[21:], ["AAPL"])
     assert set(landed_cells(loaded, "tt_features", first)) == behind_features
@@ -124,7 +124,6 @@ def test_a_rerun_that_changes_nothing_has_no_consequence(loaded, connected):
     assert downstream.tick() == []
     assert run_job(loaded, ["tt_prices"], f"{CHANGED}|AAPL", f"{LAST}|GOOG").success
     assert downstream.tick() == []
-    assert Memory.read(downstream.cursor).pending == ()
 
 
 @pytest.mark.parametrize("table", MARKET_TABLES[1:])
@@ -153,10 +152,9 @@ def test_a_bar_that_changes_while_what_reads_it_is_computed_makes_that_again(
         made += [
             (table, day)
             for request in requests
-            for table, day, _ in cells_of(request, read_market(loaded, current_plan()).axes)
+            for table, day, _ in cells_of(request, read_market(loaded, current_plan(), connected).axes)
         ]
         carry_out(loaded, requests)
-    assert Memory.read(downstream.cursor).pending == ()
     behind = {"tt_features": from_changed(20), "tt_signal_scores": from_changed(39)}
     assert {day for of, day in made if of == table} == set(behind[table])
 
@@ -180,7 +178,6 @@ def test_a_bar_that_comes_late_is_a_change_for_what_was_computed_without_it(
     assert "absent" in request.tags["tt/reason"]
     carry_out(postgres_instance, [request])
     (request,) = downstream.tick()
-    assert "a bar where none was" in request.tags["tt/reason"]
     span = request.partition_key_range
     assert (span.start, span.end) == (f"{CHANGED}|AAPL", f"{from_changed(20)[-1]}|AAPL")
 
@@ -197,82 +194,86 @@ def test_a_change_seen_by_nobody_for_several_runs_is_still_found(loaded, bars_fi
     assert [again.partition_key_range for again in lost.tick()] == [request.partition_key_range]
 
 
-def test_an_instrument_that_a_refresh_would_fail_for_is_asked_again_ever_more_rarely():
-    entry = Restated("AAPL", (("2012-04-10", "2012-04-10"),), 7, "why").at("tt_features")
-    waits = []
-    for _ in range(3):
-        entry = entry.tried(1000.0, 60.0)
-        waits.append(entry.after - 1000.0)
-    assert waits == [60.0, 240.0, 960.0]
-    assert entry.at("tt_features").tries == 3
-    assert entry.at("tt_signal_scores").tries == 0
-    memory = Memory(9, 12, "2012-04-10|AAPL", (entry,))
-    assert Memory.read(memory.text()) == memory
-    assert Memory.read("[]") == Memory.read("{garbled") == Memory()
-
-
 WINDOWS = ("2012-01-01", "2012-04-01", "2012-07-01", "2012-10-01")
 
 
 def roll(instance, database, windows, traded) -> None:
-    """Windows that have been rolled, as far as the sensors look: rows of tt_episode and events."""
-    store = EpisodeStore(database)
+    """Windows that have been rolled on what there is now, as far as the sensors look: agents, and closed episodes."""
+    grid = {}
     for start in windows:
         for name in traded:
             day = date.fromisoformat(start)
-            header = EpisodeHeader(day, name, "cash", 0, None, datetime.fromisoformat(start), "{}")
-            (number,) = store.open([(day, name)], [header])
-            end = datetime(2012, 6, 29)
-            store.finalize([EpisodeSummary(number, end, "evaluation_complete", 0.0, None, 0.0)])
-            key = dg.MultiPartitionKey({"date": start, "instrument": name})
-            for table in ("tt_policy", "tt_episode"):
-                instance.report_runless_asset_event(
-                    dg.AssetMaterialization(table, partition=key, tags=CellKey.parse(key).event_tags())
-                )
+            end = datetime.combine(Window(day, name).end, datetime.min.time())
+            grid[f"{start}|{name}"] = (name, datetime.fromisoformat(start), end)
+    frame = pd.DataFrame(
+        {
+            "window_start": [pd.Timestamp(start) for _, start, _ in grid.values()],
+            "instrument": [name for name, _, _ in grid.values()],
+            "seed": 0,
+            "weights": [b"x"] * len(grid),
+            "config_json": "{}",
+            "sha256": "x",
+        }
+    )
+    SliceStore(database, TABLES["tt_policy"], "window_start").write(Selection.of(grid), frame)
+    store = EpisodeStore(database)
+    agents = read_agents(instance, read_market(instance, current_plan(), database), database)
+    for key, (name, start, end) in grid.items():
+        ((policy,),) = query(
+            database, "SELECT id FROM tt_policy WHERE window_start = %s AND instrument = %s", start.date(), name
+        )
+        header = EpisodeHeader(start.date(), name, "agent", 0, policy, start, "{}")
+        (number,) = store.open([(start.date(), name)], [header])
+        place = agents.cells.axes.date_at[key[:10]], agents.cells.axes.instrument_at[name]
+        summary = EpisodeSummary(number, datetime(2012, 6, 29), "evaluation_complete", 0.0, None, 0.0)
+        window = Selection.of({key: (name, start, end)})
+        store.finalize([summary], window, Provenance(reads={key: int(agents.sums[place])}))
 
 
 def test_the_episodes_that_traded_a_changed_bar_are_rolled_again_and_no_others(
     loaded, bars_file, sample_bars, connected
 ):
     roll(loaded, connected, WINDOWS, ("pair", "GOOG"))
-    downstream = Ticking(loaded, "restatement")
-    downstream.tick()
+    downstream, windows = Ticking(loaded, "restatement"), Ticking(loaded, "agents")
+    assert downstream.tick() == windows.tick() == []
     change(bars_file, sample_bars, volume=1.0)
     assert run_job(loaded, ["tt_prices"], f"{CHANGED}|AAPL", f"{CHANGED}|AAPL").success
+    assert windows.tick() == []  # its features and scores are still to come
     carry_out(loaded, downstream.tick())
     carry_out(loaded, downstream.tick())
-    requests = downstream.tick()
-    agents = read_agents(loaded, read_market(loaded, current_plan()), connected)
+    assert downstream.tick() == []
+    requests = windows.tick()
+    agents = read_agents(loaded, read_market(loaded, current_plan(), connected), connected)
     asked = {cell for request in requests for cell in cells_of(request, agents.cells.axes)}
     # GOOG alone never saw a bar of AAPL, and the quarter before ended before it. Nothing is trained again.
     assert {cell[1:] for cell in asked} == {("2012-04-01", "pair")}
     assert {cell[0] for cell in asked} == set(EPISODE_TABLES)
-    assert "volume was" in requests[0].tags["tt/reason"]
     roll(loaded, connected, ["2012-04-01"], ["pair"])
-    assert downstream.tick() == []
-    assert Memory.read(downstream.cursor).pending == ()
+    assert windows.tick() == []
 
 
 def test_a_window_is_touched_by_cells_inside_it_and_by_those_its_first_observation_looks_back_over(
-    postgres_instance, bars_file, connected
+    postgres_instance, bars_file, sample_bars, connected
 ):
     postgres_instance.add_dynamic_partitions("traded", ["pair"])
-    roll(postgres_instance, connected, WINDOWS, ("pair", "GOOG"))
-    market = read_market(postgres_instance, current_plan())
-    lineage = Lineage(postgres_instance, market, read_agents(postgres_instance, market, connected))
-    lineage.agents.last_bars.update(dict.fromkeys(lineage.agents.covered, LAST))
     opening = date(2012, 7, 2)
+    store = SliceStore(connected, TABLES["tt_prices"])
+    before = read_agents(postgres_instance, read_market(postgres_instance, current_plan(), connected), connected)
     for day, touched in (
         ("2012-04-10", {"2012-04-01"}),
         (str(shift_session(opening, -21)), {"2012-04-01"}),
         (str(shift_session(opening, -20)), {"2012-04-01", "2012-07-01"}),
-        ("2012-07-02", {"2012-07-01"}),
+        ("2012-07-03", {"2012-07-01"}),
         ("2012-03-30", {"2012-01-01", "2012-04-01"}),
     ):
-        found = lineage.windows("AAPL", market.axes.cells([f"{day}|AAPL"]))
-        assert {str(window.start) for window in found} == touched, day
-        assert {window.traded for window in found} == {"pair"}
-    assert (lineage.feature_reach, lineage.score_reach) == (20, 39)
+        start = datetime.fromisoformat(day)
+        bar = sample_bars[(sample_bars["instrument"] == "AAPL") & (sample_bars["timestamp"] == day)]
+        store.write(Selection.of({f"{day}|AAPL": ("AAPL", start, start + timedelta(days=1))}), bar)
+        after = read_agents(postgres_instance, read_market(postgres_instance, current_plan(), connected), connected)
+        others = before.cells.axes.pairs(before.sums != after.sums)
+        assert {key.date for key in others if key.instrument == "pair"} == touched, day
+        assert {key.instrument for key in others} == {"pair", "AAPL"}
+        before = after
 
 
 def ids(database, table: str) -> set[tuple[str, str, int]]:

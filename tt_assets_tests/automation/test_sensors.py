@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import dagster as dg
@@ -9,12 +10,15 @@ import numpy as np
 import pytest
 
 from tt_assets.automation import MARKET_JOB
-from tt_assets.automation.partition_states import Axes, cells_in_flight
+from tt_assets.automation.ended_runs import reckon_ended_runs
+from tt_assets.automation.partition_states import Axes, cells_in_flight, read_cells
 from tt_assets.automation.tries import tries_of
 from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES, TABLES
 from tt_assets_tests.automation.ticks import Ticking, record, recorded_run
 from tt_assets_tests.conftest import INSTRUMENTS_OF_SAMPLE
 from tt_assets_tests.dagster_runs import current_definitions, current_plan, keep_dates_of_sample, range_tags
+
+pytestmark = pytest.mark.usefixtures("connected")
 
 SENSOR_NAMES = {"watchlist", "sessions", "agents", "gaps", "bars_file", "restatement"}
 
@@ -50,7 +54,7 @@ def test_cells_of_unfinished_runs_are_in_flight_whoever_started_them(dagster_ins
     run_of(dagster_instance, {"dagster/partition": "2012-05-21|FB"}, status)
     run_of(dagster_instance, range_tags("2012-06-01|AAPL", "2012-06-04|FB"), dg.DagsterRunStatus.SUCCESS)
     axes = Axes.of(dagster_instance, market_partitions())
-    found = cells_in_flight(dagster_instance, axes, market_partitions(), (*MARKET_TABLES, "tt_policy"))
+    found = cells_in_flight(dagster_instance, axes, (*MARKET_TABLES, "tt_policy"))
     single = {("2012-05-21", "FB")}
     rectangle = {(day, name) for day in ("2012-05-17", "2012-05-18") for name in ("GOOG", "IBM", "MSFT")}
     assert axes.pairs(found["tt_prices"]) == axes.pairs(found["tt_signal_scores"]) == single
@@ -61,25 +65,30 @@ def test_cells_of_unfinished_runs_are_in_flight_whoever_started_them(dagster_ins
 def test_a_run_that_was_never_handed_over_is_forgotten_after_an_hour(dagster_instance, monkeypatch):
     run_of(dagster_instance, {"dagster/partition": "2012-05-21|FB"}, dg.DagsterRunStatus.NOT_STARTED)
     axes = Axes.of(dagster_instance, market_partitions())
-    assert cells_in_flight(dagster_instance, axes, market_partitions(), ["tt_prices"])["tt_prices"].any()
+    assert cells_in_flight(dagster_instance, axes, ["tt_prices"])["tt_prices"].any()
     monkeypatch.setattr("tt_assets.automation.partition_states.FORGOTTEN_AFTER", -1.0)
-    assert not cells_in_flight(dagster_instance, axes, market_partitions(), ["tt_prices"])["tt_prices"].any()
+    assert not cells_in_flight(dagster_instance, axes, ["tt_prices"])["tt_prices"].any()
 
 
-def test_tries_are_read_off_the_runs_of_sensors_on_this_state_of_the_source(dagster_instance):
+def test_what_ended_runs_left_is_entered_once_and_counts_for_their_state_of_the_source(dagster_instance, connected):
+    plan = current_plan()
     tags = {**range_tags("2012-05-17|AAPL", "2012-05-18|GOOG"), "tt/source": "now", "tt/sensor": "sessions"}
-    run_of(dagster_instance, tags, dg.DagsterRunStatus.FAILURE)
-    run_of(dagster_instance, {**tags, "tt/sensor": "gaps"}, dg.DagsterRunStatus.FAILURE)
-    run_of(dagster_instance, {**tags, "tt/sensor": "gaps"}, dg.DagsterRunStatus.SUCCESS)
     run_of(dagster_instance, tags, dg.DagsterRunStatus.SUCCESS)
-    run_of(dagster_instance, {**tags, "tt/source": "before"}, dg.DagsterRunStatus.FAILURE)
-    axes = Axes.of(dagster_instance, market_partitions())
-    tries = tries_of(dagster_instance, axes, MARKET_TABLES, {"tt/source": "now"})["tt_prices"]
-    assert {(day, name) for day, name in axes.pairs(tries.count > 0)} == {
+    for _ in range(2):
+        run_of(dagster_instance, tags, dg.DagsterRunStatus.FAILURE, ["tt_prices", "tt_features"])
+        assert reckon_ended_runs(dagster_instance, connected, plan.market_partitions, plan.window_partitions) == 1
+        assert reckon_ended_runs(dagster_instance, connected, plan.market_partitions, plan.window_partitions) == 0
+        time.sleep(1.1)  # Dagster keeps the second in which a run was made
+    cells = read_cells(dagster_instance, connected, plan.market_partitions, MARKET_TABLES)
+    tries = tries_of(cells, "now")
+    assert {(day, name) for day, name in cells.axes.pairs(tries["tt_prices"].count > 0)} == {
         (day, name) for day in ("2012-05-17", "2012-05-18") for name in ("AAPL", "GOOG")
     }
-    assert set(np.unique(tries.count)) == {0, 3}
-    assert (tries.last[tries.count > 0] > 1e9).all()
+    assert set(np.unique(tries["tt_features"].count)) == {0, 2}
+    assert (tries["tt_prices"].last[tries["tt_prices"].count > 0] > 1e9).all()
+    assert cells["tt_prices"].failed.sum() == 4
+    assert not tries["tt_signal_scores"].count.any()
+    assert not tries_of(cells, "before")["tt_prices"].count.any()
 
 
 def test_a_fresh_machine_asks_for_all_of_the_sample_once(dagster_instance):

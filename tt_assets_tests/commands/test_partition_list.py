@@ -16,14 +16,20 @@ from hypothesis import strategies as st
 from tt_assets.automation import MARKET_JOB
 from tt_assets.commands.partition_list import STATES, CellState, Matrix, read_matrix
 from tt_assets.commands.partition_map import MARKS, SOME_MISSING, cells_grid, gaps
-from tt_assets.commands.status import partition_counts
 from tt_assets.errors import UserError
 from tt_assets.grid.run_tags import RANGE_END, RANGE_START
 from tt_assets.market.calendar import sessions
 from tt_assets.settings import Settings
 from tt_assets_tests.assets.test_prices import HEADER, line
 from tt_assets_tests.commands.conftest import Tt
-from tt_assets_tests.dagster_runs import current_definitions, current_plan, keep_dates_of_sample, query, run_job
+from tt_assets_tests.dagster_runs import (
+    current_definitions,
+    current_plan,
+    keep_dates_of_sample,
+    partition_counts,
+    query,
+    run_job,
+)
 
 SPAN = [day.date().isoformat() for day in sessions(date(2012, 5, 14), date(2012, 5, 25))]
 NAMES = ["AAPL", "GOOG", "IBM"]

@@ -128,8 +128,8 @@ def test_basic_features_of_bars_without_history_are_undefined_and_never_missing_
 def test_wide_and_long_features_write_the_same_rows(engine, connected, bars):
     wide = tt.compute_basic_features(bars)
     written = tt.upsert_features(engine, wide, BASIC)
-    assert written.rows == int(wide[BASIC].notna().sum().sum())
-    assert written.cells == len(wide)
+    assert written.rows == written.inserted == int(wide[BASIC].notna().sum().sum())
+    assert written.cells == int(wide[BASIC].notna().any(axis=1).sum())
     first = stored(connected, "tt_features")
     long = wide.melt(["instrument", "timestamp"], BASIC, "feature", "value").sample(frac=1, random_state=2)
     tt.upsert_features(engine, long, BASIC)
@@ -141,7 +141,11 @@ def test_only_the_named_features_of_the_given_cells_change(engine, connected, ba
     before = {row[:3]: row[3] for row in stored(connected, "tt_features")}
     given = week(tt.compute_basic_features(bars))
     given = given[given["instrument"] == "AAPL"].assign(vol_10=[1.0, np.nan, 3.0, 4.0, 5.0], vol_20=99.0)
-    tt.upsert_features(engine, given, "vol_10")
+    undeleted = tt.upsert_features(engine, given, "vol_10")
+    assert (undeleted.inserted, undeleted.changed, undeleted.deleted) == (0, 4, 0)
+    assert {row[:3] for row in stored(connected, "tt_features")} == set(before)
+    written = tt.upsert_features(engine, given, "vol_10", delete_undefined=True)
+    assert (written.inserted, written.changed, written.deleted) == (0, 0, 1)
     after = {row[:3]: row[3] for row in stored(connected, "tt_features")}
     gone = ("AAPL", datetime(2012, 5, 15), "vol_10")
     assert set(before) - set(after) == {gone}
@@ -153,7 +157,11 @@ def test_only_the_named_features_of_the_given_cells_change(engine, connected, ba
 def test_a_feature_that_is_undefined_everywhere_leaves_no_row(engine, connected, bars):
     tt.upsert_features(engine, tt.compute_basic_features(bars), BASIC)
     written = tt.upsert_features(engine, bars[["instrument", "timestamp"]].assign(vol_10=np.nan), ["vol_10"])
+    assert (written.rows, written.deleted) == (0, 0)
+    nothing = bars[["instrument", "timestamp"]].assign(vol_10=np.nan)
+    written = tt.upsert_features(engine, nothing, ["vol_10"], delete_undefined=True)
     assert written.rows == 0
+    assert written.deleted > 0
     assert query(connected, "SELECT DISTINCT feature FROM tt_features ORDER BY 1") == [("return_1",), ("vol_20",)]
 
 
@@ -293,7 +301,7 @@ def test_a_report_counts_all_rows_of_a_cell_not_only_those_by_hand(postgres_inst
     again = landed_cells(postgres_instance, "tt_features")
     assert again["2012-05-14|AAPL"]["dagster/row_count"] == 3
     assert again == whole
-    tt.upsert_features(engine, given.assign(vol_10=np.nan), ["vol_10"])
+    tt.upsert_features(engine, given.assign(vol_10=np.nan), ["vol_10"], delete_undefined=True)
     assert landed_cells(postgres_instance, "tt_features")["2012-05-14|AAPL"]["dagster/row_count"] == 2
 
 
@@ -650,15 +658,16 @@ def test_a_file_that_is_no_file_of_scores_is_one_line(tmp_path: Path, content, c
     assert "\n" not in str(refused.value)
 
 
-def test_rows_that_dagster_could_not_be_told_of_are_said_to_be_written(
-    postgres_instance, engine, connected, bars, monkeypatch
-):
+def test_rows_that_dagster_could_not_be_told_of_are_said_to_be_written(postgres_instance, engine, connected, bars):
     def refused(*_: object) -> None:
         raise OperationalError("INSERT …", {}, Exception("the server closed the connection\nunexpectedly"))
 
-    monkeypatch.setattr(dg.DagsterInstance, "add_dynamic_partitions", refused)
-    with pytest.raises(NotReported, match=r"tt_prices: the rows are written, but .*closed the connection\)") as told:
-        tt.upsert_price_bars(engine, week(bars))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dg.DagsterInstance, "add_dynamic_partitions", refused)
+        with pytest.raises(
+            NotReported, match=r"tt_prices: the rows are written, but .*closed the connection\)"
+        ) as told:
+            tt.upsert_price_bars(engine, week(bars))
     assert "\n" not in str(told.value)
     assert len(stored(connected, "tt_prices")) == 10
 

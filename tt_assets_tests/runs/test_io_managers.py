@@ -7,7 +7,6 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from tt_assets.commands.status import partition_counts
 from tt_assets.grid.horizon import Horizon
 from tt_assets.grid.keys import DATE, INSTRUMENT
 from tt_assets.grid.partitions import instrument_partitions, session_partitions
@@ -18,7 +17,7 @@ from tt_assets.runs.failed_partitions import name_failed_cells
 from tt_assets.runs.io_managers import SliceIOManager, Slices, selection_of
 from tt_assets.settings import DateGrain, Settings, database_of
 from tt_assets.tables import MARKET_TABLES, TABLES, content_columns
-from tt_assets_tests.dagster_runs import cells, failure_text, landed_cells, query, range_tags
+from tt_assets_tests.dagster_runs import cells, failure_text, landed_cells, partition_counts, query, range_tags
 
 # Not in alphabetical order, and each a prefix or suffix of another: order and names must come from the keys.
 NAMES = ["MSFT", "T", "AA", "A"]
