@@ -177,7 +177,7 @@ def upsert_features(
     replaced = defined[["instrument", "timestamp", "feature"]]
     if delete_undefined:
         replaced = cells.merge(pd.DataFrame({"feature": wanted}), how="cross")
-    return upsert(database, "tt_features", defined, replaced, report=report)
+    return upsert(database, "tt_features", defined, replaced, report=report, touched=cells)
 
 
 def upsert_signal_scores(engine: Engine, scores: Rows, *, report: bool = True) -> Upserted:

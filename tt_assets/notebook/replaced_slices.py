@@ -112,17 +112,27 @@ class KeyedStore(SliceStore):
         )
 
 
-def upsert(database: Database, table: str, rows: pd.DataFrame, replaced: pd.DataFrame, *, report: bool) -> Upserted:
+def upsert(
+    database: Database,
+    table: str,
+    rows: pd.DataFrame,
+    replaced: pd.DataFrame,
+    *,
+    report: bool,
+    touched: pd.DataFrame | None = None,
+) -> Upserted:
     """Replace the rows of `table` whose keys are in `replaced` by `rows`, and report the cells of `replaced`.
 
     Both are checked already; `replaced` holds the key columns, timestamps as datetime64[ns] sessions. A key of
-    `replaced` without a row in `rows` becomes no row.
+    `replaced` without a row in `rows` becomes no row. `touched` are the cells that were given (instrument, timestamp),
+    where that is more than those of `replaced`.
     """
-    if replaced.empty:
+    named = replaced if touched is None else touched
+    if named.empty:
         return Upserted(table, 0, 0, 0)
-    cells = session_cells(replaced)
+    cells = session_cells(named)
     with reporting(database, wanted=report) as reporter:
-        slices = partitions_of(replaced, current_settings())
+        slices = partitions_of(named, current_settings())
         store = KeyedStore(database, TABLES[table], replaced=replaced, slices=slices)
         written = store.write(cells, rows)
         reported = reporter.market(table, [CellKey.parse(key) for key in slices.keys]) if reporter else 0

@@ -29,14 +29,11 @@ from dagster._core.execution.api import execute_run_iterator
 from dagster._core.execution.context.data_version_cache import InputAssetVersionInfo
 from dagster._core.execution.context.metadata_logging import AssetMetadataHandle, OutputMetadataAccumulator
 from dagster._core.instance.ref import InstanceRef
-from dagster._core.instance.types import CachingDynamicPartitionsLoader, DynamicPartitionsStore
 from dagster._core.instance.utils import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
-from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 
 __all__ = [
-    "DynamicPartitionsStore",
     "PartitionsSubset",
     "add_metadata",
     "backfills_in_flight",
@@ -45,13 +42,11 @@ __all__ = [
     "failed_check_partitions",
     "instance_at",
     "job_origin",
-    "known_partitions",
     "last_evaluation",
     "materialized",
     "name_target",
     "observed",
     "planned",
-    "remembered_keys",
     "report",
     "report_runless",
     "step_of",
@@ -194,30 +189,6 @@ def event_records(
 
 
 # What Dagster counts
-
-
-def known_partitions(
-    instance: dg.DagsterInstance,
-    asset_key: dg.AssetKey,
-    grid: dg.PartitionsDefinition,
-    known_keys: DynamicPartitionsStore | None = None,
-) -> tuple[PartitionsSubset, PartitionsSubset]:
-    """The materialized and the failed partitions of an asset, by the cache that the UI counts from too.
-
-    A failed one that landed before is in both. `known_keys` remembers the instruments where several assets are asked
-    about. `get_status_by_partition` is public; it wants the keys listed and tells of each by an object. Waits for one
-    that tells of all of them.
-    """
-    with dg.partition_loading_context(dynamic_partitions_store=known_keys or instance):
-        found = get_and_update_asset_status_cache_value(instance, asset_key, grid, known_keys or instance)
-        if found is None:
-            return grid.empty_subset(), grid.empty_subset()
-        return found.deserialize_materialized_partition_subsets(grid), found.deserialize_failed_partition_subsets(grid)
-
-
-def remembered_keys(instance: dg.DagsterInstance) -> DynamicPartitionsStore:
-    """The dynamic partitions of `instance`, each dimension read once. Waits for a public store that remembers."""
-    return CachingDynamicPartitionsLoader(instance)
 
 
 def backfills_in_flight(instance: dg.DagsterInstance) -> Iterator[Mapping[dg.AssetKey, PartitionsSubset]]:

@@ -118,28 +118,6 @@ def test_a_batch_of_no_run_says_what_single_reports_would(instance):
     door.report_runless(instance, [])
 
 
-def test_partitions_are_known_as_get_status_by_partition_tells(instance):
-    asset = dg.AssetKey("probe")
-    assert [list(known.get_partition_keys()) for known in door.known_partitions(instance, asset, GRID)] == [[], []]
-    for key in KEYS[:3]:
-        instance.report_runless_asset_event(dg.AssetMaterialization(asset, partition=key))
-    done, failed = door.known_partitions(instance, asset, GRID)
-    public = instance.get_status_by_partition(asset, KEYS, GRID)
-    assert {key for key, status in public.items() if status} == set(done.get_partition_keys()) == set(KEYS[:3])
-    assert not list(failed.get_partition_keys())
-
-
-def test_remembered_keys_are_read_once(instance, monkeypatch):
-    instance.add_dynamic_partitions("traded", ["sample"])
-    asked = []
-    own = type(instance).get_dynamic_partitions
-    monkeypatch.setattr(type(instance), "get_dynamic_partitions", lambda *given: asked.append(given) or own(*given))
-    names = dg.DynamicPartitionsDefinition(name="traded")
-    with dg.partition_loading_context(dynamic_partitions_store=door.remembered_keys(instance)):
-        assert names.get_partition_keys() == names.get_partition_keys() == ["sample"]
-    assert len(asked) == 1
-
-
 def test_hooks_and_check_results_still_need_the_door():
     assert not hasattr(dg.HookContext, "log_event")
     assert not any("target" in name for name in dg.AssetCheckResult._fields)
