@@ -121,7 +121,7 @@ class TradingConfig(BaseModel):
         description="Fill at the open or at the close of the session after the decision: next_open or next_close.",
     )
     observation_window: Whole = Field(
-        10, ge=1, description="Sessions of features and scores the agent sees, the deciding one included."
+        1, ge=1, description="Sessions of features and scores the agent sees, the deciding one included."
     )
     action_scheme: str = Field("volatility_target", description="How the agent's output becomes target weights.")
     reward_scheme: str = Field("risk_aware", description="What the agent is rewarded for.")
@@ -155,8 +155,48 @@ class TradingConfig(BaseModel):
         le=1,
         description="Least net worth over the market value of shorts, a fraction; below it they are covered.",
     )
+    agent: str = Field(
+        "ppo",
+        description="Which learner trains agents: ppo, gradient, ridge, sb3:NAME (an algorithm of stable-baselines3 or "
+        "sb3-contrib), or one of your own.",
+    )
+    network: str = Field(
+        "shared",
+        description="Network of ppo: shared (one encoder for all instruments) or separate (weights of their own for "
+        "each).",
+    )
+    hidden_units: Whole = Field(16, ge=1, le=1024, description="Units of each hidden layer of a shared network.")
     train_steps: Whole = Field(
-        20_000, ge=1, description="Decisions of all accounts together in one training, rounded up to whole rollouts."
+        0,
+        ge=0,
+        description="Decisions of all accounts together in one training, rounded up to whole rollouts. 0: 40,000; "
+        "1,600 an instrument from 26 instruments on, 80,000 at most.",
+    )
+    train_accounts: Whole = Field(128, ge=1, le=65_536, description="Accounts that are trained on side by side.")
+    account_group: Whole = Field(
+        16,
+        ge=1,
+        description="Accounts that walk the same sessions, each rewarded by how it differs from their mean. 1: none.",
+    )
+    rollout_sessions: Whole = Field(16, ge=2, description="Sessions between two updates of ppo.")
+    minibatch: Whole = Field(512, ge=2, description="Decisions in one gradient step of ppo.")
+    epochs: Whole = Field(5, ge=1, description="How often an update of ppo goes through its rollout.")
+    learning_rate: Number = Field(1.5e-3, gt=0, le=1, description="Step size of ppo's AdamW.")
+    weight_decay: Number = Field(1.0, ge=0, description="Weight decay of AdamW, a multiple of the learning rate.")
+    clip_range: Number = Field(0.2, gt=0, lt=1, description="How far an update of ppo may move the odds of an action.")
+    discount: Number = Field(
+        0.2, ge=0, lt=1, description="Discount of the next session's reward: a trader does not move prices."
+    )
+    gae_lambda: Number = Field(0.5, ge=0, le=1, description="λ of the generalised advantage estimate.")
+    entropy_bonus: Number = Field(0.0, ge=0, description="Weight of the entropy in ppo's loss.")
+    exploration: Number = Field(
+        1.0, gt=0, le=10, description="Standard deviation of the actions tried at the start; cash must be in reach."
+    )
+    common_exploration: Number = Field(
+        0.1, ge=0, le=1, description="Variance of what is tried of all instruments together, over that of each."
+    )
+    input_noise: Number = Field(
+        0.3, ge=0, le=10, description="Standard deviation of noise on scaled channels, in updates of ppo only."
     )
     training_span: TrainingSpan = Field(
         TrainingSpan.ROLLING,
@@ -164,18 +204,19 @@ class TradingConfig(BaseModel):
         "the first bar.",
     )
     validation_sessions: Whole = Field(
-        42,
+        0,
         ge=0,
         description="Sessions at the end of the training span on which the checkpoint is chosen. 0: the last one is.",
     )
     embargo_sessions: Whole = Field(
-        29,
+        0,
         ge=0,
-        description="Sessions left out between training and window, at least those an observation looks back over.",
+        description="Sessions left out between training and window; nothing that is trained on overlaps the window.",
     )
     trading_modules: Names = Field(
         (), description="Modules with schemes, rewards, stoppers and cost models of your own."
     )
+    learner_modules: Names = Field((), description="Modules with learners of your own.")
 
     if not TYPE_CHECKING:  # the type checker keeps the signature that pydantic makes of the fields
 
@@ -205,6 +246,10 @@ class TradingConfig(BaseModel):
         """Sessions before a decision that an observation reads, when its channels look back `longest_lookback`."""
         return max(self.observation_window - 1 + longest_lookback, SIGMA_SESSIONS)
 
+    def steps_for(self, instruments: int) -> int:
+        """Decisions in one training of an agent that trades `instruments`."""
+        return self.train_steps or (40_000 if instruments <= 25 else min(1_600 * instruments, 80_000))
+
     def replace(self, **changes: Any) -> Self:
         """This config with `changes`, held against the bounds; `model_copy` would take any value."""
         return type(self)(**{**dict(self), **changes})
@@ -229,10 +274,35 @@ class TradingConfig(BaseModel):
     @classmethod
     def from_mapping(cls, loaded: Mapping[str, Any]) -> Self:
         """As `from_json`, from the parsed object."""
+        if set(cls.model_fields) - set(loaded) == set(BEFORE_LEARNERS):
+            loaded = {**loaded, **BEFORE_LEARNERS}
         if missing := sorted(set(cls.model_fields) - set(loaded)):
             _refuse_unknown(set(loaded))
             raise ConfigError(f"the trading config lacks {', '.join(missing)}; it must name every setting.")
         return cls(**loaded)
+
+
+BEFORE_LEARNERS: Mapping[str, Any] = {
+    "agent": "ppo",
+    "network": "separate",
+    "hidden_units": 64,
+    "train_accounts": 32,
+    "account_group": 1,
+    "rollout_sessions": 32,
+    "minibatch": 256,
+    "epochs": 10,
+    "learning_rate": 3e-4,
+    "weight_decay": 0.0,
+    "clip_range": 0.2,
+    "discount": 0.95,
+    "gae_lambda": 0.95,
+    "entropy_bonus": 0.0,
+    "exploration": 0.36787944117144233,
+    "common_exploration": 0.0,
+    "input_noise": 0.0,
+    "learner_modules": (),
+}
+"""What a stored config says nothing of that was made before there was a choice of learners: how it was then."""
 
 
 def _refuse_unknown(names: set[str]) -> None:

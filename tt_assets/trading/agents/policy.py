@@ -9,53 +9,27 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tt_assets.trading.agents.networks import Network, StoredMlp, network_of
 from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.engines.observation import Scaler
 from tt_assets.trading.errors import ConfigError, PolicyMismatch
 from tt_assets.trading.panel import Floats, MarketPanel
 
-FORMAT = 2
+FORMAT = 3
 """Raised when the stored form changes."""
 
-_KEYS = {"format", "trading", "network", "channels", "instruments", "scaler", "seed", "training", "reward", "versions"}
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Network:
-    """Shape of the agent's network: `inputs` → tanh layers `hidden` → `outputs`; float32 tensors by name.
-
-    With `choices` there are that many scores per instrument and the agent takes the highest; without, an output per
-    instrument is its mean action, cut to `lowest` … 1.
-    """
-
-    inputs: int
-    hidden: tuple[int, ...]
-    outputs: int
-    choices: int
-    lowest: float
-
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Every tensor of a Stable-Baselines3 `MlpPolicy` of this shape, with a value head.
-
-        Actions that are numbers have a diagonal Gaussian, whose `log_std` is a tensor of its own.
-        """
-        shapes: dict[str, tuple[int, ...]] = {} if self.choices else {"log_std": (self.outputs,)}
-        for part in ("policy_net", "value_net"):
-            width = self.inputs
-            for layer, units in enumerate(self.hidden):
-                shapes[f"mlp_extractor.{part}.{2 * layer}.weight"] = (units, width)
-                shapes[f"mlp_extractor.{part}.{2 * layer}.bias"] = (units,)
-                width = units
-        for head, units in (("action_net", self.outputs), ("value_net", 1)):
-            shapes[f"{head}.weight"] = (units, width)
-            shapes[f"{head}.bias"] = (units,)
-        return shapes
+_KEYS = {
+    2: {"format", "trading", "network", "channels", "instruments", "scaler", "seed", "training", "reward", "versions"},
+    3: {"format", "agent", "trading", "network", "channels", "instruments", "scaler", "seed", "training", "versions"},
+}
+"""Keys of config_json by format. Agents of format 2 are still read: they roll and replay as they did."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,9 +54,25 @@ class TrainedPolicy:
     def network(self) -> Network:
         """Shape of the network."""
         shape = self._stored["network"]
-        if set(shape) != {field.name for field in dataclasses.fields(Network)}:
+        if self._stored["format"] > 2:
+            return network_of(shape)
+        if set(shape) != {"inputs", "hidden", "outputs", "choices", "lowest"}:
             raise ValueError(f"network has the keys {', '.join(sorted(shape))}")
-        return Network(**{**shape, "hidden": tuple(shape["hidden"])})
+        return StoredMlp(
+            instruments=len(self.instruments),
+            channels=len(self.channels),
+            window=self.config.observation_window,
+            choices=shape["choices"],
+            lowest=shape["lowest"],
+            hidden=tuple(shape["hidden"]),
+            activation="tanh",
+            squashed=0,
+        )
+
+    @property
+    def agent(self) -> str:
+        """Name of the learner that trained it; agents of format 2 are PPO's."""
+        return str(self._stored.get("agent", "ppo"))
 
     @cached_property
     def scaler(self) -> Scaler:
@@ -131,14 +121,6 @@ class TrainedPolicy:
                 )
         return tensors
 
-    @cached_property
-    def _layers(self) -> list[tuple[Floats, Floats]]:
-        names = [f"mlp_extractor.policy_net.{2 * layer}" for layer in range(len(self.network.hidden))] + ["action_net"]
-        return [
-            (self.tensors[f"{name}.weight"].astype(np.float64), self.tensors[f"{name}.bias"].astype(np.float64))
-            for name in names
-        ]
-
     def act(self, observation: npt.NDArray[np.float32]) -> Floats:
         """The likeliest action for one observation: a mean cut to its bounds, or a choice. Deterministic.
 
@@ -150,20 +132,12 @@ class TrainedPolicy:
         -------
         Raw action (N). NaN in an observation or a weight gives NaN, which no engine trades.
         """
-        values = observation.astype(np.float64)
-        for weight, bias in self._layers[:-1]:
-            # einsum without `optimize` is NumPy's own loop: no BLAS, whose sums depend on threads and processor.
-            values = np.tanh(np.einsum("oi,i->o", weight, values) + bias)
-        weight, bias = self._layers[-1]
-        outputs = np.einsum("oi,i->o", weight, values) + bias
-        choices = self.network.choices
-        if choices:
-            scores = outputs.reshape(-1, choices)
-            # argmax would take a NaN for the highest score.
-            chosen: Floats = np.where(np.isfinite(scores).all(axis=1), scores.argmax(axis=1), np.nan)
-            return chosen
-        mean: Floats = np.clip(outputs, self.network.lowest, 1.0)
-        return mean
+        return self.network.act(self._wide, observation)
+
+    @cached_property
+    def _wide(self) -> dict[str, Floats]:
+        """The weights in double precision, converted once."""
+        return {name: tensor.astype(np.float64) for name, tensor in self.tensors.items()}
 
     def check_fits(self, panel: MarketPanel) -> None:
         """PolicyMismatch naming the difference if `panel` offers other instruments or channels."""
@@ -223,21 +197,34 @@ def load_policy(weights: bytes, config_json: str, sha256: str, name: str = "the 
     policy = TrainedPolicy(weights, config_json, sha256)
     try:
         stored = policy._stored  # noqa: SLF001 - of this module
-        if not isinstance(stored, dict) or set(stored) != _KEYS:
-            found = ", ".join(sorted(set(stored) ^ _KEYS)) if isinstance(stored, dict) else "no object"
-            raise PolicyMismatch(f"config_json has other keys than a policy of format {FORMAT} ({found})")
-        if stored["format"] != FORMAT:
-            raise PolicyMismatch(f"its format is {stored['format']}, this version reads {FORMAT}")
-        inputs = policy.config.observation_window * len(policy.instruments) * len(policy.channels)
-        if policy.network.inputs != inputs + len(policy.instruments) + 1:
-            raise PolicyMismatch(f"its network reads {policy.network.inputs} values, its channels give {inputs}")
-        if policy.network.outputs != len(policy.instruments) * max(policy.network.choices, 1):
+        form = stored.get("format") if isinstance(stored, dict) else None
+        if form not in _KEYS:
+            raise PolicyMismatch(f"its format is {form}, this version reads {' and '.join(map(str, _KEYS))}")
+        if set(stored) != _KEYS[form]:
+            found = ", ".join(sorted(set(stored) ^ _KEYS[form]))
+            raise PolicyMismatch(f"config_json has other keys than a policy of format {form} ({found})")
+        network = policy.network
+        if form == 2:
+            _check_sizes_of_format_2(stored["network"], network)
+        read = (len(policy.instruments), len(policy.channels), policy.config.observation_window)
+        shape = (network.instruments, network.channels, network.window)
+        if shape != read:
             raise PolicyMismatch(
-                f"its network gives {policy.network.outputs} values for {len(policy.instruments)} instruments"
+                "its network reads {} instruments, {} channels and {} sessions, its config names {}, {} and {}".format(
+                    *shape, *read
+                )
             )
         _ = policy.scaler, policy.tensors
     except PolicyMismatch as error:
         raise PolicyMismatch(f"{name}: {str(error).removeprefix('the policy: ')}") from None
-    except (ConfigError, ValueError, KeyError, TypeError) as error:
+    except (ConfigError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise PolicyMismatch(f"{name}: config_json cannot be read ({error}); train it again.") from None
     return policy
+
+
+def _check_sizes_of_format_2(shape: Mapping[str, Any], network: Network) -> None:
+    if shape["inputs"] != network.inputs:
+        raise PolicyMismatch(f"its network reads {shape['inputs']} values, its channels give {network.inputs}")
+    outputs = network.instruments * max(network.choices, 1)
+    if shape["outputs"] != outputs:
+        raise PolicyMismatch(f"its network gives {shape['outputs']} values for {network.instruments} instruments")

@@ -31,12 +31,23 @@ class SimulatorVecEnv(VecEnv):
     ----------
     simulator : the accounts. Its panel should end where training ends: nothing beyond it is ever visited.
     first : row of the panel that is the earliest start, the first at which an instrument can be held.
+    group : accounts that walk the same sessions and are compared; 1 compares none.
 
     Observations are float32 (B × size), rewards float32 (B), `terminal_observation` of an ended account stands in its
     info, as Stable-Baselines3 asks.
+
+    Accounts walk in groups of `group` on the same sessions, and each is rewarded by its reward less the mean of its
+    group. Prices do not answer what an account does, so what the market gave all of them alike says nothing about an
+    action: the mean is a baseline without bias that takes most of the noise away. It needs the accounts of a group to
+    end together: a simulator without stoppers, and `group` a divisor of its accounts. 1 leaves rewards as they are.
     """
 
-    def __init__(self, simulator: Simulator, first: int) -> None:
+    def __init__(self, simulator: Simulator, first: int, group: int = 1) -> None:
+        if simulator.accounts % group or (group > 1 and simulator.config.stoppers):
+            raise ValueError(
+                f"{simulator.accounts} accounts with stoppers {simulator.config.stoppers} in groups of {group}"
+            )
+        self.group = group
         self.simulator = simulator
         self.first = first
         self.last_start = max(first, len(simulator.panel.sessions) - 1 - SHORTEST_EPISODE)
@@ -76,12 +87,16 @@ class SimulatorVecEnv(VecEnv):
                 infos[account]["TimeLimit.truncated"] = bool(step.truncated[account])
             self._restart(done)
             observations = self.simulator.observe()
-        return observations, step.reward.astype(np.float32), done, infos
+        reward = step.reward
+        if self.group > 1:
+            in_groups = reward.reshape(-1, self.group)
+            reward = (in_groups - in_groups.mean(axis=1, keepdims=True)).ravel()
+        return observations, reward.astype(np.float32), done, infos
 
     def _restart(self, which: Booleans) -> None:
-        starts = self._random.integers(
-            self.first, self.last_start, size=int(which.sum()), dtype=np.int64, endpoint=True
-        )
+        groups = int(which.sum()) // self.group
+        starts = self._random.integers(self.first, self.last_start, size=groups, dtype=np.int64, endpoint=True)
+        starts = np.repeat(starts, self.group)
         self.simulator.reset(which, starts, starts + EPISODE_SESSIONS)
 
     def close(self) -> None:

@@ -147,3 +147,44 @@ class DifferentialSharpe(RewardScheme):
         self._square += self.ADAPTATION * more_square
         clipped: Floats = np.minimum(np.maximum(raw, -self.CLIP), self.CLIP)
         return clipped
+
+
+class LogGrowth(RewardScheme):
+    """100 × the logarithm of what net worth grew by: what is compounded, in percent."""
+
+    name: ClassVar[str] = "log_growth"
+
+    SMALLEST_RETURN: ClassVar[float] = -0.9
+    """A return of less counts as this: the logarithm of a lost account is no number to learn from."""
+
+    def reset(self, which: npt.NDArray[np.bool_]) -> None:
+        """There is no past to forget."""
+
+    def reward(self, returns: Floats, drawdown: Floats, turnover: Floats) -> Floats:
+        """See the class."""
+        return 100.0 * np.log1p(np.maximum(returns, self.SMALLEST_RETURN))
+
+
+class DrawdownRise(LogGrowth):
+    """Log growth less half of what the drawdown rose by, in percent.
+
+    The rise is penalised, not the level: an account that has fallen is not told to stay out for ever.
+    """
+
+    name: ClassVar[str] = "drawdown_rise"
+
+    PENALTY: ClassVar[float] = 0.5
+
+    def __init__(self, accounts: int) -> None:
+        super().__init__(accounts)
+        self._drawdown = np.zeros(accounts)
+
+    def reset(self, which: npt.NDArray[np.bool_]) -> None:
+        """An account starts at its peak."""
+        self._drawdown[which] = 0.0
+
+    def reward(self, returns: Floats, drawdown: Floats, turnover: Floats) -> Floats:
+        """See the class."""
+        rise = np.maximum(drawdown - self._drawdown, 0.0)
+        self._drawdown[:] = drawdown
+        return super().reward(returns, drawdown, turnover) - 100.0 * self.PENALTY * rise

@@ -1,0 +1,120 @@
+"""What a learner is: the contract that every way of training an agent keeps, built in or of the user's own."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from tt_assets.trading.agents.networks import Network
+from tt_assets.trading.agents.walk_forward import Split
+from tt_assets.trading.config import TradingConfig
+from tt_assets.trading.engines.observation import Scaler
+from tt_assets.trading.rules.schemes import ActionScheme
+
+Report = Callable[[int, int, str], None]
+"""Called with what is done, the total, and a note."""
+
+CurvePoint = tuple[int, float, float | None]
+"""After an update: steps so far, mean training reward a step of what was just seen, score on validation or None."""
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """What an agent is trained on.
+
+    Parameters
+    ----------
+    split : the training panel (its rows before `start` are look-back), validation and embargo.
+    scaler : statistics of the training span by which observations are scaled.
+    first : row of the training panel from which an instrument can be held.
+    config : the settings; `config.stoppers` do not apply while training.
+    seed : of every draw; the same lesson and seed give the same agent, bit for bit.
+    report : told of progress, or None.
+    """
+
+    split: Split
+    scaler: Scaler
+    first: int
+    config: TradingConfig
+    seed: int
+    report: Report | None = None
+
+    def tell(self, done: int, total: int, note: str = "steps") -> None:
+        """Report progress, where somebody listens."""
+        if self.report is not None:
+            self.report(min(done, total), total, note)
+
+    def shape(self, scheme: ActionScheme) -> dict[str, Any]:
+        """Sizes that every `Network` of this lesson has."""
+        panel = self.split.training
+        return {
+            "instruments": len(panel.instruments),
+            "channels": len(panel.feature_names),
+            "window": self.config.observation_window,
+            "choices": scheme.choices,
+            "lowest": scheme.lowest,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """What came of a training: a network, its float32 tensors, and what its config_json tells of how it came about.
+
+    Parameters
+    ----------
+    steps : decisions it was trained on. checkpoint_steps : of the weights that were kept.
+    checkpoint_score : sum of validation rewards of these weights, None without validation.
+    checkpoints_tried : how many weights were compared.
+    curve : the learning curve, see `CurvePoint`. notes : anything else that is worth keeping; JSON.
+    """
+
+    network: Network
+    tensors: Mapping[str, npt.NDArray[np.float32]]
+    steps: int
+    checkpoint_steps: int
+    checkpoint_score: float | None = None
+    checkpoints_tried: int = 1
+    curve: Sequence[CurvePoint] = ()
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Learner(ABC):
+    """A way of training agents. `name` is what TT_AGENT calls it.
+
+    class AlwaysHalf(Learner):
+        "Half a position in everything."
+        name = "always_half"
+
+        def train(self, lesson):
+            shape = lesson.shape(action_scheme(lesson.config))
+            network = Dense(**shape, hidden=(), activation="tanh", squashed=0)
+            tensors = {
+                "layers.0.weight": np.zeros((network.instruments, network.inputs), np.float32),
+                "layers.0.bias": np.full(network.instruments, 0.5, np.float32),
+            }
+            return Learned(network, tensors, steps=0, checkpoint_steps=0)
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def train(self, lesson: Lesson) -> Learned:
+        """Train one agent; deterministic in `lesson`.
+
+        Raises ConfigError for settings that this learner cannot train under, NotFinite when a weight or a reward is
+        not a number.
+        """
+
+
+def rounded_steps(config: TradingConfig, instruments: int) -> tuple[int, int, int]:
+    """Steps of a training, accounts side by side, and sessions of a rollout, none larger than the training needs."""
+    steps = config.steps_for(instruments)
+    accounts = min(config.train_accounts, max(steps // 2, 1))
+    accounts -= accounts % min(config.account_group, accounts)
+    return steps, accounts, max(min(config.rollout_sessions, math.ceil(steps / accounts)), 2)
