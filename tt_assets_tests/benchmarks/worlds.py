@@ -1,8 +1,9 @@
 """Worlds with a known answer: bars of which it is known what can be earned.
 
-They go through the product's own features and panels. Returns have a standard deviation of 1.5 % a session, three tenths of their variance common to all instruments. Every
-session opens at the close before, so what a decision at the close of t earns is the return of t+1. What can be known of
-that return at t, its conditional mean, is kept beside the bars.
+They go through the product's own features and panels. Returns have a standard deviation of 1.5 % a session, three
+tenths of their variance common to all instruments. Every session opens at the close before, so what a decision at the
+close of t earns is the return of t+1. What can be known of that return at t, its conditional mean, is kept beside the
+bars.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ def test_the_embargo_grows_with_what_an_observation_reads_back(monkeypatch):
         ("nothing", "not JSON"),
         ("[1]", "JSON object"),
         (json.dumps({**json.loads(TradingConfig().to_json()), "leverage": 2}), "unknown trading setting leverage"),
-        (json.dumps({"initial_cash": 1.0}), "lacks action_scheme"),
+        (json.dumps({"initial_cash": 1.0}), "lacks account_group, action_scheme"),
     ],
 )
 def test_json_that_is_not_exactly_a_config_is_refused(text: str, said: str):
@@ -141,12 +141,18 @@ STORED = (
     '"stoppers":["max_drawdown","min_net_worth"],"trading_modules":[],"train_steps":20000,'
     '"training_span":"rolling","validation_sessions":42,"volume_limit":0.0,"whole_shares":false}'
 )
-"""What `to_json` wrote before the config was a pydantic model."""
+"""What `to_json` wrote in the first version."""
 
 
-def test_configs_that_are_stored_already_read_back_to_the_same_text():
-    assert TradingConfig().to_json() == STORED
-    assert TradingConfig.from_json(STORED) == TradingConfig()
+def test_configs_stored_before_there_was_a_choice_of_learners_say_how_it_was_then():
+    stored = TradingConfig.from_json(STORED)
+    assert (stored.agent, stored.network, stored.learning_rate, stored.discount) == ("ppo", "separate", 3e-4, 0.95)
+    assert json.loads(STORED).items() <= json.loads(stored.to_json()).items()
+    assert TradingConfig.from_json(stored.to_json()) == stored
+    lacking = json.loads(stored.to_json())
+    del lacking["discount"]
+    with pytest.raises(ConfigError, match="lacks discount"):
+        TradingConfig.from_mapping(lacking)
 
 
 def test_a_config_is_a_value():
@@ -155,8 +161,8 @@ def test_a_config_is_a_value():
     assert {one: "kept"}[other] == "kept"
     assert pickle.loads(pickle.dumps(one)) == one
     assert one.replace(train_steps=7).train_steps == 7
-    with pytest.raises(ConfigError, match=r"train_steps is 0; give a whole number of at least 1\."):
-        one.replace(train_steps=0)
+    with pytest.raises(ConfigError, match=r"epochs is 0; give a whole number of at least 1\."):
+        one.replace(epochs=0)
     with pytest.raises(ConfigError, match="unknown trading setting leverage"):
         one.replace(leverage=2)
 
@@ -175,10 +181,10 @@ def test_every_field_says_what_it_is():
 def test_a_wrong_value_inside_another_model_is_an_error_of_that_model_with_its_place():
     outer = create_model("Outer", trading=TradingConfig, seeds=int)
     with pytest.raises(ValidationError) as refused:
-        outer(trading={"commission_bps": -1, "train_steps": 0}, seeds="x")
+        outer(trading={"commission_bps": -1, "epochs": 0}, seeds="x")
     assert [error["loc"] for error in refused.value.errors()] == [
         ("trading", "commission_bps"),
-        ("trading", "train_steps"),
+        ("trading", "epochs"),
         ("seeds",),
     ]
 
@@ -208,6 +214,7 @@ def test_an_unknown_scheme_lists_the_known_ones():
     with pytest.raises(ConfigError, match=r"action scheme 'x' is unknown; known are: .*volatility_target"):
         action_scheme(TradingConfig(action_scheme="x"))
     with pytest.raises(
-        ConfigError, match=r"reward scheme 'x' is unknown; known are: differential_sharpe, risk_aware, simple_returns"
+        ConfigError,
+        match=r"reward scheme 'x' is unknown; known are: differential_sharpe, drawdown_rise, log_growth, risk_aware",
     ):
         reward_scheme(TradingConfig(reward_scheme="x"), 1)

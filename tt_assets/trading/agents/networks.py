@@ -24,6 +24,9 @@ MOST_UNITS = 4_096
 """Units of a layer; a stored description beyond it is not one of ours."""
 
 
+ACTIVATIONS = ("tanh", "relu")
+
+
 @dataclass(frozen=True)
 class Network(ABC):
     """Shape of an agent that reads `window` sessions of `channels` of each of `instruments`, held weights and cash.
@@ -80,13 +83,17 @@ class Network(ABC):
         if set(stored) - {"kind"} != names:
             raise ValueError(f"network has the keys {', '.join(sorted(stored))}")
         for name, value in stored.items():
-            sizes = value if isinstance(value, list) else [value]
+            sizes = value if isinstance(value, list | tuple) else [value]
             if name not in ("kind", "lowest", "activation") and not all(
                 type(size) is int and 0 <= size <= MOST_UNITS * MOST_UNITS for size in sizes
             ):
                 raise ValueError(f"network has {name} {value!r}")
-        sizes: dict[str, Any] = {name: stored[name] for name in names}
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in sizes.items()})
+        if stored.get("activation", "tanh") not in ACTIVATIONS or stored["lowest"] not in (-1.0, 0.0):
+            raise ValueError(f"network has activation {stored.get('activation')!r} and lowest {stored['lowest']!r}")
+        given: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in stored.items() if name in names
+        }
+        return cls(**given)
 
 
 def _layer(tensors: Tensors, name: str) -> Layer:

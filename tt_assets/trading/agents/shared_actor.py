@@ -150,8 +150,8 @@ class SharedPolicy(ActorCriticPolicy):
             self.action_dist = CommonGaussian(self._network.instruments, self._common)
         self.action_net = self.value_net = nn.Identity()  # type: ignore[assignment]
         # Anew: the optimizer that was built holds the layers that have just been taken out.
-        rate = {"lr": lr_schedule(1)}
-        self.optimizer = self.optimizer_class(self.parameters(), **rate, **self.optimizer_kwargs)
+        options: dict[str, Any] = {"lr": lr_schedule(1), **self.optimizer_kwargs}
+        self.optimizer = self.optimizer_class(self.parameters(), **options)
 
     @property
     def actor(self) -> SharedActor:

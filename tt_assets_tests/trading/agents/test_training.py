@@ -4,16 +4,18 @@ import json
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tt_assets.trading.agents.policy import load_policy, seal
-from tt_assets.trading.agents.training import first_trained_session, rebuild_network, train_policy
+from tt_assets.trading.agents.training import first_trained_session, train_policy
 from tt_assets.trading.agents.walk_forward import split_span
 from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.engines.observation import Scaler
 from tt_assets.trading.engines.simulator import Simulator
+from tt_assets.trading.episodes.roll import roll_episode
 from tt_assets.trading.errors import ConfigError, NotEnoughHistory, PolicyMismatch
 from tt_assets.trading.panel import MarketPanel
 
@@ -53,7 +55,9 @@ def test_another_seed_gives_another_agent(training_panel, small_config, small_po
     assert train_policy(training_panel, small_config, seed=2).weights != small_policy.weights
 
 
-def test_look_back_validation_and_embargo_do_not_reach_the_scaler(training_panel, small_config, small_policy):
+def test_look_back_validation_and_embargo_do_not_reach_the_scaler(training_panel, small_config):
+    small_config = small_config.replace(validation_sessions=42, embargo_sessions=29)
+    small_policy = train_policy(training_panel, small_config, 1)
     stored = json.loads(small_policy.config_json)
     scaler = Scaler.fit(split_span(training_panel, small_config).training)
     changed = dataclasses.replace(training_panel, features=training_panel.features.copy())
@@ -69,7 +73,7 @@ def test_look_back_validation_and_embargo_do_not_reach_the_scaler(training_panel
 def test_progress_reaches_the_total(training_panel, small_config):
     seen: list[tuple[int, int, str]] = []
     train_policy(training_panel, small_config.replace(train_steps=2100), 0, report=lambda *step: seen.append(step))
-    assert [done for done, _, _ in seen] == [1024, 2048, 2100]
+    assert [done for done, _, _ in seen] == [2048, 2100]
     assert {total for _, total, _ in seen} == {2100}
 
 
@@ -81,9 +85,14 @@ def test_a_policy_survives_storing_and_acts_the_same_bit_for_bit(small_policy, w
 
 
 def test_acting_agrees_with_the_network_that_was_trained(small_policy):
-    network = rebuild_network(small_policy)
+    import torch
+
+    from tt_assets.trading.agents.shared_actor import SharedActor
+
+    actor = SharedActor.loaded(small_policy.network, small_policy.tensors)
     observations = np.random.default_rng(0).normal(size=(50, small_policy.network.inputs)).astype(np.float32)
-    expected, _ = network.predict(observations, deterministic=True)
+    with torch.no_grad():
+        expected = actor.forward_actor(torch.from_numpy(observations)).numpy().clip(0.0, 1.0)
     acted = np.array([small_policy.act(observation) for observation in observations])
     np.testing.assert_allclose(acted, expected, atol=1e-5)
     assert acted.std() > 1e-3
@@ -112,12 +121,12 @@ def test_a_policy_whose_tensors_differ_from_its_config_is_refused(small_policy):
     from safetensors.numpy import save
 
     tensors = dict(small_policy.tensors)
-    lacking = {name: tensor for name, tensor in tensors.items() if name != "action_net.bias"}
+    lacking = {name: tensor for name, tensor in tensors.items() if name != "head.2.bias"}
     for weights, said in (
-        (save(lacking), "lack tensor action_net.bias"),
+        (save(lacking), "lack tensor head.2.bias"),
         (save(tensors | {"extra": np.zeros(1, np.float32)}), "unknown tensor extra"),
-        (save(tensors | {"action_net.bias": np.zeros(4, np.float32)}), r"action_net.bias is float32 \(4,\)"),
-        (save(tensors | {"action_net.bias": np.zeros(5, np.float64)}), "action_net.bias is float64"),
+        (save(tensors | {"head.2.bias": np.zeros(4, np.float32)}), r"head.2.bias is float32 \(4,\)"),
+        (save(tensors | {"head.2.bias": np.zeros(1, np.float64)}), "head.2.bias is float64"),
         (pickle.dumps(tensors), "no safetensors"),
     ):
         broken = seal(weights, small_policy.config_json)
@@ -127,7 +136,7 @@ def test_a_policy_whose_tensors_differ_from_its_config_is_refused(small_policy):
 
 def test_a_policy_whose_config_does_not_hang_together_is_refused(small_policy):
     for changes, said in (
-        ({"channels": ["a", "b"]}, "network reads 51 values"),
+        ({"channels": ["a", "b"]}, "network reads 5 instruments, 3 channels"),
         ({"format": 1}, "format is 1"),
         ({"more": 1}, "other keys"),
         ({"scaler": {"mean": [1.0], "std": [1.0]}}, "cannot be read"),
@@ -139,6 +148,7 @@ def test_a_policy_whose_config_does_not_hang_together_is_refused(small_policy):
 
 
 def test_a_span_too_short_says_how_many_sessions_there_are_and_how_many_are_needed(panel_of, small_config):
+    small_config = small_config.replace(validation_sessions=42, embargo_sessions=29)
     with pytest.raises(NotEnoughHistory, match=r"113 sessions have prices and 41 can be traded .* needs 42"):
         train_policy(panel_of("2012-01-03", "2012-06-13"), small_config, 0)
     with pytest.raises(NotEnoughHistory, match=r"FB on 2011-10-03 to 2012-06-29: 30 sessions have prices and 0 can"):
@@ -153,7 +163,7 @@ def test_a_portfolio_with_an_instrument_that_is_not_listed_yet_trains(panel_of, 
     panel = panel_of("2011-07-01", "2012-03-30")
     assert np.isnan(panel.close[:, panel.instruments.index("FB")]).all()
     policy = train_policy(panel, small_config.replace(validation_sessions=10, embargo_sessions=20), 0)
-    assert np.isfinite(policy.tensors["action_net.weight"]).all()
+    assert np.isfinite(policy.tensors["head.2.weight"]).all()
 
 
 def test_an_unknown_scheme_is_refused_before_anything_heavy_starts(training_panel, small_config):
@@ -240,7 +250,7 @@ def test_an_agent_learns_a_signal_that_gives_tomorrow_away():
             np.minimum(price, opened[cut]), price, np.ones_like(price), tomorrow[cut], ("tomorrow",), start=30,
         )  # fmt: skip
 
-    config = TradingConfig(observation_window=1, commission_bps=0.0, train_steps=20_000, embargo_sessions=20)
+    config = TradingConfig(commission_bps=0.0)
     policy = train_policy(panel(30, 220), config, 0)
     window = panel(220, 400)
     scaled = policy.scaler.scale(window.features)
@@ -250,3 +260,22 @@ def test_an_agent_learns_a_signal_that_gives_tomorrow_away():
         up_down.append((policy.act(observation), window.features[row, :, 0] > 0))
     acted, rising = (np.array(rows) for rows in zip(*up_down, strict=True))
     assert acted[rising].mean() > acted[~rising].mean() + 0.3
+
+
+FORMAT_2 = Path(__file__).with_name("format_2")
+
+
+@pytest.mark.parametrize("scheme", ["volatility_target", "discrete"])
+def test_agents_stored_before_there_was_a_choice_of_learners_act_and_roll_as_they_did(scheme, window_panel):
+    from tt_assets.trading.judging.checks import stored_config
+
+    weights, config = (FORMAT_2 / f"{scheme}.safetensors").read_bytes(), (FORMAT_2 / f"{scheme}.json").read_text()
+    expected = json.loads((FORMAT_2 / f"{scheme}.expected.json").read_text())
+    policy = load_policy(weights, config, expected["sha256"])
+    assert (policy.agent, policy.config.discount, policy.config.observation_window) == ("ppo", 0.95, 3)
+    observations = np.random.default_rng(0).normal(size=(5, policy.network.inputs)).astype(np.float32)
+    assert [policy.act(observation).tolist() for observation in observations] == expected["actions"]
+    record = roll_episode(policy, window_panel, policy.config)
+    assert record.equity_curve["net_worth"].tolist() == expected["net_worth"]
+    rolled_then = dataclasses.replace(record, config_json=expected["episode_config"])
+    assert TradingConfig.from_mapping(stored_config(rolled_then)["trading"]) == policy.config

@@ -11,7 +11,13 @@ from tt_assets.trading.engines.trader import Engine
 from tt_assets.trading.episodes.roll import roll_episode
 from tt_assets.trading.errors import NotEnoughHistory
 
-CONFIG = TradingConfig(observation_window=2, train_steps=5 * 1024, validation_sessions=30, embargo_sessions=22)
+CONFIG = TradingConfig(
+    observation_window=2,
+    train_steps=5 * 1024,
+    train_accounts=64,
+    validation_sessions=30,
+    embargo_sessions=22,
+)
 
 
 def test_a_span_is_cut_into_training_validation_and_embargo_without_overlap_or_gap(training_panel):
@@ -32,7 +38,7 @@ def test_a_span_shorter_than_validation_and_embargo_is_refused(panel_of):
 
 
 def test_the_reach_of_an_observation_is_its_window_and_the_look_back_of_its_channels():
-    assert TradingConfig(observation_window=10).reach(20) == 29 == TradingConfig().embargo_sessions
+    assert TradingConfig(observation_window=10).reach(20) == 29
     assert TradingConfig(observation_window=1).reach(1) == 20
 
 
