@@ -19,6 +19,7 @@ BENCHMARKS: Mapping[str, str] = {
     "simulator": "steps per second of the simulator, of TensorTrade's environment and of peers; training on both",
     "ibkr": "150 instruments x 3 years from the stand-in gateway, against the ideal under the pacing rule",
     "scale": "150 instruments x 756 sessions: the load, a sensor's tick, and the pages of the UI in a browser",
+    "agents": "what agents learn at their defaults in worlds with a known answer, beside ridge, gradient and the truth",
     "memory": "peak memory of a range run of 25,000 cells and of a training",
 }
 """What can be measured, and what that means."""
