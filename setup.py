@@ -41,6 +41,8 @@ RUNTIME = [
     # Agents and their environments.
     "tensortrade==1.0.4",
     "stable-baselines3>=2.4,<3",
+    # More of its algorithms, for TT_AGENT=sb3:NAME.
+    "sb3-contrib>=2.4,<3",
     "gymnasium>=1.0,<2",
     "safetensors>=0.5",
     # The arithmetic of a simulator's step, compiled: NumPy needs eighty calls for it.

@@ -5,7 +5,7 @@ import pandas as pd
 
 from tt_assets.assets.agent_pictures import learning_pictures
 from tt_assets.assets.catalog import described
-from tt_assets.assets.spans import training_panel, version_of_trading
+from tt_assets.assets.spans import training_panel, version_of_trading, windows_of_lookback
 from tt_assets.grid.bars_files import followed
 from tt_assets.grid.blueprint import Blueprint
 from tt_assets.grid.lineage import windows_behind
@@ -37,7 +37,7 @@ def policy_asset(plan: Blueprint) -> dg.AssetsDefinition:
         backfill_policy=dg.BackfillPolicy.single_run(),
         io_manager_key="slices",
         pool="training",
-        code_version="1",
+        code_version="2",
         hooks={name_failed_cells(partitions, "tt_policy")},
     )
     def tt_policy(context: dg.AssetExecutionContext, market: dg.ResourceParam[MarketReader]) -> Slices:
@@ -49,8 +49,13 @@ def policy_asset(plan: Blueprint) -> dg.AssetsDefinition:
 
 
 def _windows_read(settings: Settings) -> int:
-    """Windows behind its own that a policy reads; an anchored span reads them all, clipped at the first."""
-    return EVERY_WINDOW if settings.trading.training_span is TrainingSpan.ANCHORED else settings.train_windows
+    """Windows behind its own that a policy reads: those it trains on and the look-back before them.
+
+    An anchored span reads them all, clipped at the first.
+    """
+    if settings.trading.training_span is TrainingSpan.ANCHORED:
+        return EVERY_WINDOW
+    return settings.train_windows + windows_of_lookback(settings.trading)
 
 
 def trained(

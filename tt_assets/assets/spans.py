@@ -36,14 +36,15 @@ def windows_of_lookback(config: TradingConfig) -> int:
 
 
 def training_panel(reader: Reads, window: Window, symbols: Sequence[str], settings: Settings) -> MarketPanel:
-    """Bars and channels of the training span: the quarters before the window, and nothing else.
+    """Bars and channels of the training span, the quarters before the window, with the look-back before them.
 
-    The span is clipped by date at both ends, so no session of the window itself is ever read.
+    The look-back is stored, so no session of the span is spent on warming up; it ends at the first date of the market
+    partitions. The span is clipped by date at both ends: no session of the window itself is ever read.
     """
-    anchored = settings.trading.training_span is TrainingSpan.ANCHORED
-    first = horizon(settings).first if anchored else window.training_start(settings.train_windows)
-    last = window.start - timedelta(days=1)
-    return _panel(reader, symbols, sessions(first, last), start=None)
+    earliest, anchored = horizon(settings).first, settings.trading.training_span is TrainingSpan.ANCHORED
+    first = next_session(earliest if anchored else window.training_start(settings.train_windows), inclusive=True)
+    known = max(shift_session(first, -settings.trading.lookback_sessions), earliest)
+    return _panel(reader, symbols, sessions(known, window.start - timedelta(days=1)), start=first)
 
 
 def episode_panel(

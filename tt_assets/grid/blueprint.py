@@ -12,8 +12,9 @@ from functools import cache
 import dagster as dg
 
 from tt_assets.grid.partitions import market_grid, window_grid
-from tt_assets.research.registry import Feature, Signal, load_features, load_signals, longest_lookback
+from tt_assets.research.registry import Feature, Signal, load_features, load_signals
 from tt_assets.settings import Settings
+from tt_assets.trading.agents.learners import learner_modules
 from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.rules.registry import trading_modules
 
@@ -28,7 +29,7 @@ class Blueprint:
     market_partitions : trading session (or month) × instrument, of the three market tables.
     window_partitions : walk-forward quarter × traded key, of `tt_policy` and the nine episode tables.
     features, signals : the built-in ones and those of the user's own modules, in the order they are computed.
-    trading : how agents trade and are trained; its embargo is the longest look-back where the settings leave it empty.
+    trading : how agents trade and are trained, with the modules of entry points.
     """
 
     settings: Settings
@@ -54,17 +55,8 @@ def blueprint(settings: Settings) -> Blueprint:
         window_grid(settings),
         features,
         signals,
-        _trading(settings, max(longest_lookback(features), longest_lookback(signals))),
+        settings.trading.replace(
+            trading_modules=trading_modules(settings.trading.trading_modules),
+            learner_modules=learner_modules(settings.trading.learner_modules),
+        ),
     )
-
-
-def _trading(settings: Settings, longest: int) -> TradingConfig:
-    """How agents trade and are trained, out of the settings.
-
-    Without a setting of its own the embargo is what an observation reads back, its window and the `longest` look-back
-    of the features and signals in it.
-    """
-    config = settings.trading.replace(trading_modules=trading_modules(settings.trading.trading_modules))
-    if "embargo_sessions" in settings.trading.model_fields_set:
-        return config
-    return config.replace(embargo_sessions=config.reach(longest))

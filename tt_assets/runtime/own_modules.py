@@ -29,4 +29,5 @@ def python_path(settings: Settings) -> list[str]:
 
 
 def _own_modules(settings: Settings) -> tuple[str, ...]:
-    return (*settings.feature_modules, *settings.signal_modules, *settings.trading.trading_modules)
+    trading = settings.trading
+    return (*settings.feature_modules, *settings.signal_modules, *trading.trading_modules, *trading.learner_modules)

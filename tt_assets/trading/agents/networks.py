@@ -88,7 +88,7 @@ class Network(ABC):
                 type(size) is int and 0 <= size <= MOST_UNITS * MOST_UNITS for size in sizes
             ):
                 raise ValueError(f"network has {name} {value!r}")
-        if stored.get("activation", "tanh") not in ACTIVATIONS or stored["lowest"] not in (-1.0, 0.0):
+        if stored.get("activation", "tanh") not in ACTIVATIONS or not isinstance(stored["lowest"], int | float):
             raise ValueError(f"network has activation {stored.get('activation')!r} and lowest {stored['lowest']!r}")
         given: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in stored.items() if name in names
