@@ -61,7 +61,7 @@ def test_a_mistyped_command_is_answered_with_the_nearest_right_one(
     ("variable", "value", "named"),
     [
         ("TT_START_DATE", "foo", "First date of the market partitions"),
-        ("TT_TRAIN_STEPS", "0", "greater than or equal to 1"),
+        ("TT_EPOCHS", "0", "greater than or equal to 1"),
         ("TT_EXECUTION", "now", "'next_open' or 'next_close'"),
         ("TT_PRICE_SOURCE", "yahoo", "'file' or 'ibkr'"),
         ("TT_MAX_DRAWDOWN", "20%", "valid number"),

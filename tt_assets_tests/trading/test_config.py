@@ -27,7 +27,6 @@ def test_the_defaults_are_those_of_the_platform_settings():
     names = set(TradingConfig.model_fields)
     declared = {variable.path[-1] for variable in variables() if variable.path[0] == "trading"}
     assert names - declared == TradingConfig.NOT_SETTINGS
-    # The embargo follows from the look-backs of the registered features and signals: 10 - 1 + 20 sessions.
     assert settings.trading.model_fields_set == set()
     assert settings.trading == blueprint(settings).trading == TradingConfig()
 
@@ -57,6 +56,24 @@ OTHER_THAN_DEFAULT = {
     "maintenance_margin": 0.5,
     "train_steps": 77,
     "training_span": TrainingSpan.ANCHORED,
+    "agent": "gradient",
+    "network": "separate",
+    "hidden_units": 8,
+    "train_accounts": 64,
+    "account_group": 8,
+    "rollout_sessions": 8,
+    "minibatch": 64,
+    "epochs": 3,
+    "learning_rate": 0.01,
+    "weight_decay": 0.5,
+    "clip_range": 0.1,
+    "discount": 0.5,
+    "gae_lambda": 0.75,
+    "entropy_bonus": 0.01,
+    "exploration": 0.5,
+    "common_exploration": 0.25,
+    "input_noise": 0.125,
+    "learner_modules": ("tt_assets.trading.agents.ridge",),
     "validation_sessions": 21,
     "embargo_sessions": 40,
     "trading_modules": ("tt_assets_tests.trading.rules.own_schemes",),
@@ -70,11 +87,6 @@ def test_every_setting_of_trading_reaches_the_config(monkeypatch):
     config = blueprint(Settings(_env_file=None)).trading
     for name, value in OTHER_THAN_DEFAULT.items():
         assert getattr(config, name) == value != getattr(TradingConfig(), name), name
-
-
-def test_the_embargo_grows_with_what_an_observation_reads_back(monkeypatch):
-    monkeypatch.setenv("TT_OBSERVATION_WINDOW", "15")
-    assert blueprint(Settings(_env_file=None)).trading.embargo_sessions == TradingConfig().embargo_sessions + 5
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.engines.observation import Scaler
 from tt_assets.trading.errors import ConfigError, NotFinite
 from tt_assets.trading.panel import MarketPanel
-from tt_assets.trading.rules.registry import action_scheme, reward_scheme
+from tt_assets.trading.rules.registry import action_scheme, cost_model, reward_scheme, stoppers
 
 
 def train_policy(
@@ -54,7 +54,7 @@ def train_policy(
         A weight or reward is not a number.
     """
     learner = learner_of(config)
-    reward_scheme(config, 1)  # an unknown one is said before anything is loaded
+    _refuse_unknown_rules(config)
     split = split_span(panel, config)
     if not panel.feature_names:
         raise ConfigError("an agent needs at least one feature or signal; materialize tt_features for its sessions.")
@@ -65,6 +65,14 @@ def train_policy(
         if not np.isfinite(tensor).all():
             raise NotFinite(f"training ended with a weight that is no number in {name}; lower TT_LEARNING_RATE.")
     return seal(_safetensors(learned.tensors), _config_json(panel, lesson, learned))
+
+
+def _refuse_unknown_rules(config: TradingConfig) -> None:
+    """ConfigError for an unknown rule before anything heavy is loaded; of stoppers too, which no training has."""
+    action_scheme(config)
+    reward_scheme(config, 1)
+    cost_model(config)
+    stoppers(config)
 
 
 def first_trained_session(panel: MarketPanel, config: TradingConfig) -> int:

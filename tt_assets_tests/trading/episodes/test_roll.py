@@ -250,10 +250,9 @@ def test_an_agent_whose_weights_are_not_numbers_stops_the_episode(small_policy, 
     from safetensors.numpy import save
 
     tensors = dict(small_policy.tensors)
-    bias = tensors["action_net.bias"].copy()
-    bias[1] = np.nan
-    broken = seal(save(tensors | {"action_net.bias": bias}), small_policy.config_json)
-    with pytest.raises(NotFinite, match=r"target weight of GOOG became nan at step 0 \(2012-07-02\)"):
+    bias = np.full_like(tensors["head.2.bias"], np.nan)
+    broken = seal(save(tensors | {"head.2.bias": bias}), small_policy.config_json)
+    with pytest.raises(NotFinite, match=r"target weight of AAPL became nan at step 0 \(2012-07-02\)"):
         roll_episode(broken, window_panel, small_config)
 
 
