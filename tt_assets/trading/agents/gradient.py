@@ -83,7 +83,7 @@ class Gradient(Learner):
             if not torch.isfinite(growth):
                 raise NotFinite(f"the growth of step {step} of the training is {float(growth)}; check the bars.")
             optimizer.zero_grad()
-            (-growth).backward()
+            (-growth).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             if step % 10 == 9:
                 curve.append((step + 1, float(growth.detach()), None))

@@ -145,12 +145,14 @@ class SharedEncoder(Network):
             mean = np.add.reduce(hidden, axis=0) / number
             hidden = np.concatenate([hidden, np.broadcast_to(mean, hidden.shape)], axis=1)
         hidden = np.tanh(_dense(_layer(tensors, "head.0"), hidden))
-        return _dense(_layer(tensors, "head.2"), hidden).ravel()
+        outputs: Values = _dense(_layer(tensors, "head.2"), hidden).ravel()
+        return outputs
 
 
 def _dense(layer: Layer, rows: Values) -> Values:
     weight, bias = layer
-    return np.einsum("oi,ni->no", weight, rows) + bias
+    given: Values = np.einsum("oi,ni->no", weight, rows) + bias
+    return given
 
 
 @dataclass(frozen=True)

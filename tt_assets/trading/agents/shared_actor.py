@@ -59,7 +59,8 @@ class SharedActor(nn.Module):
         hidden = self.encoder(rows)
         if self.network.pooled:
             hidden = torch.cat([hidden, hidden.mean(1, keepdim=True).expand_as(hidden)], -1)
-        return self.head(hidden).flatten(1)
+        outputs: Tensor = self.head(hidden).flatten(1)
+        return outputs
 
     def forward(self, observations: Tensor) -> tuple[Tensor, Tensor]:
         """What the actor and the critic say."""
@@ -72,7 +73,8 @@ class SharedActor(nn.Module):
 
     def forward_critic(self, observations: Tensor) -> Tensor:
         """What the critic says."""
-        return self.critic(self.rows(observations).mean(1))
+        value: Tensor = self.critic(self.rows(observations).mean(1))
+        return value
 
     def tensors(self) -> dict[str, npt.NDArray[np.float32]]:
         """The actor's weights under the names of `SharedEncoder.shapes`."""

@@ -162,7 +162,8 @@ class LogGrowth(RewardScheme):
 
     def reward(self, returns: Floats, drawdown: Floats, turnover: Floats) -> Floats:
         """See the class."""
-        return 100.0 * np.log1p(np.maximum(returns, self.SMALLEST_RETURN))
+        growth: Floats = 100.0 * np.log1p(np.maximum(returns, self.SMALLEST_RETURN))
+        return growth
 
 
 class DrawdownRise(LogGrowth):
