@@ -20,8 +20,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tt_assets.errors import UserError
-from tt_assets.trading.agents.policy import TrainedPolicy
 from tt_assets.trading.agents.learner import Report
+from tt_assets.trading.agents.policy import TrainedPolicy
 from tt_assets.trading.agents.training import train_policy
 from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.panel import MarketPanel

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-Tensors = Mapping[str, npt.NDArray[np.floating]]
+Tensors = Mapping[str, npt.NDArray[np.floating[Any]]]
 Layer = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 Values = npt.NDArray[np.float64]
 
@@ -180,7 +180,7 @@ class Dense(Network):
 
     def outputs(self, tensors: Tensors, observation: npt.NDArray[np.float32]) -> Values:
         """See `Network`."""
-        values = observation.astype(np.float64)
+        values: Values = observation.astype(np.float64)
         for place in range(len(self.hidden)):
             weight, bias = _layer(tensors, f"layers.{place}")
             values = np.einsum("oi,i->o", weight, values) + bias
