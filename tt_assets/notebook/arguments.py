@@ -76,7 +76,14 @@ def timestamps(column: pd.Series) -> tuple[pd.Series, list[Rule]]:
     read = [read_day(raw) for raw in distinct] + [(None, BarRule.DATE)]  # code -1, a missing one, points at the last
     days = np.array([day for day, _ in read], dtype="datetime64[D]")[codes]
     rule_of = np.array([rule or "" for _, rule in read], dtype=object)[codes]
-    rules = [Rule(rule, rule_of == rule) for rule in (BarRule.DATE, BarRule.TIME_ZONE, BarRule.TIME_OF_DAY)]
+    rules = [
+        Rule(words, rule_of == rule)
+        for rule, words in (
+            (BarRule.DATE, BarRule.DATE.value),
+            (BarRule.TIME_ZONE, "timestamp has a time zone"),
+            (BarRule.TIME_OF_DAY, BarRule.TIME_OF_DAY.value),
+        )
+    ]
     rules.append(Rule(BarRule.CLOSED_DAY, ~np.isnat(days) & ~are_sessions(days)))
     return pd.Series(days.astype("datetime64[ns]"), index=column.index), rules
 

@@ -15,7 +15,6 @@ from sqlalchemy import text
 
 from tt_assets.errors import UserError
 from tt_assets.postgres.database import Database
-from tt_assets.postgres.standing import fill_ledger
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -94,6 +93,8 @@ def upgrade(database: Database, *, by_month: bool = False) -> None:
     DatabaseUnreachable, MayNotCreate : as of `Database`.
     """
     from alembic import command
+
+    from tt_assets.postgres.standing import fill_ledger  # brings pandas, which most commands never need
 
     database.create_databases()
     if current(database) == head():
