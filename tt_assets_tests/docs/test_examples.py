@@ -11,6 +11,7 @@ import pytest
 
 from tt_assets.research.compute import compute_features, compute_signals
 from tt_assets.research.registry import load_features, load_signals
+from tt_assets.trading.agents.training import train_policy
 from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.rules.registry import action_scheme, cost_model, load_rules, reward_scheme, stoppers
 from tt_assets_tests.dagster_runs import stored
@@ -99,6 +100,16 @@ def test_the_rules_do_what_they_say(config):
     np.testing.assert_allclose(weights, [[0.25, 0.125]])
 
 
+def test_the_learner_stores_an_agent_that_acts_as_it_says(module):
+    from tt_assets_tests.trading.conftest import build_panel
+
+    bars = pd.read_csv(TOP / "tt_assets/sample/daily_bars_2005_2013.csv", parse_dates=["timestamp"])
+    name = module("docs_learners", "(Learner)")
+    panel = build_panel(bars, "2011-10-03", "2012-06-29", instruments=("AAPL", "IBM"))
+    policy = train_policy(panel, TradingConfig(agent="always_half", learner_modules=(name,)), 0)
+    np.testing.assert_array_equal(policy.act(np.ones(policy.network.inputs, np.float32)), [0.5, 0.5])
+
+
 def test_the_notebook_reads_and_writes(connected, sample_bars, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     inside = sample_bars["timestamp"].between("2012-04-02", "2012-06-29")
@@ -116,6 +127,6 @@ def test_the_notebook_reads_and_writes(connected, sample_bars, tmp_path, monkeyp
 def test_no_page_has_python_that_is_not_run_here():
     assert {str(page): len(page.python) for page in living_pages() if page.python} == {
         "README.md": 2,
-        "docs/extending.md": 6,
+        "docs/extending.md": 7,
         "docs/notebook.md": 2,
     }
