@@ -15,7 +15,7 @@ def policies() -> None:
     """Agents in force, and earlier ones."""
 
 
-@policies.command("list")
+@policies.command("list", short_help="Print every agent and whether it is in force.")
 @as_json
 @with_settings
 def policies_list(settings: Settings, json_: bool) -> None:

@@ -45,7 +45,7 @@ def signals_import(settings: Settings, file: Path) -> None:
         )
 
 
-@signals.command("list")
+@signals.command("list", short_help="Print every signal with scores.")
 @as_json
 @with_settings
 def signals_list(settings: Settings, json_: bool) -> None:

@@ -8,18 +8,23 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tt_assets.errors import UserError
 from tt_assets.market.current_watchlist import CurrentWatchlist, current_watchlist
 from tt_assets.market.errors import BarsFileError
-from tt_assets.market.files import FileBars, Manifest
 from tt_assets.market.watchlist import Instrument, Watchlist, WatchlistError, read_watchlist, write_watchlist
 from tt_assets.market.watchlist_format import check_name
 from tt_assets.settings import PriceSourceName, Settings
 
+if TYPE_CHECKING:
+    from tt_assets.market.files import FileBars, Manifest
+
 
 def bars_files(settings: Settings, path: Path | None = None) -> FileBars:
     """The price source over TT_BARS_PATH, or over another `path` as if that were it. Nothing is read yet."""
+    from tt_assets.market.files import FileBars  # brings pandas, which most commands never need
+
     listed = "watchlist" in settings.model_fields_set or (path is None and not settings.watchlist_is_of_bars)
     known = current_watchlist(settings.watchlist, settings.watchlist_copies).watchlist.symbols if listed else None
     return FileBars(

@@ -87,6 +87,7 @@ def test_a_bars_file_is_a_feed_until_it_has_not_grown_for_a_month(
     bars = tmp_path / "bars.csv"
     bars.write_text("instrument,timestamp,open,high,low,close,volume\nA,2012-10-04,1,1,1,1,1\nA,2012-10-05,1,1,1,1,1\n")
     monkeypatch.setenv("TT_BARS_PATH", str(bars))
+    monkeypatch.setattr("tt_assets.grid.horizon.today", lambda: on)
     assert expected_session(Settings(), on) == expected
 
 

@@ -37,12 +37,14 @@ def test_the_list_of_commands_is_whole(tt: Tt) -> None:
     assert names == sorted(
         [
             "backfill",
+            "bars",
             "db",
             "demo",
             "doctor",
             "down",
             "env",
             "gateway",
+            "policies",
             "report",
             "settings",
             "signals",
@@ -95,7 +97,7 @@ def test_down_and_stop_where_nothing_runs_say_so(tt: Tt) -> None:
 
 LOOKING = """
 import sys
-import tt_assets.cli, tt_assets.runtime.platform, tt_assets.commands.status, tt_assets.grid.partitions
+import tt_assets.cli, tt_assets.runtime.platform, tt_assets.commands.database, tt_assets.grid.partitions
 print(sorted({"pandas", "torch", "matplotlib", "tensortrade", "ib_insync"} & set(sys.modules)))
 """
 

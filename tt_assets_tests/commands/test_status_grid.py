@@ -10,9 +10,9 @@ from rich.console import Console
 from tt_assets.commands.status import TableStatus, status_grid
 from tt_assets.tables import TABLES
 
-SMALL = [TableStatus(name, 8_256, "2005-03-01", "2013-03-01", 8_256, 1_819, 0) for name in TABLES]
+SMALL = [TableStatus(name, 8_256, "2005-03-01", "2013-03-01", 8_256, 1_819, 0, 0) for name in TABLES]
 LARGE = [
-    TableStatus(name, 1_234_567_890, "1962-01-02", "2026-11-25", 12_345_678, 9_876_543, 1_234_567) for name in TABLES
+    TableStatus(name, 1_234_567_890, "1962-01-02", "2026-11-25", 12_345_678, 9_876_543, 1_234_567, 7) for name in TABLES
 ]
 
 

@@ -42,15 +42,15 @@ def test_a_row_that_breaks_the_contract_is_named_with_its_value(column, value, r
     bars.loc[7, column] = value
     (finding,) = broken_bars(bars)
     assert (finding.instrument, finding.session) == ("A", DAYS[7])
-    assert rule in finding.said
-    assert f"{column}={value}" in finding.said
+    assert rule in finding.message
+    assert f"{column}={value}" in finding.message
 
 
 def test_a_bar_on_a_closed_day_and_a_bar_that_is_there_twice_are_found():
     bars = walk()
     saturday = bars.iloc[[3]].assign(timestamp=pd.Timestamp("2012-01-07"))
     found = broken_bars(pd.concat([bars, saturday, bars.iloc[[9]].assign(volume=7.0)]))
-    assert {(finding.session, finding.said) for finding in found} == {
+    assert {(finding.session, finding.message) for finding in found} == {
         (pd.Timestamp("2012-01-07"), "no session on that day"),
         (DAYS[9], "instrument and session twice"),
     }
@@ -62,8 +62,8 @@ def test_a_split_that_was_not_adjusted_for_is_a_jump_and_only_its_session_is():
     returns = np.diff(np.log(bars.loc[bars["instrument"] == "A", "close"]))
     sigmas = abs(returns[79]) / np.std(returns[19:79], ddof=1)
     assert (finding.instrument, finding.session) == ("A", DAYS[80])
-    assert f"{sigmas:.1f} standard deviations" in finding.said
-    assert f"{np.expm1(returns[79]):+.1%}" in finding.said
+    assert f"{sigmas:.1f} standard deviations" in finding.message
+    assert f"{np.expm1(returns[79]):+.1%}" in finding.message
 
 
 def test_how_far_is_too_far_is_the_callers_choice():

@@ -19,7 +19,7 @@ import psutil
 import psycopg
 import pytest
 
-from tt_assets.postgres.database import AccessRefused, Database
+from tt_assets.postgres.database import Database, NoConnectionLeft
 from tt_assets.postgres.server import address, embedded
 from tt_assets.postgres.server.account import ServerAccount, server_account
 from tt_assets.postgres.server.binaries import BinariesError, find_binaries
@@ -451,7 +451,7 @@ def test_a_full_server_still_counts_as_running(server: EmbeddedServer) -> None:
     database = Database.on(server, "postgres")
     held: list[psycopg.Connection[object]] = []
     try:
-        with pytest.raises(AccessRefused, match="too many clients"):
+        with pytest.raises(NoConnectionLeft, match="too many clients"):
             _take_all(database, held)
         server.ensure()
         assert server.is_running()
