@@ -21,7 +21,7 @@ MOST_TABLES = 10
 
 @click.group()
 def bars() -> None:
-    """Bars of your own: what a file or folder is, and which layouts are known."""
+    """Bars of your own: what they are, and known layouts."""
 
 
 @bars.command("check", short_help="Say what a file, folder or glob of bars is, and what is wrong with it.")

@@ -11,7 +11,7 @@ from tt_assets.commands.printing import as_json, print_json, print_one
 from tt_assets.settings import Settings
 
 
-@click.command(short_help="What is there, what is missing, what died.")
+@click.command(short_help="What is there, and what is missing.")
 @as_json
 @with_settings
 def doctor(settings: Settings, json_: bool) -> None:

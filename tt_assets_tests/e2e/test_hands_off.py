@@ -170,7 +170,7 @@ def test_a_changed_bar_refreshes_what_looks_back_over_it_and_the_episodes_that_t
         "SELECT value FROM run_tags JOIN runs USING (run_id) WHERE key = 'tt/reason' AND value LIKE 'changed bar%'",
         "dagster",
     )}  # fmt: skip
-    assert f"{DAYS[CHANGED]:%Y-%m-%d}|ONE" in reason
+    assert f"{DAYS[CHANGED]:%Y-%m-%d} ONE" in reason
     assert "close was" in reason
 
 

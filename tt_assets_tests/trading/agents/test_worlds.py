@@ -6,7 +6,6 @@ from statistics import mean
 
 import pytest
 
-from tt_assets.trading.config import TradingConfig
 from tt_assets_tests.benchmarks.agents import Case, Found, run_case
 
 pytestmark = pytest.mark.slow
@@ -38,7 +37,7 @@ def test_a_strong_signal_in_one_instrument_is_found():
 
 
 def test_a_weak_signal_is_found_among_fifty_instruments():
-    found = run_case(Case("planted", 50, 0.05, worlds=(0,), seeds=(0,)), TradingConfig(train_steps=40_000))
+    found = run_case(Case("planted", 50, 0.05, worlds=(0,), seeds=(0,)))
     assert found.growth() >= 0.6 * growths(found, "ridge")[0]
 
 
