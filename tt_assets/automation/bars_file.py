@@ -99,9 +99,9 @@ def differing_bars(state: MarketState, market: MarketReader) -> pd.DataFrame:
     both = stored.merge(told, how="outer", on=["instrument", "timestamp"], suffixes=("_was", "_now"))
     was, now = (both[[f"{name}_{when}" for name in NUMBER_COLUMNS]].to_numpy(float) for when in ("was", "now"))
     both = both[~((was == now) | (np.isnan(was) & np.isnan(now))).all(axis=1)]
-    return both.assign(
-        key=key_texts(both["timestamp"].dt.strftime("%Y-%m-01" if monthly else "%Y-%m-%d"), both["instrument"])
-    )
+    dates = both["timestamp"].dt.strftime("%Y-%m-01" if monthly else "%Y-%m-%d")
+    changed: pd.DataFrame = both.assign(key=key_texts(dates, both["instrument"]))
+    return changed
 
 
 def _in_words(both: pd.DataFrame) -> str:

@@ -61,7 +61,8 @@ def absent_bars(state: MarketState) -> Mask:
         return state.axes.none()
     own = state.cells[PRICES]
     bars = own.filled
-    return state.wished & own.done & ~own.in_flight & np.maximum.accumulate(bars, axis=0) & ~bars
+    chosen: Mask = state.wished & own.done & ~own.in_flight & np.maximum.accumulate(bars, axis=0) & ~bars
+    return chosen
 
 
 def in_words(state: MarketState, absent: Mask) -> str:

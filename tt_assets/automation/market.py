@@ -81,12 +81,14 @@ class MarketState:
     def beyond(self, table: str) -> Mask:
         """The cells behind the last touched one of their instrument."""
         later = np.cumsum(self.touched(table)[::-1], axis=0)[::-1]  # touched cells from this one on
-        return later == 0
+        chosen: Mask = later == 0
+        return chosen
 
     @cached_property
     def unknown(self) -> npt.NDArray[np.bool_]:
         """(instruments,) those of which no price was ever touched."""
-        return ~self.touched(PRICES).any(axis=0)
+        chosen: Mask = ~self.touched(PRICES).any(axis=0)
+        return chosen
 
     def settled(self, table: str) -> Mask:
         """The cells whose content is what it is going to be: landed or given up, and not being made."""
@@ -126,7 +128,8 @@ def over_lookback(cells: Mask, steps: int) -> Mask:
     lacking = np.cumsum(~cells, axis=0)
     before = np.zeros_like(lacking)
     before[steps + 1 :] = lacking[: -(steps + 1)]
-    return lacking == before
+    chosen: Mask = lacking == before
+    return chosen
 
 
 def apart(cells: Mask, steps: int) -> Mask:
@@ -135,7 +138,8 @@ def apart(cells: Mask, steps: int) -> Mask:
     begins[1:] &= ~cells[:-1]
     free = np.ones_like(cells)
     free[1:] = over_lookback(~cells, max(steps - 1, 0))[:-1]
-    return (free | ~begins).all(axis=0)[None, :]
+    chosen: Mask = (free | ~begins).all(axis=0)[None, :]
+    return chosen
 
 
 def plan(state: MarketState, new: Mask, again: Mask, features: Mask, scores: Mask) -> dict[tuple[str, ...], Mask]:

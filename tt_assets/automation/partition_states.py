@@ -61,7 +61,8 @@ class TableCells:
         """The cells that are on record as computed from other content than `sums` says there is now."""
         if self.ledger is None:
             return np.zeros_like(self.done)
-        return self.ledger.held & self.ledger.knows_reads & (self.ledger.reads != sums)
+        chosen: Mask = self.ledger.held & self.ledger.knows_reads & (self.ledger.reads != sums)
+        return chosen
 
 
 @dataclass(frozen=True)

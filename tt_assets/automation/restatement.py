@@ -61,7 +61,8 @@ def _due(state: MarketState, table: str) -> Mask:
     own, tries = state.cells[table], state.tries[table]
     may_try = (tries.count < state.settings.gap_tries) & tries.due(state.now, state.first_wait)
     # What failed is the gap sensor's.
-    return state.stale(table) & ~own.failed & ~own.in_flight & (may_try | (own.done & (tries.count == 0)))
+    chosen: Mask = state.stale(table) & ~own.failed & ~own.in_flight & (may_try | (own.done & (tries.count == 0)))
+    return chosen
 
 
 def _in_words(where: str, told: Mapping[str, Any]) -> str:

@@ -59,4 +59,5 @@ def _grown(state: MarketState, covered: str | None) -> Mask:
     later = np.array([key[:7] >= str(covered)[:7] for key in state.axes.dates], dtype=bool)
     tables = [state.cells[table] for table in (PRICES, FEATURES_TABLE, SCORES)]
     idle = ~np.logical_or.reduce([own.in_flight for own in tables])
-    return state.wished & later[:, None] & np.logical_and.reduce([own.done for own in tables]) & idle
+    chosen: Mask = state.wished & later[:, None] & np.logical_and.reduce([own.done for own in tables]) & idle
+    return chosen

@@ -30,7 +30,8 @@ class Tries:
 
     def due(self, now: float, first_wait: float) -> Mask:
         """The cells that may be asked for again: never tried, or the wait after the last try is over."""
-        return (self.count == 0) | (now >= self.next(first_wait))
+        chosen: Mask = (self.count == 0) | (now >= self.next(first_wait))
+        return chosen
 
     def next(self, first_wait: float) -> npt.NDArray[np.float64]:
         """When each cell may be asked for again, seconds since 1970."""
