@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import numpy as np
@@ -249,6 +249,32 @@ def adopt_reads(
             "AND s.rows IS NOT NULL",
             [list(dates), list(instruments), list(sums), table],
         ).rowcount
+
+
+@dataclass(frozen=True)
+class Extent:
+    """What a table holds in all: rows, the first and last date key with any, how many slices have some, last writing.
+
+    `first`, `last` and `written_at` (UTC) are None for a table without rows.
+    """
+
+    rows: int
+    first: date | None
+    last: date | None
+    slices: int
+    written_at: datetime | None
+
+
+def extent(database: Database, table: str) -> Extent:
+    """The extent of `table`, off its slices. Raises DatabaseUnreachable."""
+    with database.connect() as connection:
+        found = connection.execute(
+            "SELECT coalesce(sum(rows), 0)::bigint, min(date), max(date), count(*), "
+            "max(written_at) AT TIME ZONE 'UTC' FROM tt_slice WHERE table_name = %s AND rows > 0",
+            [table],
+        ).fetchone()
+    assert found is not None  # noqa: S101 - an aggregate gives its row
+    return Extent(*found)
 
 
 def dates_of(selection: Selection) -> list[str]:

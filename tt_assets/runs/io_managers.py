@@ -26,6 +26,7 @@ from tt_assets.postgres.slice_store import SliceStore
 from tt_assets.postgres.slices import Selection
 from tt_assets.runs import progress
 from tt_assets.runs._dagster import add_metadata, materialized
+from tt_assets.runs.asset_page import preview, whole_table
 from tt_assets.runs.attempts import take_over
 from tt_assets.runs.failures import FAILED, FAILED_TOO, named
 from tt_assets.runs.session_names import name_after_run
@@ -211,7 +212,9 @@ class SliceIOManager(dg.ConfigurableIOManager):
         take_over(context.step_context, context.asset_key, per_cell)
         last = next(reversed(per_cell), "") if slices.failed else keys[-1]
         # A table of rows says less than a picture, so it stands behind them.
-        shown = preview(store.table.name, slices.frame) if len(selection) <= self.preview_up_to else {}
+        shown = whole_table(store.database, store.table.name)
+        if len(selection) <= self.preview_up_to:
+            shown |= preview(store.table.name, slices.frame)
         per_cell = with_pictures(per_cell, slices.metadata, {**slices.of_the_run, **shown}, last)
         if slices.failed:
             yield from landed(context.step_context, context.asset_key, per_cell, metadata)
@@ -302,7 +305,9 @@ class EpisodeIOManager(dg.ConfigurableIOManager):
     def cells(self, table: str, rows: EpisodeRows, last: str) -> dict[str, dict[str, Any]]:
         """The metadata of each partition of `rows`; `last` is the one whose event comes last."""
         counts = {key: {"dagster/row_count": count, "digest": rows.digests[key]} for key, count in rows.counts.items()}
-        shown = preview(table, rows.frame) if len(counts) <= self.preview_up_to else {}
+        shown = whole_table(self.database, table)
+        if len(counts) <= self.preview_up_to:
+            shown |= preview(table, rows.frame)
         return with_pictures(counts, rows.metadata, {**rows.of_the_run, **shown}, last)
 
     def handle_output(self, context: dg.OutputContext, obj: EpisodeRows) -> None:
@@ -354,13 +359,6 @@ def landed(
             for key, own in per_cell.items()
         ],
     )
-
-
-def preview(table: str, frame: pd.DataFrame, rows: int = 10) -> dict[str, Any]:
-    """The first rows as a table a person can read in the UI; binary columns are left out."""
-    columns: Sequence[str] = [name for name in frame.columns if name in TABLES[table].columns and name != "weights"]
-    head = frame.loc[:, columns].head(rows)
-    return {"preview": dg.MetadataValue.md(head.to_markdown(index=False) if len(head) else "no rows")}
 
 
 def _outcome(said: str | None, rows: int) -> dict[str, str]:
