@@ -19,6 +19,7 @@ import pytest
 from tt_assets.postgres import schema
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.server.embedded import EmbeddedServer
+from tt_assets.runs import session_names
 from tt_assets.settings import SAMPLE_BARS, Settings
 from tt_assets.tables import LEDGER, TABLES
 from tt_assets_tests import agreement
@@ -91,6 +92,8 @@ def settings_of_a_test(home: Path, **variables: str) -> Iterator[None]:
             patch.delenv(name)
         patch.setitem(Settings.model_config, "env_file", None)
         patch.setenv("TT_HOME", str(home))
+        patch.setenv(session_names.NAME, "")  # a command called within the process sets it for good
+        patch.delenv(session_names.NAME)
         patch.setenv("TT_PICTURES", "0")  # drawing takes longer than the rest of most runs here
         for name, value in variables.items():
             patch.setenv(name, value)

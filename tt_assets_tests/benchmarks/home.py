@@ -38,6 +38,9 @@ KEPT_VARIABLES = ("TT_PG_BIN",)
 """The one setting that says how to run a server rather than which."""
 
 
+CHECKOUT = Path(__file__).parents[2]
+
+
 class BenchmarkFailed(UserError):
     """A process that was being measured did not do its work."""
 
@@ -68,7 +71,9 @@ class Home:
             for name, value in os.environ.items()
             if not name.upper().startswith(("TT_", "DAGSTER_")) or name in KEPT_VARIABLES
         }
-        return kept | {"TT_HOME": str(self.server.home)} | dict(settings)
+        # Only the package itself is installed; the benchmarks are found where they lie.
+        found = os.pathsep.join(filter(None, (kept.get("PYTHONPATH"), str(CHECKOUT))))
+        return kept | {"PYTHONPATH": found, "TT_HOME": str(self.server.home)} | dict(settings)
 
     def measure(self, arguments: Sequence[str], settings: Mapping[str, str]) -> Measured:
         """Run `arguments` of `tt_assets_tests.benchmarks.child` in a fresh process and wait for it.

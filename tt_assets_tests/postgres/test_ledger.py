@@ -285,7 +285,7 @@ def test_a_killed_upgrade_leaves_the_older_schema(older_database, monkeypatch):
     def dies(*_: object, **__: object) -> None:
         raise RuntimeError("killed")
 
-    monkeypatch.setattr(schema, "fill_ledger", dies)
+    monkeypatch.setattr("tt_assets.postgres.standing.fill_ledger", dies)
     with pytest.raises(RuntimeError, match="killed"):
         schema.upgrade(older_database)
     assert schema.current(older_database) == "0003"
