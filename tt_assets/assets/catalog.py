@@ -22,12 +22,12 @@ SEE_ALSO = {
 """What the description in the UI adds to the table's comment."""
 
 
-def column_schema(table: str) -> dg.TableSchema:
-    """The columns of `table` with their type, meaning, unit and constraints."""
+def column_schema(table: str, currency: str = "USD") -> dg.TableSchema:
+    """The columns of `table` with their type, meaning, unit (money in `currency`) and constraints."""
     keys = key_columns(TABLES[table])
     columns = []
     for column in TABLES[table].columns:
-        unit = column.info.get("unit")
+        unit = (column.info.get("unit") or "").replace("USD", currency)
         columns.append(
             dg.TableColumn(
                 column.name,
@@ -57,8 +57,8 @@ class Description(TypedDict):
     metadata: dict[str, Any]
 
 
-def described(table: str) -> Description:
-    """Keyword arguments shared by `@dg.asset` and `dg.AssetOut` for the asset of `table`."""
+def described(table: str, currency: str = "USD") -> Description:
+    """Keyword arguments shared by `@dg.asset` and `dg.AssetOut` for the asset of `table`; money is in `currency`."""
     declared = TABLES[table]
     return {
         "description": (declared.comment or "") + SEE_ALSO.get(table, ""),
@@ -67,6 +67,6 @@ def described(table: str) -> Description:
         "owners": OWNERS,
         "metadata": {
             "dagster/table_name": table,
-            "dagster/column_schema": column_schema(table),
+            "dagster/column_schema": column_schema(table, currency),
         },
     }

@@ -47,7 +47,7 @@ def episodes_asset(plan: Blueprint) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name="episodes",
         outs={
-            table: dg.AssetOut(**described(table), io_manager_key="episodes", code_version="1")
+            table: dg.AssetOut(**described(table, settings.currency), io_manager_key="episodes", code_version="1")
             for table in EPISODE_TABLES
         },
         deps=[*(dg.AssetDep(table, partition_mapping=behind) for table in MARKET_TABLES), dg.AssetDep("tt_policy")],

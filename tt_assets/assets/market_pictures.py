@@ -71,8 +71,8 @@ class View:
         return Shown({self.selection.keys[self.latest[name]]: pictures for name in self.shown}, pictures)
 
 
-def price_pictures(view: View, bars: pd.DataFrame) -> Shown:
-    """Candles and volume of single instruments, and the daily returns of all."""
+def price_pictures(view: View, bars: pd.DataFrame, currency: str = "USD") -> Shown:
+    """Candles (in `currency`) and volume of single instruments, and the daily returns of all."""
     from tt_assets.report.market_plots import bars_plot, heat_maps_plot
 
     span = view.span()
@@ -87,7 +87,9 @@ def price_pictures(view: View, bars: pd.DataFrame) -> Shown:
     charts: dict[str, Pictures] = {}
     for name in view.shown:
         own = rows[rows["instrument"] == name]
-        chart: Pictures = {"chart": picture(f"Daily bars of {name}", bars_plot(own, span, name))} if len(own) else {}
+        chart: Pictures = (
+            {"chart": picture(f"Daily bars of {name}", bars_plot(own, span, name, currency))} if len(own) else {}
+        )
         charts[view.selection.keys[view.latest[name]]] = {**chart, **overview}
     return Shown(charts, next((own for own in charts.values() if "chart" in own), overview))
 

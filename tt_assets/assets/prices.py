@@ -38,7 +38,7 @@ def prices_asset(plan: Blueprint) -> dg.AssetsDefinition:
     partitions, settings = plan.market_partitions, plan.settings
 
     @dg.asset(
-        **described("tt_prices"),
+        **described("tt_prices", settings.currency),
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
         io_manager_key="slices",
@@ -59,7 +59,7 @@ def prices_asset(plan: Blueprint) -> dg.AssetsDefinition:
         for warning in (*opened.warnings(), *slices.warnings):
             context.log.warning(warning)
         view = View(selection.without(slices.failed), market, settings.pictures)
-        shown = drawn(context.log, view, lambda: price_pictures(view, slices.frame))
+        shown = drawn(context.log, view, lambda: price_pictures(view, slices.frame, settings.currency))
         return replace(slices, metadata=shown.metadata, of_the_run=shown.of_the_run, fetch=fetch)
 
     return tt_prices

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dagster as dg
 
 from tt_assets.automation.jobs import REFRESH_JOB, VERIFY_JOB
-from tt_assets.market.calendar import NEW_YORK
+from tt_assets.market.calendar import followed
 from tt_assets.settings import Settings
 
 
@@ -20,7 +20,7 @@ def schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
             name="refresh_after_each_session",
             job_name=REFRESH_JOB,
             cron_schedule="30 0 * * 2-6",
-            execution_timezone=NEW_YORK.key,
+            execution_timezone=followed().zone.key,
             default_status=dg.DefaultScheduleStatus.STOPPED,
             description="Half past midnight after each weekday: what is missing is loaded and the open window rolled. "
             "For those who keep the sensors switched off.",
@@ -29,7 +29,7 @@ def schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
             name="verify_every_night",
             job_name=VERIFY_JOB,
             cron_schedule="0 3 * * *",
-            execution_timezone=NEW_YORK.key,
+            execution_timezone=followed().zone.key,
             default_status=dg.DefaultScheduleStatus.RUNNING
             if settings.automation
             else dg.DefaultScheduleStatus.STOPPED,

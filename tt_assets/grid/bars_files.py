@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tt_assets.errors import UserError
+from tt_assets.grid.followed_calendar import follow_calendar
 from tt_assets.market.current_watchlist import CurrentWatchlist, current_watchlist
 from tt_assets.market.errors import BarsFileError
 from tt_assets.market.watchlist import Instrument, Watchlist, WatchlistError, read_watchlist, write_watchlist
@@ -25,6 +26,7 @@ def bars_files(settings: Settings, path: Path | None = None) -> FileBars:
     """The price source over TT_BARS_PATH, or over another `path` as if that were it. Nothing is read yet."""
     from tt_assets.market.files import FileBars  # brings pandas, which most commands never need
 
+    follow_calendar(settings)
     listed = "watchlist" in settings.model_fields_set or (path is None and not settings.watchlist_is_of_bars)
     known = current_watchlist(settings.watchlist, settings.watchlist_copies).watchlist.symbols if listed else None
     return FileBars(

@@ -11,6 +11,7 @@ from functools import cache
 
 import dagster as dg
 
+from tt_assets.grid.followed_calendar import follow_calendar
 from tt_assets.grid.partitions import market_grid, window_grid
 from tt_assets.research.registry import Feature, Signal, load_features, load_signals
 from tt_assets.settings import Settings
@@ -47,6 +48,7 @@ def blueprint(settings: Settings) -> Blueprint:
     Raises RegistryError for a module of features or signals that cannot be used, ConfigError for trading settings that
     contradict each other.
     """
+    follow_calendar(settings)
     features = load_features(settings.feature_modules)
     signals = load_signals(settings.signal_modules, features)
     return Blueprint(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from tt_assets.grid.bars_files import bars_manifest_or_none
+from tt_assets.grid.followed_calendar import follow_calendar
 from tt_assets.market.calendar import previous_session
 from tt_assets.market.clock import today
 from tt_assets.settings import SAMPLE_FIRST_SESSION, SAMPLE_LAST_SESSION, Settings
@@ -45,6 +46,7 @@ def horizon(settings: Settings) -> Horizon:
 
     Bars that ended more than `FEED_ENDED` ago are a closed history, and the partitions end with them.
     """
+    follow_calendar(settings)
     if settings.is_sample:
         return Horizon(settings.start_date or SAMPLE_FIRST_SESSION, settings.end_date or SAMPLE_LAST_SESSION)
     last = settings.end_date if settings.end_date and settings.end_date < today() else None

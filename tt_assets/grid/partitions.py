@@ -1,7 +1,7 @@
 """Sessions, walk-forward windows and instruments as Dagster partitions.
 
 Exactly two dimensions, `date` and `instrument`, on every table. Dagster sorts them by name, so a key
-reads `date|instrument`. A session's key appears at the next New York midnight, before the open its decision trades at.
+reads `date|instrument`. A session's key appears at the market's next midnight, before the open its decision trades at.
 """
 
 from __future__ import annotations
@@ -16,13 +16,12 @@ import dagster as dg
 
 from tt_assets.grid.horizon import Horizon, horizon
 from tt_assets.grid.keys import DATE, INSTRUMENT, CellKey
-from tt_assets.market.calendar import NEW_YORK, closed_weekdays
+from tt_assets.market.calendar import closed_weekdays, followed
 from tt_assets.market.clock import today
 from tt_assets.settings import DateGrain, Settings
 from tt_assets.tables import MARKET_TABLES
 
 DATE_FORMAT = "%Y-%m-%d"
-WEEKENDS = "0 0 * * 6,0"
 CLOSURES_KNOWN_AHEAD = timedelta(days=3 * 365)
 
 instrument_partitions = dg.DynamicPartitionsDefinition(name="instrument")
@@ -40,7 +39,7 @@ def session_partitions(span: Horizon, grain: DateGrain) -> dg.TimeWindowPartitio
             end=_midnight(_months_on(span.last.replace(day=1), 1)) if span.last else None,
             cron_schedule="0 0 1 * *",
             fmt=DATE_FORMAT,
-            timezone=NEW_YORK.key,
+            timezone=followed().zone.key,
             end_offset=0 if span.last else 1,
         )
     closed = closed_weekdays(span.first, span.last or today() + CLOSURES_KNOWN_AHEAD)
@@ -49,9 +48,15 @@ def session_partitions(span: Horizon, grain: DateGrain) -> dg.TimeWindowPartitio
         end=_midnight(span.last + timedelta(days=1)) if span.last else None,
         cron_schedule="0 0 * * *",
         fmt=DATE_FORMAT,
-        timezone=NEW_YORK.key,
-        exclusions=[WEEKENDS, *(_midnight(day) for day in closed)],
+        timezone=followed().zone.key,
+        exclusions=[*_weekends(), *(_midnight(day) for day in closed)],
     )
+
+
+def _weekends() -> list[str]:
+    """The midnights of weekdays that never have a session, as cron writes them."""
+    days = ",".join(map(str, followed().weekend))
+    return [f"0 0 * * {days}"] if days else []
 
 
 def quarter_partitions(span: Horizon, train_windows: int) -> dg.TimeWindowPartitionsDefinition:
@@ -64,7 +69,7 @@ def quarter_partitions(span: Horizon, train_windows: int) -> dg.TimeWindowPartit
         end=_midnight(max(end, first)) if end and closed else None,
         cron_schedule="0 0 1 1,4,7,10 *",
         fmt=DATE_FORMAT,
-        timezone=NEW_YORK.key,
+        timezone=followed().zone.key,
         end_offset=0 if closed else 1,
     )
 
@@ -148,4 +153,4 @@ def _months_on(first_of_month: date, months: int) -> date:
 
 
 def _midnight(day: date) -> datetime:
-    return datetime(day.year, day.month, day.day, tzinfo=NEW_YORK)
+    return datetime(day.year, day.month, day.day, tzinfo=followed().zone)

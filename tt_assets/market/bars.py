@@ -35,7 +35,7 @@ class BarRule(StrEnum):
     INSTRUMENT_UNKNOWN = "instrument not on the watchlist"
     CELLS = "wrong number of cells"
     DATE = "date not readable as ISO"
-    TIME_ZONE = "midnight neither in New York nor in its own zone"
+    TIME_ZONE = "midnight neither where the market is nor in its own zone"
     TIME_OF_DAY = "timestamp has a time of day"
     NOT_DAILY = "not daily"
     CLOSED_DAY = "no session on that day"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 
-from tt_assets.market.calendar import NEW_YORK
+from tt_assets.market.calendar import NEW_YORK, followed
 
 
 def now_in_new_york() -> datetime:
@@ -13,5 +13,5 @@ def now_in_new_york() -> datetime:
 
 
 def today() -> date:
-    """Today's date in New York."""
-    return now_in_new_york().date()
+    """Today's date where the market is."""
+    return datetime.now(followed().zone).date()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from tt_assets.market.bars import BarFault, BarRule, CheckedBars, summarise
-from tt_assets.market.calendar import CLOSE, NEW_YORK, OPEN
+from tt_assets.market.calendar import followed
 from tt_assets.market.errors import BarsFileError
 from tt_assets.market.layouts.containers import Stamp
 from tt_assets.market.layouts.dates import MarketClock
@@ -22,9 +22,6 @@ from tt_assets.market.layouts.versions import Manifest, Version, fingerprint, ve
 from tt_assets.market.sources import BarRequest, Fetched, FetchResult, NotFetched, Outcome
 
 __all__ = ["BarsFileError", "BarsOptions", "FileBars", "Manifest", "Stamp", "fingerprint", "span"]
-
-_CLOCK = MarketClock(NEW_YORK, OPEN, CLOSE)
-_MARKET = "the New York exchange"
 
 
 class FileBars:
@@ -170,9 +167,11 @@ class FileBars:
         return version
 
     def _version(self) -> Version:
-        now = fingerprint(self.path, self._options)
+        now = f"{followed().name} {fingerprint(self.path, self._options)}"
         if self._loaded is None or self._loaded[0] != now:
-            version = version_of(self.path, self._options, self.known, _CLOCK, _MARKET, self._cache)
+            market = followed()
+            clock = MarketClock(market.zone, market.opens, market.closes)
+            version = version_of(self.path, self._options, self.known, clock, market.in_words, self._cache)
             self._loaded = (now, version)
         return self._loaded[1]
 

@@ -30,13 +30,14 @@ ROWS_NAMED = 12
 """Instruments of a heat map that are named; of more every so many."""
 
 
-def bars_plot(bars: pd.DataFrame, sessions: pd.DatetimeIndex, instrument: str) -> bytes:
+def bars_plot(bars: pd.DataFrame, sessions: pd.DatetimeIndex, instrument: str, currency: str = "USD") -> bytes:
     """Prices of one instrument with their volume; sessions without a bar are marked.
 
     `bars` has the columns of tt_prices for the instrument; `sessions` are those of the x axis, ascending. Sessions
-    before the first bar and after the last are left out. Raises NothingToReport without a bar in them.
+    before the first bar and after the last are left out; prices are in `currency`. Raises NothingToReport without a bar
+    in them.
     """
-    return png(bars_figure, bars, sessions, instrument, size=SCREEN)
+    return png(bars_figure, bars, sessions, instrument, currency, size=SCREEN)
 
 
 def heat_maps_plot(panels: Mapping[str, pd.DataFrame], title: str, unit: str, limit: float) -> bytes:
@@ -57,7 +58,7 @@ def information_plot(coefficients: pd.DataFrame) -> bytes:
     return png(information_figure, coefficients, size=SCREEN)
 
 
-def bars_figure(bars: pd.DataFrame, sessions: pd.DatetimeIndex, instrument: str) -> Figure:
+def bars_figure(bars: pd.DataFrame, sessions: pd.DatetimeIndex, instrument: str, currency: str = "USD") -> Figure:
     """`bars_plot` as a figure."""
     placed = bars.set_index("timestamp").reindex(sessions)
     known = np.flatnonzero(placed["close"].notna())
@@ -87,7 +88,7 @@ def bars_figure(bars: pd.DataFrame, sessions: pd.DatetimeIndex, instrument: str)
         for gap in gaps:
             axes.axvspan(gap - 0.5, gap + 0.5, color=MISSING, alpha=0.45, linewidth=0, label="gap")
     session_axis(volumes, shown)
-    prices.set_ylabel("USD, split-adjusted")
+    prices.set_ylabel(f"{currency}, split-adjusted")
     volumes.set_ylabel("Million\nshares")
     volumes.set_ylim(bottom=0.0)
     prices.set_title(instrument)

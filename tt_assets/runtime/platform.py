@@ -18,6 +18,7 @@ from tt_assets.grid.bars_files import watchlist_of
 from tt_assets.market.watchlist import Watchlist
 from tt_assets.postgres.database import Database
 from tt_assets.runtime import in_use
+from tt_assets.runtime.one_calendar import hold_calendar
 from tt_assets.runtime.own_modules import find_own_modules, python_path
 from tt_assets.settings import DateGrain, Settings, database_of, shared_file
 
@@ -94,6 +95,7 @@ def upgraded(settings: Settings) -> Platform:
     database = database_of(settings, start=True)
     database.create_databases()
     upgrade(database, by_month=settings.date_grain is DateGrain.MONTH)
+    hold_calendar(settings, database)
     return Platform(settings, database, watchlist)
 
 
@@ -105,6 +107,7 @@ def attach(settings: Settings) -> Platform:
     in_use.hold(settings)
     database = database_of(settings, start=True)
     check(database)
+    hold_calendar(settings, database)
     database.check_dagster()
     platform = Platform(settings, database, watchlist)
     adopt(platform)

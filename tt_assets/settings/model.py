@@ -107,6 +107,10 @@ class Settings(BaseSettings):
     bars_path: Path = Field(
         SAMPLE_BARS, description="File, folder or glob of daily bars; `tt bars list` shows the layouts that are read."
     )
+    calendar: str = Field(
+        "XNYS", description="Whose trading sessions: XNYS, any code of exchange_calendars (XLON, XTKS, ...), or 24/7."
+    )
+    currency: str = Field("USD", min_length=1, description="What prices and cash are called; nothing is converted.")
     bars_columns: str = Field("", description="Which column is what where its header does not say: close=Last,...")
     bars_date_format: str = Field("", description="How the bars write dates where they do not tell: %d/%m/%Y.")
     bars_adjust: str = Field("", description="Header of the adjusted close that scales all four prices.")

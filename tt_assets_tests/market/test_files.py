@@ -247,7 +247,7 @@ def test_parquet_with_a_bad_row_a_time_zone_or_a_missing_column_is_refused_like_
     assert [f.rule for f in checked.faults] == [BarRule.PRICE]
     assert len(checked.clean) == 9
     sample.assign(timestamp=sample["timestamp"].dt.tz_localize("UTC") + pd.Timedelta(hours=1)).to_parquet(path)
-    with pytest.raises(BarsFileError, match="10 of 10 rows midnight neither in New York nor in its own zone"):
+    with pytest.raises(BarsFileError, match="10 of 10 rows midnight neither where the market is nor in its own zone"):
         FileBars(path).check()
     sample.drop(columns="low").to_parquet(path)
     with pytest.raises(BarsFileError, match="lack the column low"):

@@ -82,7 +82,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     ),
     "neither midnight": (
         many(DAYS, "%Y-%m-%dT12:00:00Z").encode(),
-        "10 of 10 rows midnight neither in New York nor in its own zone.*2014-01-02T12:00:00Z, line 2",
+        "10 of 10 rows midnight neither where the market is nor in its own zone.*2014-01-02T12:00:00Z, line 2",
     ),
     "minutes": (
         many(pd.date_range("2014-01-02 09:30", periods=60, freq="min"), "%Y-%m-%d %H:%M").encode(),
