@@ -268,28 +268,31 @@ def report(settings: Settings, instruments: str | None) -> None:
     _finish(outcome)
 
 
-@commands.command(short_help="Rows, timestamps and partitions of every table.")
-@click.option("--cells", is_flag=True, help="Draw the partitions of one table, instrument by session.")
+@commands.command(
+    short_help="Rows, timestamps and partitions of every table.",
+    context_settings={"token_normalize_func": lambda name: "partitions" if name == "cells" else name},
+)
+@click.option("--partitions", "partitions_", is_flag=True, help="Draw one table: a line per instrument, dates across.")
 @click.option(
     "--table",
     default="tt_prices",
     show_default=True,
-    help="With --cells: the table.",
+    help="With --partitions: the table.",
     shell_complete=complete_tables,
 )
-@click.option("--from", "first", metavar="D", help="With --cells: first date. Default: the first there is.")
-@click.option("--to", "last", metavar="D", help="With --cells: last date, included. Default: the last there is.")
+@click.option("--from", "first", metavar="D", help="With --partitions: first date. Default: the first there is.")
+@click.option("--to", "last", metavar="D", help="With --partitions: last date, included. Default: the last there is.")
 @click.option(
     "--instruments",
     metavar="A,B",
-    help="With --cells: symbols, or portfolios of agent tables. Default: all.",
+    help="With --partitions: symbols, or portfolios of agent tables. Default: all.",
     shell_complete=complete_instruments,
 )
 @as_json
 @with_settings
 def status(
     settings: Settings,
-    cells: bool,
+    partitions_: bool,
     table: str,
     first: str | None,
     last: str | None,
@@ -298,15 +301,16 @@ def status(
 ) -> None:
     """Rows, first and last timestamp, and partitions (as the UI counts them) of every table.
 
-    With --cells: what became of every partition of one table, and why. A column is a session, or as much time as it
-    takes for the span to fit the terminal.
+    With --partitions: what became of every partition of one table, and why. A column is a session, or as much time
+    as it takes for the span to fit the terminal.
     """
     from tt_assets.runtime.platform import attach
 
-    if not cells:
+    if not partitions_:
         for option, given in (("--from", first), ("--to", last), ("--instruments", instruments)):
             if given is not None:
-                raise UserError(f"{option} goes with --cells; did you mean `tt status --cells {option} {given}`?")
+                meant = f"`tt status --partitions {option} {given}`"
+                raise UserError(f"{option} goes with --partitions; did you mean {meant}?")
         _print_status(attach(settings), json_=json_)
         return
     from tt_assets.runtime.selection import known_tables, parse_date

@@ -197,7 +197,7 @@ CHECKS: Mapping[str, Sequence[MarketCheck]] = {
             _sessions_complete,
             "Every session up to the latest closed one has a bar of every instrument on the watchlist, or a recorded "
             "reason for having none: not listed yet, or no bar in the source.",
-            "`tt status --cells` says what is missing; `tt backfill tt_prices` loads it",
+            "`tt status --partitions` says what is missing; `tt backfill tt_prices` loads it",
             blocking=False,
         ),
     ),

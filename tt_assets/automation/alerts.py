@@ -174,7 +174,7 @@ def stale_data(stale: Stale, active: int, hours: float, address: str) -> Alert:
     return Alert(
         AlertKind.STALE_DATA,
         f"The bar of {stale.expected} has been missing for more than {hours:g} h for {len(stale.latest)} of {active} "
-        f"active instruments: {named(last, 10)}. See why with `tt status --cells`; launch refresh_now, or take an "
+        f"active instruments: {named(last, 10)}. See why with `tt status --partitions`; launch refresh_now, or take an "
         "instrument that is no longer traded off with `tt watchlist retire`.",
         f"{address}/assets/tt_prices?view=partitions" if address else "",
     )

@@ -39,7 +39,7 @@ def gaps(state: MarketState, absent: Mask, running: int) -> list[dg.RunRequest]:
         state.axes,
         sensor=GAPS,
         priority=PRIORITY,
-        reason="cells that are missing, failed or without their bar",
+        reason="partitions that are missing, failed or without their bar",
         tags={SOURCE_TAG: state.source.fingerprint},
         most_runs=max(0, MOST_RUNS - running),
     )
@@ -72,7 +72,7 @@ def in_words(state: MarketState, absent: Mask) -> str:
         waiting, given_up = open_gaps(state, table), state.given_up(table)
         for what, cells in (("wait", waiting & ~given_up), ("are given up", given_up)):
             if count := int(cells.sum()):
-                words.append(f"{table}: {count} cells {what}")
+                words.append(f"{table}: {count} partitions {what}")
     if count := int(absent.sum()):
         words.append(f"{count} sessions have no bar in the source")
     return "; ".join(words) or "No gaps."

@@ -36,7 +36,7 @@ TRAINED_AND_ROLLED, ROLLED = ("tt_policy", *EPISODE_TABLES), tuple(EPISODE_TABLE
 def refresh_job(plan: Blueprint, open_database: OpenDatabase) -> dg.JobDefinition:
     """The job `refresh_now`."""
 
-    @dg.op(description="Loads the missing and failed cells of prices, features and signals, up to the last session.")
+    @dg.op(description="Loads the missing and failed partitions of the market tables, up to the last session.")
     def load_what_is_missing(context: dg.OpExecutionContext) -> dg.Output[bool]:
         """The market tables; fails at its end with what did not land."""
         return _ended(
@@ -74,14 +74,14 @@ def refresh_market(instance: dg.DagsterInstance, plan: Blueprint, database: Data
         raise dg.Failure(state.source.trouble, allow_retries=False)
     outcome = Outcome()
     for tables, cells in lacking(state):
-        say(f"{', '.join(tables)}: {int(cells.sum()):,} cells")
+        say(f"{', '.join(tables)}: {int(cells.sum()):,} partitions")
         outcome.add(_made(instance, jobs(MARKET_JOB), tables, state.axes, cells))
     for table in (FEATURES_TABLE, SCORES):
         # What was made above may be what others look back over, and so may a bar that changed.
         state = read_market(instance, plan, database)
         cells = state.stale(table) & ~state.cells[table].in_flight
         if cells.any():
-            say(f"{table}: {int(cells.sum()):,} cells are out of date")
+            say(f"{table}: {int(cells.sum()):,} partitions are out of date")
             outcome.add(_made(instance, jobs(MARKET_JOB), (table,), state.axes, cells))
     return outcome
 

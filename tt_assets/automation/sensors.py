@@ -121,7 +121,7 @@ def agent_sensor(
 @_sensor(
     gaps.GAPS,
     MARKET_JOB,
-    description="Cells that are missing, failed or without their bar, again and ever more rarely, until given up.",
+    description="Partitions that are missing, failed or without their bar, again and ever more rarely, until given up.",
 )
 def gap_sensor(
     context: dg.SensorEvaluationContext, plan: Blueprint, open_database: OpenDatabase

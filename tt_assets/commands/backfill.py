@@ -160,7 +160,7 @@ def show_failures(outcome: Outcome, console: Console, most: int = 20) -> None:
             named = f"{keys[0]} … {keys[-1]} ({len(keys)})" if len(keys) > 1 else keys[0]
             console.print(f"  {named}: {reason}", highlight=False, markup=False)
         if len(grouped) > most:
-            console.print(f"  and {len(grouped) - most} further reasons: `tt status --cells --table {table}`")
+            console.print(f"  and {len(grouped) - most} further reasons: `tt status --partitions --table {table}`")
     for error in outcome.errors:
         console.print(f"failed: {error}", style="red", highlight=False, markup=False)
 

@@ -1,4 +1,4 @@
-"""`tt status --cells`: the state of every cell of a table and why it is as it is.
+"""`tt status --partitions`: the state of every cell of a table and why it is as it is.
 
 States and reasons are those of the ledger; which partitions are being made comes from the runs.
 """

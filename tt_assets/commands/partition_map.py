@@ -193,7 +193,8 @@ def _gap_lines(matrix: Matrix, width: int) -> list[Text]:
         line = Text.assemble((sign, colour), f" {who}  {when}: {gap.reason or SAID[gap.state]}")
         lines += _folded(line, width)
     if len(found) > GAPS_SHOWN:
-        lines.append(Text(f"  and {len(found) - GAPS_SHOWN:,} more stretches; --json has every cell.", "bright_black"))
+        more = f"  and {len(found) - GAPS_SHOWN:,} more stretches; --json has every partition."
+        lines.append(Text(more, "bright_black"))
     return [Text(), *lines] if lines else []
 
 

@@ -24,8 +24,8 @@ def signals() -> None:
 def signals_import(settings: Settings, file: Path) -> None:
     """Import FILE: instrument, timestamp, signal_name, score in [-1, 1], and perhaps meta_json.
 
-    The file lands whole or not at all. Its cells are reported to Dagster, so lineage stays true. Agents are judged on
-    the signals they were trained with: a new one is seen by agents that are trained after it.
+    The file lands whole or not at all. Its partitions are reported to Dagster, so lineage stays true. Agents are
+    judged on the signals they were trained with: a new one is seen by agents that are trained after it.
     """
     from tt_assets.commands.signals_import import import_scores
     from tt_assets.runtime.platform import prepare

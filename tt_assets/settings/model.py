@@ -119,7 +119,7 @@ class Settings(BaseSettings):
     automation: bool = Field(True, description="Whether sensors and schedules start switched on.")
     sensor_interval: int = Field(30, ge=1, description="Between two ticks of a sensor, seconds.")
     gap_tries: int = Field(
-        8, ge=1, description="How often a cell that does not land is asked for again before it is given up."
+        8, ge=1, description="How often a partition that does not land is asked for again before it is given up."
     )
     jump_sigmas: float = Field(
         10.0, gt=0, description="A close this many standard deviations from the one before is called a jump."

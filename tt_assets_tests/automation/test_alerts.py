@@ -260,7 +260,7 @@ def test_stale_data_names_who_is_behind_since_when_and_what_to_do(
         "The bar of 2013-03-01 has been missing for more than 2 h for 2 of 5 active instruments: "
         "GOOG (last 2013-02-28), FB (last none). "
     )
-    assert "tt status --cells" in line["message"]
+    assert "tt status --partitions" in line["message"]
     assert line["link"] == f"{UI}/assets/tt_prices?view=partitions"
     clock["now"] += 100 * 3600
     tick("alert_stale_data", dagster_instance, cursor)

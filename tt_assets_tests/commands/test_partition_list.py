@@ -1,4 +1,4 @@
-"""`tt status --cells` against SQL on what landed, and the picture of it at any width."""
+"""`tt status --partitions` against SQL on what landed, and the picture of it at any width."""
 
 from __future__ import annotations
 
@@ -197,12 +197,12 @@ def test_dates_stand_over_the_first_column_they_hold_for() -> None:
 def test_the_command_draws_and_gives_json(tt: Tt, postgres_instance, connected, monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     span = ("--from", "2013-02-27", "--to", "2013-03-01")
-    told = tt("status", "--cells", *span)
+    told = tt("status", "--partitions", *span)
     assert (told.code, told.err) == (0, "")
     assert "tt_prices  2013-02-27 to 2013-03-01, a column is a session" in told.out
     assert "AAPL ···" in told.out
     assert "· missing 15" in told.out
-    cells = json.loads(tt("status", "--cells", "--json", "--table", "features", *span).out)
+    cells = json.loads(tt("status", "--partitions", "--json", "--table", "features", *span).out)
     assert len(cells) == 15
     assert cells[0] == {
         "table": "tt_features",
@@ -216,4 +216,4 @@ def test_the_command_draws_and_gives_json(tt: Tt, postgres_instance, connected, 
 def test_an_option_of_the_picture_without_it_is_a_mistake(tt: Tt) -> None:
     told = tt("status", "--from", "2012-05-14")
     assert told.is_one_line_of_advice()
-    assert "tt status --cells --from 2012-05-14" in told.err
+    assert "tt status --partitions --from 2012-05-14" in told.err

@@ -156,7 +156,7 @@ def test_what_tt_env_prints_makes_dagster_find_the_instance_from_any_folder(sour
         check=False,
     )
     assert told.returncode == 0, told.stderr[-3000:]
-    stored = _run(source, "tt", "status", "--cells", "--json", "--from", "2012-05-22", "--to", "2012-05-22")
+    stored = _run(source, "tt", "status", "--partitions", "--json", "--from", "2012-05-22", "--to", "2012-05-22")
     assert {(cell["instrument"], cell["state"]) for cell in json.loads(stored.stdout)} >= {("AAPL", "materialized")}
 
 
