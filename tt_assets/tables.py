@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
+    ARRAY,
     JSON,
     BigInteger,
     Boolean,
@@ -404,6 +405,74 @@ LEDGER = Table(
     comment="What every partition of every table holds, written with its rows in one transaction.",
 )
 """The ledger. Not one of the thirteen: it says of their slices what they hold, and no asset makes it."""
+
+TRIALS = Table(
+    "tt_trial",
+    metadata,
+    _id(),
+    _instrument("What was tried on: one symbol or the name of a portfolio."),
+    _text("source", "Who tried: report, sweep, promote, or a name of one's own."),
+    _text("name", "What was tried, for people; may be empty."),
+    _text("configuration", "SHA-256 of config_json, hexadecimal: trials of one configuration and code count once."),
+    _text("config_json", "JSON object of every setting that shapes what is judged."),
+    _text("code", "Version of the code that computes it: package, features, signals."),
+    _text("bars", "Digest of the bars and channels it is judged on."),
+    _text("windows", "First days of the walk-forward windows, ascending, with commas between."),
+    _text("seeds", "Seeds of the agents, ascending, with commas between."),
+    Column("registered_at", DateTime(timezone=True), nullable=False, comment="When it was registered: before judging."),
+    Column("judged_at", DateTime(timezone=True), nullable=True, comment="When it was judged; NULL until then."),
+    _text("failure", "Why it came to no returns, in one sentence.", nullable=True),
+    _text("figures_json", "JSON object of its figures; NULL until it is judged.", nullable=True),
+    Column("sessions", ARRAY(Date), nullable=True, comment="Sessions judged: those of the returns."),
+    Column(
+        "net_returns",
+        ARRAY(Double),
+        nullable=True,
+        comment="Close-to-close returns of these sessions after all costs.",
+        info={"unit": "fraction"},
+    ),
+    UniqueConstraint("instrument", "configuration", "code", "bars", "windows", "seeds"),
+    CheckConstraint(_is_json_object("config_json"), name="config_json"),
+    CheckConstraint("figures_json IS NULL OR " + _is_json_object("figures_json"), name="figures_json"),
+    CheckConstraint(
+        "(judged_at IS NULL) = (net_returns IS NULL) AND "
+        "coalesce(cardinality(sessions), -1) = coalesce(cardinality(net_returns), -1)",
+        name="judged",
+    ),
+    comment="What was tried, registered before it was judged. Rows are added and closed, never changed or deleted.",
+)
+"""Not one of the thirteen: no asset makes it, whoever judges registers in it."""
+
+PROMOTIONS = Table(
+    "tt_promotion",
+    metadata,
+    _id(),
+    _instrument("What was asked to be promoted: one symbol or the name of a portfolio."),
+    Column(
+        "trial_id",
+        BigInteger,
+        ForeignKey("tt_trial.id", ondelete="CASCADE"),
+        nullable=False,
+        comment="The trial the decision rests on.",
+    ),
+    Column("decided_at", DateTime(timezone=True), nullable=False, comment="When it was decided."),
+    Column("promoted", Boolean, nullable=False, comment="Whether every rule held."),
+    _text("rule_version", "Version of the rules and their thresholds."),
+    _text("rules_json", "JSON object: per rule its figure, its threshold, whether it held, and what it says."),
+    _text("agents_json", "JSON object: window and seed to the SHA-256 of each agent."),
+    _text("bars", "Digest of the bars and channels it was decided on; others make it lapse."),
+    Column("last_session", Date, nullable=False, comment="Last session judged."),
+    Column("expires", Date, nullable=False, comment="Last session for which the decision holds."),
+    Index(None, "trial_id"),
+    Index(None, "instrument", "decided_at"),
+    CheckConstraint(_is_json_object("rules_json"), name="rules_json"),
+    CheckConstraint(_is_json_object("agents_json"), name="agents_json"),
+    comment="Decisions of the gate, promoted or not. Rows are added, never changed or deleted.",
+)
+"""Not one of the thirteen: `tt promote` adds to it."""
+
+BESIDE: Mapping[str, Table] = {table.name: table for table in (LEDGER, TRIALS, PROMOTIONS)}
+"""The tables beside the thirteen, which no asset makes."""
 
 FETCHES = Sequence("tt_slice_fetch", metadata=metadata)
 """Numbers the readings of sources, so that the later one wins whatever the order of commits."""

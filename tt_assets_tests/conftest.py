@@ -21,7 +21,7 @@ from tt_assets.postgres.database import Database
 from tt_assets.postgres.server.embedded import EmbeddedServer
 from tt_assets.runs import session_names
 from tt_assets.settings import SAMPLE_BARS, Settings
-from tt_assets.tables import LEDGER, TABLES
+from tt_assets.tables import BESIDE, TABLES
 from tt_assets_tests import agreement
 
 # How long an example takes is the machine's affair; speed is measured by the benchmarks.
@@ -148,9 +148,9 @@ def postgres(embedded_server: EmbeddedServer) -> Database:
 
 
 def empty(database: Database) -> None:
-    """Take every row out of all thirteen tables and the ledger; ids begin at 1."""
+    """Take every row out of all thirteen tables and those beside them; ids begin at 1."""
     with database.connect() as connection:
-        connection.execute(f"TRUNCATE {', '.join([*TABLES, LEDGER.name])} RESTART IDENTITY CASCADE")
+        connection.execute(f"TRUNCATE {', '.join([*TABLES, *BESIDE])} RESTART IDENTITY CASCADE")
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import CheckConstraint, Column, Table
 from sqlalchemy.dialects import postgresql
 
-from tt_assets.tables import LEDGER, MARKET_TABLES, TABLES, key_columns
+from tt_assets.tables import BESIDE, LEDGER, MARKET_TABLES, TABLES, key_columns
 from tt_assets_tests.docs.markdown import code, page, table
 
 INTRODUCTION = """\
@@ -23,7 +23,7 @@ def tables_page() -> str:
         ((f"[{name}](#{name})", declared.comment or "", _key(declared)) for name, declared in TABLES.items()),
     )
     sections = (_section(name, declared) for name, declared in TABLES.items())
-    return page("Tables", INTRODUCTION, overview, *sections, _ledger())
+    return page("Tables", INTRODUCTION, overview, *sections, *map(_beside, BESIDE.values()))
 
 
 def _section(name: str, declared: Table) -> str:
@@ -34,11 +34,12 @@ def _section(name: str, declared: Table) -> str:
     return "\n\n".join(filter(None, [f"## {name}", declared.comment or "", facts, _columns(declared), rules]))
 
 
-def _ledger() -> str:
-    """The table beside the thirteen: it has no asset."""
-    key = ", ".join(code(column.name) for column in LEDGER.primary_key.columns)
-    facts = f"The ledger: no asset makes it, every writer of the tables above keeps it. Key: {key}."
-    return "\n\n".join([f"## {LEDGER.name}", LEDGER.comment or "", facts, _columns(LEDGER)])
+def _beside(declared: Table) -> str:
+    """A table beside the thirteen: it has no asset."""
+    key = ", ".join(code(column.name) for column in declared.primary_key.columns)
+    kept = "every writer of the tables above keeps it" if declared is LEDGER else "judging and `tt promote` add to it"
+    facts = f"No asset makes it, {kept}. Key: {key}."
+    return "\n\n".join([f"## {declared.name}", declared.comment or "", facts, _columns(declared)])
 
 
 def _columns(declared: Table) -> str:

@@ -15,7 +15,7 @@ from psycopg import sql
 from tt_assets.postgres import schema
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.server.embedded import EmbeddedServer
-from tt_assets.tables import LEDGER, TABLES, metadata
+from tt_assets.tables import BESIDE, TABLES, metadata
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_the_migrated_schema_is_the_one_of_tables_py(new_database: Database, sec
     for part in CATALOG:
         assert migrated[part] - declared[part] == set(), f"{part} only in the migrations"
         assert declared[part] - migrated[part] == set(), f"{part} only in tables.py"
-    assert {row[0] for row in migrated["comments"]} == {*TABLES, LEDGER.name} == set(metadata.tables)
+    assert {row[0] for row in migrated["comments"]} == {*TABLES, *BESIDE} == set(metadata.tables)
     assert len(migrated["columns"]) == sum(len(table.columns) for table in metadata.tables.values())
 
 
@@ -110,7 +110,7 @@ def test_every_foreign_key_cascades_and_leads_an_index(postgres: Database) -> No
                    EXISTS (SELECT FROM pg_index WHERE indrelid = conrelid AND indkey[0] = conkey[1])
             FROM pg_constraint WHERE contype = 'f' AND connamespace = 'public'::regnamespace"""
         ).fetchall()
-    assert len(keys) == 9
+    assert len(keys) == 10
     assert all(action == "c" and indexed for _, action, indexed in keys), keys
 
 
