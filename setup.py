@@ -49,6 +49,12 @@ RUNTIME = [
     "safetensors>=0.5",
     # The arithmetic of a simulator's step, compiled: NumPy needs eighty calls for it.
     "numba>=0.61,<1",
+    # Judging: normal quantiles and moments; the bootstrap's block length from the data, and the SPA that ours is held
+    # against. arch brings statsmodels (70 MB in all) and is imported by judging alone. skfolio was looked at: its
+    # combinatorial cross-validation splits sessions, overfitting is not among its figures, and it brings cvxpy,
+    # clarabel and scikit-learn.
+    "scipy>=1.13",
+    "arch>=8,<9",
     # The report: its page, with every value escaped, and its plots. Dagster needs Jinja2 as well.
     "Jinja2>=3.1",
     "matplotlib>=3.9",
@@ -80,6 +86,9 @@ TEST = [
     # Writes the workbooks that tests read.
     "openpyxl>=3.1",
     "pandas-stubs>=2.2,<3",
+    # Second opinions on every figure of a judgement.
+    "empyrical-reloaded>=0.5.12",
+    "quantstats>=0.0.81",
 ]
 
 setup(
