@@ -167,6 +167,7 @@ def down(settings: Settings) -> None:
     shell_complete=complete_instruments,
 )
 @click.option("--plan", is_flag=True, help="Only say how many requests it takes and how long; change nothing.")
+@click.option("--allow-deletions", is_flag=True, help="Delete stored bars that the source no longer has.")
 @with_settings
 def backfill(
     settings: Settings,
@@ -175,11 +176,14 @@ def backfill(
     last: str | None,
     instruments: str | None,
     plan: bool,
+    allow_deletions: bool,
 ) -> None:
     """Materialize TABLES for a span of sessions, in bulk.
 
     TABLES are names (tt_prices, or just prices), or `market`, `agents`, `all`. Market tables come first, then the
     agents of every walk-forward window that the span touches; a portfolio stands for its symbols in a market table.
+
+    A stored bar that the source no longer has stays, and its partition fails saying so, unless --allow-deletions.
     """
     from tt_assets.commands.backfill import check_bars, check_trading, request_tables, symbols_of
     from tt_assets.commands.load_plan import load_plan
@@ -207,7 +211,15 @@ def backfill(
         return
     err().print(PREPARING)
     platform = prepare(settings)
-    _finish(request_tables(platform, open_instance(), chosen, span, names if instruments else None))
+    outcome = request_tables(
+        platform,
+        open_instance(),
+        chosen,
+        span,
+        names if instruments else None,
+        allow_deletions=allow_deletions,
+    )
+    _finish(outcome)
 
 
 @commands.command(short_help="Train agents for walk-forward windows and roll them.")

@@ -58,9 +58,12 @@ def range_tags(first: str, last: str) -> dict[str, str]:
 
 
 def run_job(
-    instance: dg.DagsterInstance, tables: Sequence[str], first: str, last: str | None = None
+    instance: dg.DagsterInstance, tables: Sequence[str], first: str, last: str | None = None, **config: Any
 ) -> dg.ExecuteInProcessResult:
-    """One run of the product's definitions through `tables`: of the cell `first`, or of the rectangle up to `last`."""
+    """One run of the product's definitions through `tables`: of the cell `first`, or of the rectangle up to `last`.
+
+    `config` is the run config of the first table.
+    """
     job = current_definitions().resolve_job_def(MARKET_JOB if set(tables) <= set(MARKET_TABLES) else AGENTS_JOB)
     return job.execute_in_process(
         instance=instance,
@@ -68,7 +71,10 @@ def run_job(
         partition_key=None if last else first,
         tags=range_tags(first, last) if last else None,
         raise_on_error=False,
-        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        run_config={
+            "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+            "ops": {tables[0]: {"config": config}} if config else {},
+        },
     )
 
 

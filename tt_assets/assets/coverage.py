@@ -13,7 +13,7 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
-from tt_assets.assets.prices import SAID
+from tt_assets.assets.outcomes import SAID
 from tt_assets.grid.horizon import bars_span, horizon
 from tt_assets.grid.keys import CellKey
 from tt_assets.market.bar_checks import Finding, absent_bars

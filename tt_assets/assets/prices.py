@@ -10,7 +10,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from tt_assets.assets.catalog import described
+from tt_assets.assets.deletions import LoadConfig, kept_from_deletion
 from tt_assets.assets.market_pictures import View, drawn, price_pictures
+from tt_assets.assets.outcomes import SAID
 from tt_assets.assets.sources import OpenSource, PriceSourceOpener
 from tt_assets.grid.blueprint import Blueprint
 from tt_assets.grid.partition_slices import selection_of
@@ -25,12 +27,6 @@ from tt_assets.runs.market_reader import MarketReader
 from tt_assets.settings import PriceSourceName
 
 FAULTS_SHOWN = 3
-SAID = {
-    SessionOutcome.BAR: "loaded",
-    SessionOutcome.NOT_LISTED_YET: "not listed yet",
-    SessionOutcome.MISSING: "no bar in the source: halted, or a gap",
-    SessionOutcome.AFTER_LAST: "after the instrument's last bar",
-}
 
 
 def prices_asset(plan: Blueprint) -> dg.AssetsDefinition:
@@ -48,6 +44,7 @@ def prices_asset(plan: Blueprint) -> dg.AssetsDefinition:
     )
     def tt_prices(
         context: dg.AssetExecutionContext,
+        config: LoadConfig,
         price_source: dg.ResourceParam[PriceSourceOpener],
         market: dg.ResourceParam[MarketReader],
     ) -> Slices:
@@ -56,6 +53,8 @@ def prices_asset(plan: Blueprint) -> dg.AssetsDefinition:
         opened = price_source.open(context.log.info)
         selection = selection_of(partitions, context.partition_keys)
         slices = bars_of(selection, opened)
+        if not config.allow_deletions:
+            slices = kept_from_deletion(slices, selection, market)
         for warning in (*opened.warnings(), *slices.warnings):
             context.log.warning(warning)
         view = View(selection.without(slices.failed), market, settings.pictures)

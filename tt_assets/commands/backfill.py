@@ -30,6 +30,7 @@ from tt_assets.settings import PriceSourceName, Settings
 from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES
 
 TRAINING_POOL = "training"
+PRICES = "tt_prices"
 SAID_EVERY = 10.0
 """Least time between two lines about one step where there is no terminal, seconds."""
 WORDS = 36
@@ -38,9 +39,18 @@ INTERRUPTED = "DagsterExecutionInterruptedError"
 
 
 def backfill(
-    platform: Platform, instance: dg.DagsterInstance, tables: Sequence[str], span: Span, instruments: Sequence[str]
+    platform: Platform,
+    instance: dg.DagsterInstance,
+    tables: Sequence[str],
+    span: Span,
+    instruments: Sequence[str],
+    *,
+    allow_deletions: bool = False,
 ) -> Outcome:
-    """Materialize market `tables` for the sessions of `span` and `instruments`, one range run a chunk."""
+    """Materialize market `tables` for the sessions of `span` and `instruments`, one range run a chunk.
+
+    With `allow_deletions` stored bars that the source no longer has are deleted; else their partitions fail.
+    """
     from tt_assets.automation import MARKET_JOB
 
     # A module of the user's that cannot be used says so now.
@@ -61,6 +71,7 @@ def backfill(
             keys,
             order,
             on_event=on_event,
+            config={PRICES: {"allow_deletions": True}} if allow_deletions else None,
         )
 
 
@@ -102,7 +113,13 @@ def train(
 
 
 def request_tables(
-    platform: Platform, instance: dg.DagsterInstance, tables: Sequence[str], span: Span, names: Sequence[str] | None
+    platform: Platform,
+    instance: dg.DagsterInstance,
+    tables: Sequence[str],
+    span: Span,
+    names: Sequence[str] | None,
+    *,
+    allow_deletions: bool = False,
 ) -> Outcome:
     """Whatever tables a person named: market tables first, then the agents of the windows in the span."""
     outcome = Outcome()
@@ -112,7 +129,8 @@ def request_tables(
         # The nine are one materialization.
         agents = [table for table in agents if table not in EPISODE_TABLES] + list(EPISODE_TABLES)
     if market:
-        outcome.add(backfill(platform, instance, market, span, symbols_of(platform.watchlist, names)))
+        symbols = symbols_of(platform.watchlist, names)
+        outcome.add(backfill(platform, instance, market, span, symbols, allow_deletions=allow_deletions))
     if agents and not outcome.errors:
         chosen = [name for name in platform.watchlist.traded if names is None or name in names]
         outcome.add(train(platform, instance, span, chosen, agents))
@@ -155,7 +173,8 @@ def show_failures(outcome: Outcome, console: Console, most: int = 20) -> None:
         grouped: dict[str, list[str]] = {}
         for key, reason in reasons.items():
             grouped.setdefault(reason, []).append(key)
-        console.print(f"[bold red]{table}[/]: {len(reasons):,} partitions failed", highlight=False)
+        many = "s" if len(reasons) > 1 else ""
+        console.print(f"[bold red]{table}[/]: {len(reasons):,} partition{many} failed", highlight=False)
         for reason, keys in list(grouped.items())[:most]:
             named = f"{keys[0]} … {keys[-1]} ({len(keys)})" if len(keys) > 1 else keys[0]
             console.print(f"  {named}: {reason}", highlight=False, markup=False)

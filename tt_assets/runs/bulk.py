@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 import dagster as dg
 
@@ -87,15 +88,18 @@ def materialize(
     *,
     on_event: OnEvent = lambda event: None,
     most_cells: int = MOST_CELLS,
+    config: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Outcome:
     """Materialize `tables` (flow order) of `job` for `cells` = (date key, instrument), chunk by chunk.
+
+    `config` has the run config of single tables.
 
     After a step that failed for some cells the tables behind it run for the others. What looks back over such a cell
     finds no row there, as with a session on which the instrument was halted, and is undefined for as long.
     """
     outcome = Outcome()
     for rectangle in rectangles(cells, dates, instruments, most_cells):
-        part = run_rectangle(instance, job, tables, rectangle, on_event)
+        part = run_rectangle(instance, job, tables, rectangle, on_event, config)
         outcome.add(part)
         rest = _behind_failure(tables, part)
         if not rest:
@@ -119,16 +123,23 @@ def materialize(
                     instruments,
                     on_event=on_event,
                     most_cells=most_cells,
+                    config=config,
                 )
             )
     return outcome
 
 
 def run_rectangle(
-    instance: dg.DagsterInstance, job: dg.JobDefinition, tables: Sequence[str], rectangle: Rectangle, on_event: OnEvent
+    instance: dg.DagsterInstance,
+    job: dg.JobDefinition,
+    tables: Sequence[str],
+    rectangle: Rectangle,
+    on_event: OnEvent,
+    config: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Outcome:
-    """One run over `rectangle` through `tables`."""
-    return _run(instance, job, tables, rectangle.tags(), f"{rectangle.start_key} to {rectangle.end_key}", on_event)
+    """One run over `rectangle` through `tables`, with the run config of single tables in `config`."""
+    where = f"{rectangle.start_key} to {rectangle.end_key}"
+    return _run(instance, job, tables, rectangle.tags(), where, on_event, config)
 
 
 def run_partition(
@@ -145,6 +156,7 @@ def _run(
     tags: Mapping[str, str],
     where: str,
     on_event: OnEvent,
+    config: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Outcome:
     chosen = {dg.AssetKey(asset) for asset in assets}
     definition = job.get_subset(asset_selection=chosen)
@@ -152,7 +164,10 @@ def _run(
         definition,
         asset_selection=chosen,
         # The events are in the UI and in the progress bar; the terminal shows what failed, once.
-        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        run_config={
+            "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+            "ops": {table: {"config": dict(said)} for table, said in (config or {}).items() if table in assets},
+        },
         tags={**tags, OWNER_TAG: this_process()},
         remote_job_origin=job_origin(job.name),
     )

@@ -198,7 +198,7 @@ def test_cells_whose_bar_changed_in_the_file_say_what_it_was_and_the_others_do_n
     changed, gone = f"{DAYS[2]}|GOOG", f"{DAYS[1]}|AAPL"
     lines = [text for text in good_lines("10") if text != line("AAPL", DAYS[1]) and text != line("GOOG", DAYS[2])]
     write(bars_file, [*lines, line("GOOG", DAYS[2], "10", volume="7")])
-    second = run_job(dagster_instance, ["tt_prices"], *span)
+    second = run_job(dagster_instance, ["tt_prices"], *span, allow_deletions=True)
     said = landed_cells(dagster_instance, "tt_prices", second.run_id)
     assert len(said) == 10
     restated = {key: metadata[RESTATED] for key, metadata in said.items() if RESTATED in metadata}
@@ -207,3 +207,27 @@ def test_cells_whose_bar_changed_in_the_file_say_what_it_was_and_the_others_do_n
         changed: (prices | {"volume": 5.0}, prices | {"volume": 7.0}, "source changed", None),
         gone: (prices | {"volume": 5.0}, None, "source changed", None),
     }
+
+
+def test_a_stored_bar_that_the_file_no_longer_has_stays_unless_a_person_allows_it(
+    dagster_instance, bars_file, connected
+):
+    span = (f"{DAYS[0]}|AAPL", f"{DAYS[-1]}|GOOG")
+    write(bars_file, good_lines("10"))
+    assert run_job(dagster_instance, ["tt_prices"], *span).success
+
+    # Cut at the end of a line: nothing in the file tells.
+    write(
+        bars_file,
+        [text for text in good_lines("11") if text not in (line("GOOG", DAYS[4], "11"), line("AAPL", DAYS[1], "11"))],
+    )
+    cut = run_job(dagster_instance, ["tt_prices"], *span)
+    said = failure_text(cut, "tt_prices")
+    assert f"holds a bar that the source no longer has ({DAYS[1]})" in said
+    assert "--allow-deletions" in said
+    kept = {f"{DAYS[1]}|AAPL", f"{DAYS[4]}|GOOG"}
+    assert closes(connected) == {key: 10.0 if key in kept else 11.0 for key in cells(DAYS, ["AAPL", "GOOG"])}
+
+    allowed = run_job(dagster_instance, ["tt_prices"], *span, allow_deletions=True)
+    assert allowed.success
+    assert set(closes(connected)) == cells(DAYS, ["AAPL", "GOOG"]) - kept
