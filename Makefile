@@ -2,11 +2,12 @@
 
 PYTHON ?= python3.12
 VENV := .venv
+TOOLS := .tools
 TT := $(VENV)/bin/tt
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down test test-fast test-slow lint format docs bench clean
+.PHONY: help install demo up down test test-fast test-slow lint format docs bench lock sbom tools clean
 
 help:
 	@echo "make demo     fill all thirteen tables from the bundled bars"
@@ -18,14 +19,19 @@ help:
 	@echo "make docs     write the reference pages of docs/ out of the code"
 	@echo "make bench    the benchmarks there are; make bench NAME=io measures one"
 	@echo "make install  just the environment, in .venv"
+	@echo "make lock     write requirements/ anew out of setup.py; UPGRADE=--upgrade takes the newest"
+	@echo "make sbom     sbom.json: every installed package, as CycloneDX"
 	@echo "make clean    remove the environment and every cache"
 
 install: $(VENV)/.installed
 
-$(VENV)/.installed: setup.py pyproject.toml README.md
+PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
+
+$(VENV)/.installed: setup.py pyproject.toml requirements/test.txt
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	@echo "Installing into $(VENV); the first time this takes some minutes and about 8 GB (torch and TensorFlow)."
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[test]"
+	@echo "Installing into $(VENV); the first time this takes some minutes and about 6 GB (torch and its libraries)."
+	$(PIP) --require-hashes --no-deps --requirement requirements/test.txt
+	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 demo: install
@@ -65,5 +71,28 @@ docs: install
 bench: install
 	$(VENV)/bin/python -m tt_assets_tests.benchmarks $(NAME)
 
+# What is in use today is kept where it still satisfies setup.py; UPGRADE=--upgrade takes the newest of everything.
+UPGRADE ?=
+LOCK = $(TOOLS)/bin/uv pip compile setup.py --quiet --overrides requirements/left_out.txt --generate-hashes --no-header \
+	--no-emit-index-url --no-annotate --python-version 3.12 --python-platform x86_64-manylinux_2_28 $(UPGRADE)
+
+lock: tools
+	$(LOCK) --output-file requirements/runtime.txt
+	$(LOCK) --extra test --constraint requirements/runtime.txt --output-file requirements/test.txt
+	$(TOOLS)/bin/uv pip compile requirements/tools.in --quiet --generate-hashes --no-header --no-emit-index-url \
+		--no-annotate --python-version 3.12 $(UPGRADE) --output-file requirements/tools.txt
+
+sbom: install tools
+	$(TOOLS)/bin/cyclonedx-py environment --output-reproducible --output-file sbom.json \
+		$(VENV)/bin/python
+	@echo "sbom.json: what is installed, as CycloneDX"
+
+tools: $(TOOLS)/.installed
+
+$(TOOLS)/.installed: requirements/tools.txt
+	@test -x $(TOOLS)/bin/python || $(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement $<
+	@touch $@
+
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis artefacts build *.egg-info
+	rm -rf $(VENV) $(TOOLS) sbom.json .pytest_cache .ruff_cache .mypy_cache .hypothesis artefacts build *.egg-info

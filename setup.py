@@ -108,7 +108,8 @@ setup(
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
         "Typing :: Typed",
     ],
-    python_requires=">=3.12",
+    # tensortrade 1.0.4 asks for 3.12; NumPy below 2 has no wheel for 3.13.
+    python_requires=">=3.12,<3.13",
     packages=find_packages(include=["tt_assets", "tt_assets.*"]),
     package_data={
         "tt_assets": ["sample/*", "market/*.txt", "report/templates/*", "postgres/migrations/*.mako", "py.typed"]

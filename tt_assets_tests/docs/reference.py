@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tt_assets_tests.docs.command_pages import commands_page
+from tt_assets_tests.docs.licence_pages import licences_page
 from tt_assets_tests.docs.research_pages import research_page
 from tt_assets_tests.docs.setting_pages import settings_page
 from tt_assets_tests.docs.table_pages import tables_page
@@ -21,6 +22,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "reference/features.md": research_page,
     "reference/settings.md": settings_page,
     "reference/commands.md": commands_page,
+    "reference/licences.md": licences_page,
 }
 """Path under `docs`, and what makes the page."""
 
