@@ -246,7 +246,6 @@ def _of_zip(file: Path) -> list[Member]:
         if head.startswith(b"PK\x03\x04"):
             raise BarsFileError(f"{name} is an archive or a workbook inside a zip. Unpack {file.name} first.")
         inner = Path(entry.filename).name
-        # A zip of one table is known by its own name where that of the table says nothing (data.csv).
         member = _member(name, inner, opened, head, file)
         if member.kind is not Kind.TEXT and entry.file_size > MOST_UNPACKED:
             raise BarsFileError(f"{name} is larger than {MOST_UNPACKED >> 30} GB unpacked. Unpack {file.name} first.")
@@ -267,6 +266,11 @@ def _stem(name: str) -> str:
     while Path(base).suffix.lower() in SUFFIXES:
         base = base[: -len(Path(base).suffix)]
     return base
+
+
+def stem_of(path: Path) -> str:
+    """A file's name without the endings that only say how it is kept."""
+    return _stem(path.name)
 
 
 def in_memory(member: Member) -> io.BytesIO:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from tt_assets.market.bars import NUMBER_COLUMNS, BarFault, BarRows, BarRule, CheckedBars, RawRow, check_rows, read_day
 from tt_assets.market.errors import BarsFileError
-from tt_assets.market.layouts.containers import Kind, Member, Stamp, members
+from tt_assets.market.layouts.containers import Kind, Member, Stamp, members, stem_of
 from tt_assets.market.layouts.cut_off import refuse_cut
 from tt_assets.market.layouts.dates import (
     Day,
@@ -124,13 +124,13 @@ def _open_all(files: Sequence[Stamp], options: BarsOptions) -> tuple[list[_Opene
     passed_over: list[str] = []
     first: BarsFileError | None = None
     for stamp in files:
-        for member in members(Path(stamp.path)):
+        inside = members(Path(stamp.path))
+        for member in inside:
             try:
-                table = open_table(member)
-                opened.append(_recognised(table, options))
+                opened += [_recognised(table, options) for table in open_tables(member)]
             except BarsFileError as error:
-                # One file that is something else does not stop a folder; a file with half of the columns does.
-                if len(files) == 1 or not _is_something_else(error):
+                # A file that is something else stops no folder or archive; one with half of the columns does.
+                if len(files) == len(inside) == 1 or not _is_something_else(error):
                     raise
                 first = first or error
                 passed_over.append(str(error))
@@ -144,18 +144,18 @@ def _is_something_else(error: BarsFileError) -> bool:
     return sum(f" {name}," in said or f" {name} (" in said for name in NEEDED) >= 4 or "is no table" in said
 
 
-def open_table(member: Member) -> Table:
-    """The table in a member, its head read and its columns not yet."""
+def open_tables(member: Member) -> Sequence[Table]:
+    """The table in a member, of a workbook those of its sheets; their heads are read and their columns not yet."""
     match member.kind:
         case Kind.PARQUET:
-            return open_parquet(member)
+            return [open_parquet(member)]
         case Kind.FEATHER:
-            return open_feather(member)
+            return [open_feather(member)]
         case Kind.XLSX:
             return open_xlsx(member)
     table = sniff(member)
     refuse_cut(table)
-    return table
+    return [table]
 
 
 def _recognised(table: Table, options: BarsOptions) -> _Opened:
@@ -173,6 +173,9 @@ def _name(opened: Sequence[_Opened], symbols: Sequence[str] | None) -> bool:
     for item in unnamed:
         stem = item.table.member.stem
         item.symbol = symbol_of(stem, symbols)
+        if item.symbol is None and len(opened) == 1:
+            # data.csv in ACME.zip, Sheet1 of ACME.xlsx
+            item.symbol = symbol_of(stem_of(item.table.member.path), symbols)
         if len(opened) == 1 and symbols is not None and len(symbols) == 1:
             item.symbol = symbols[0]
         if item.symbol is None:

@@ -398,4 +398,7 @@ def _without_header(table: Table, options: BarsOptions) -> Layout:
     if len(row) >= 7 and all(figures[2:7]) and is_date(row[1]):
         why = "no header; symbol, date, open, high, low, close, volume by position"
         return Layout(HEADERLESS.name, why, 1, {"": Columns(2, 3, 4, 5, 6)}, instrument=0)
+    if len(row) >= 7 and all(figures[2:7]) and is_date(row[0]):
+        why = "no header; date, symbol, open, high, low, close, volume by position"
+        return Layout(HEADERLESS.name, why, 0, {"": Columns(2, 3, 4, 5, 6)}, instrument=1)
     raise lacking(table.name, NEEDED, row)

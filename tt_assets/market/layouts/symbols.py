@@ -28,6 +28,8 @@ def symbol_of(stem: str, symbols: Collection[str] | None) -> str | None:
     between share classes; else the one word that is left of the name when words like `daily` are taken away.
     """
     whole = re.sub(r"\s*\(\d+\)$", "", stem.strip())
+    # The span of a download: ACME_2014-01-01_2014-12-31.
+    whole = re.sub(r"(?<![0-9A-Za-z])(19|20)\d{2}-\d{2}-\d{2}(?![0-9A-Za-z])", " ", whole).strip(" _,-")
     words = [word for word in re.split(r"[_\s,]+|(?<=\d)-(?=\d{4})", whole) if word]
     words = [*words, *(part for word in words for part in word.split("-"))]
     if symbols is not None:
@@ -35,10 +37,12 @@ def symbol_of(stem: str, symbols: Collection[str] | None) -> str | None:
         for name in (whole, _without_exchange(whole), *words, *map(_without_exchange, words)):
             if spelled(name) in by_spelling and (spelled(name) not in NOISE or name == whole):
                 return by_spelling[spelled(name)]
-    bare = _without_exchange(whole)
+    bare = _without_exchange(_without_ends(whole))
     if re.fullmatch(r"[A-Za-z0-9^][A-Za-z0-9.\-=^&]{0,14}", bare) and not _noise(bare):
         return bare.upper()
-    left = [word for word in re.split(r"[_\s,]+", whole) if word and not _noise(_without_exchange(word))]
+    left = [
+        word for word in map(_without_ends, re.split(r"[_\s,]+", whole)) if word and not _noise(_without_exchange(word))
+    ]
     if len(left) > 1:
         left = [word for word in left if word == word.upper()] or left
     return _without_exchange(left[0]).upper() if len(left) == 1 and len(left[0]) <= 15 else None
@@ -66,6 +70,16 @@ def in_words(names: Sequence[str], most: int = 5) -> str:
 
 def _without_exchange(name: str) -> str:
     return re.sub(r"\.us$", "", name, flags=re.IGNORECASE)
+
+
+def _without_ends(name: str) -> str:
+    """A name less words hung on it by a hyphen that are no symbol (ACME-daily); a share class is one letter."""
+    parts = name.split("-")
+    while len(parts) > 1 and len(parts[-1]) > 1 and _noise(parts[-1]):
+        parts.pop()
+    while len(parts) > 1 and len(parts[0]) > 1 and _noise(parts[0]):
+        parts.pop(0)
+    return "-".join(parts)
 
 
 def _noise(word: str) -> bool:

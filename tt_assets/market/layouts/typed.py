@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
@@ -17,6 +17,8 @@ from tt_assets.market.layouts.delimited import Delimited
 from tt_assets.market.layouts.vocabulary import field_of
 
 HEAD_ROWS = 200
+WHOLE_HEADER = 6
+"""Columns that a sheet names when it holds bars on its own: a date, four prices and a volume."""
 
 
 @dataclass
@@ -106,35 +108,70 @@ def open_feather(member: Member) -> Typed:
     return Typed(member, _levels(table.column_names), head, table.num_columns, _table=table)
 
 
-def open_xlsx(member: Member) -> Typed:
-    """The sheet of a workbook that holds most named columns; dates and numbers as they are kept there."""
+def open_xlsx(member: Member) -> list[Typed]:
+    """The sheets of a workbook that hold bars: each with all columns, else the one that names most of them.
+
+    Dates and numbers are as they are kept there. A sheet's name is the stem of its table, as a file's is.
+    """
     import python_calamine as calamine
 
     with member.open() as stream:
         content = stream.read()
     try:
         workbook = calamine.CalamineWorkbook.from_filelike(io.BytesIO(content))
-        sheets = [workbook.get_sheet_by_name(name).to_python(skip_empty_area=False) for name in workbook.sheet_names]
+        sheets = {
+            name: workbook.get_sheet_by_name(name).to_python(skip_empty_area=False) for name in workbook.sheet_names
+        }
     except (calamine.CalamineError, OSError, ValueError, KeyError) as error:
         raise unreadable(member.name, error) from None
-    named = [(_header_row(rows), rows) for rows in sheets]
-    (score, start), rows = max(named, key=lambda found: found[0][0], default=((0, 0), []))
-    if score < 2:
+    scored = {name: _header_row(rows) for name, rows in sheets.items()}
+    best = max((score for score, _ in scored.values()), default=0)
+    if best < 2:
         raise BarsFileError(
             f"{member.name} has no sheet with a header of daily bars. Name the columns in its first row."
         )
+    whole = [name for name, (score, _) in scored.items() if score >= WHOLE_HEADER]
+    if len(whole) < 2:
+        name = next(name for name, (score, _) in scored.items() if score == best)
+        return [_of_sheet(member, sheets[name], scored[name][1])]
+    return [
+        _of_sheet(replace(member, name=f"{member.name}:{name}", stem=name), sheets[name], scored[name][1])
+        for name in whole
+    ]
+
+
+def _of_sheet(member: Member, rows: list[list[Any]], start: int) -> Typed:
+    """The table whose header is row `start` of a sheet; one of tickers beside it (yfinance) is a header too."""
     width = max(len(row) for row in rows)
-    names = [_text(cell) for cell in [*rows[start], *[None] * width][:width]]
-    body = rows[start + 1 :]
+    # pandas merges the cells of an upper level and names the index in a line of its own.
+    levels = [place for place in (start - 1, start, start + 1) if 0 <= place < len(rows)]
+    levels = [place for place in levels if place == start or _text(rows[place][0]).casefold() in ("ticker", "price")]
+    headers = [_padded(rows[place], width) for place in levels]
+    headers[:-1] = [_spread(cells) for cells in headers[:-1]]
+    first = levels[-1]
+    if len(levels) > 1 and first + 1 < len(rows) and not any(_text(cell) for cell in rows[first + 1][1:]):
+        first += 1
+    body = rows[first + 1 :]
     while body and not any(_text(cell) for cell in body[-1]):
         body.pop()
     texts = {
         f"c{place}": pa.array([_text(row[place]) if place < len(row) else "" for row in body], pa.string())
         for place in range(width)
     }
-    table = pa.table(texts)
-    head = [[_text(cell) for cell in [*row, *[None] * width][:width]] for row in body[:HEAD_ROWS]]
-    return Typed(member, [names], head, width, first_row=start + 1, _table=table)
+    head = [_padded(row, width) for row in body[:HEAD_ROWS]]
+    return Typed(member, headers, head, width, first_row=first + 1, _table=pa.table(texts))
+
+
+def _padded(row: list[Any], width: int) -> list[str]:
+    return [_text(cell) for cell in [*row, *[None] * width][:width]]
+
+
+def _spread(cells: list[str]) -> list[str]:
+    """A header line of merged cells: each empty one has the text of the one before it."""
+    spread: list[str] = []
+    for cell in cells:
+        spread.append(cell or (spread[-1] if spread else ""))
+    return spread
 
 
 def _header_row(rows: list[list[Any]]) -> tuple[int, int]:

@@ -1,0 +1,133 @@
+"""Symbols out of file names, workbooks of several sheets, archives of several files, numbers kept in other types."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from decimal import Decimal
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tt_assets.market.files import FileBars
+from tt_assets_tests.market.layouts.samples import CLOSE, DAYS, HIGH, LOW, OPEN, ROWS, VOLUME, expected, midnight, table
+
+YAHOO = table(
+    "Date,Open,High,Low,Close,Adj Close,Volume",
+    lambda d, o, h, lo, c, v: f"{d:%Y-%m-%d},{o},{h},{lo},{c},{c * 0.9:.6f},{v}",
+)
+FRAME = expected().rename(columns={"instrument": "symbol", "timestamp": "date"})
+
+
+def read(path: Path) -> pd.DataFrame:
+    checked = FileBars(path).check()
+    assert checked.faults == ()
+    return checked.clean.astype({"instrument": str})
+
+
+def of(*symbols: str) -> pd.DataFrame:
+    return pd.concat([expected(symbol) for symbol in sorted(symbols)], ignore_index=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "symbol"),
+    [
+        ("ACME_2014-01-01_2014-12-31.csv", "ACME"),
+        ("ACME-daily.csv", "ACME"),
+        ("ACME-1d-2014.csv", "ACME"),
+        ("acme_us_d.csv", "ACME"),
+        ("BRK-B.csv", "BRK-B"),
+        ("BF-D.csv", "BF-D"),
+        ("BTC-USD.csv", "BTC-USD"),
+        ("^GSPC.csv", "^GSPC"),
+        ("EURUSD=X.csv", "EURUSD=X"),
+        ("7203.T.csv", "7203.T"),
+        ("ACME (1).csv", "ACME"),
+    ],
+)
+def test_a_file_is_named_after_its_symbol(tmp_path: Path, name: str, symbol: str):
+    (tmp_path / name).write_text(YAHOO)
+    pd.testing.assert_frame_equal(read(tmp_path / name), of(symbol), check_exact=True)
+
+
+def test_a_workbook_with_a_sheet_for_each_symbol(tmp_path: Path):
+    path = tmp_path / "book.xlsx"
+    with pd.ExcelWriter(path) as book:
+        pd.DataFrame({"made": ["by hand"]}).to_excel(book, sheet_name="About", index=False)
+        for symbol in ("ACME", "MSFT"):
+            FRAME.drop(columns="symbol").to_excel(book, sheet_name=symbol, index=False)
+    pd.testing.assert_frame_equal(read(path), of("ACME", "MSFT"), check_exact=True)
+
+
+def test_a_workbook_of_one_sheet_is_named_by_its_file_and_may_begin_with_words(tmp_path: Path):
+    path = tmp_path / "ACME.xlsx"
+    FRAME.drop(columns="symbol").to_excel(path, startrow=3, index=False)
+    pd.testing.assert_frame_equal(read(path), of("ACME"), check_exact=True)
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", "xlsx"])
+@pytest.mark.parametrize("by_ticker", [False, True])
+def test_several_tickers_of_yfinance_side_by_side(tmp_path: Path, ending: str, by_ticker: bool):
+    values = {"Close": CLOSE, "High": HIGH, "Low": LOW, "Open": OPEN, "Volume": VOLUME}
+    wide = pd.DataFrame(
+        {(price, symbol): numbers for price, numbers in values.items() for symbol in ("ACME", "BRK-B", "MSFT")},
+        index=pd.DatetimeIndex(DAYS, name="Date"),
+    )
+    wide.columns.names = ["Price", "Ticker"]
+    if by_ticker:
+        wide = wide.swaplevel(axis=1).sort_index(axis=1)
+    path = tmp_path / f"yf.{ending}"
+    {"csv": wide.to_csv, "parquet": wide.to_parquet, "xlsx": wide.to_excel}[ending](path)
+    pd.testing.assert_frame_equal(read(path), of("ACME", "BRK-B", "MSFT"), check_exact=True)
+
+
+def test_an_archive_of_several_files_is_read_but_for_its_readme(tmp_path: Path):
+    path = tmp_path / "all.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("ACME.csv", YAHOO)
+        archive.writestr("more/MSFT.csv", YAHOO)
+        archive.writestr("README.txt", "made by hand")
+    pd.testing.assert_frame_equal(read(path), of("ACME", "MSFT"), check_exact=True)
+
+
+def test_a_table_whose_name_says_nothing_is_named_by_its_archive(tmp_path: Path):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("data.csv", YAHOO)
+    path = tmp_path / "ACME.zip"
+    path.write_bytes(packed.getvalue())
+    pd.testing.assert_frame_equal(read(path), of("ACME"), check_exact=True)
+
+
+def test_decimals_in_parquet_are_the_nearest_doubles(tmp_path: Path):
+    path = tmp_path / "bars.parquet"
+    prices = {name: [Decimal(str(price)) for price in FRAME[name]] for name in ("open", "high", "low", "close")}
+    FRAME.assign(**prices).to_parquet(path)
+    pd.testing.assert_frame_equal(read(path), of("ACME"), check_exact=True)
+
+
+@pytest.mark.parametrize(("scale", "sign"), [(1e3, "K"), (1e6, "M"), (1e9, "B")])
+def test_volumes_in_thousands_millions_and_billions(tmp_path: Path, scale: float, sign: str):
+    path = tmp_path / "ACME Historical Data.csv"
+    path.write_text(
+        table(
+            '"Date","Price","Open","High","Low","Vol.","Change %"',
+            lambda d, o, h, lo, c, v: f'"{d:%m/%d/%Y}","{c}","{o}","{h}","{lo}","{v / scale:.7f}{sign}","0.1%"',
+        )
+    )
+    pd.testing.assert_frame_equal(read(path), of("ACME"), check_exact=True)
+
+
+def test_no_header_and_the_symbol_after_the_date(tmp_path: Path):
+    path = tmp_path / "bars.csv"
+    path.write_text(table("", lambda d, o, h, lo, c, v: f"{d:%Y-%m-%d},ACME,{o},{h},{lo},{c},{v}"))
+    pd.testing.assert_frame_equal(read(path), of("ACME"), check_exact=True)
+
+
+def test_a_file_a_day_of_all_symbols(tmp_path: Path):
+    for d, o, h, lo, c, v in ROWS:
+        rows = "".join(f"{name},{v},{o},{c},{h},{lo},{midnight(d)}000000000,12\n" for name in ("ACME", "ZZ"))
+        header = "ticker,volume,open,close,high,low,window_start,transactions\n"
+        (tmp_path / f"{d:%Y-%m-%d}.csv").write_text(header + rows)
+    pd.testing.assert_frame_equal(read(tmp_path), of("ACME", "ZZ"), check_exact=True)
