@@ -92,7 +92,7 @@ def test_all_nine_tables_have_rows_of_every_episode(rolled):
         assert found == {(WINDOW, traded, name) for traded in TRADED for name in acted}, table
 
 
-def test_every_session_of_the_window_is_marked_and_every_one_but_the_last_decided_on(rolled):
+def test_every_session_of_the_window_is_marked_and_decided_on(rolled):
     sessions = query(
         rolled.database,
         "SELECT DISTINCT timestamp FROM tt_prices WHERE timestamp BETWEEN '2012-07-01' AND '2012-09-30' ORDER BY 1",
@@ -100,9 +100,9 @@ def test_every_session_of_the_window_is_marked_and_every_one_but_the_last_decide
     for table, wanted in {
         "tt_portfolio": sessions,
         "tt_equity_curve": sessions,
-        "tt_observation": sessions[:-1],
-        "tt_action": sessions[:-1],
-        "tt_target_weights": sessions[:-1],
+        "tt_observation": sessions,
+        "tt_action": sessions,
+        "tt_target_weights": sessions,
         "tt_reward": sessions[1:],
     }.items():
         for traded, strategy in product(TRADED, ACTED):
@@ -177,9 +177,10 @@ def test_the_figures_of_an_episode_recompute_from_its_curve_and_weights(rolled):
             FROM returns GROUP BY episode_id
         ), moves AS (
             SELECT episode_id, abs(target_weight - coalesce(
-                   lag(target_weight) OVER (PARTITION BY episode_id, instrument ORDER BY timestamp), 0)) AS move
+                   lag(target_weight) OVER (PARTITION BY episode_id, instrument ORDER BY timestamp), 0)) AS move,
+                   timestamp < max(timestamp) OVER (PARTITION BY episode_id) AS filled
             FROM tt_target_weights WHERE instrument <> 'CASH'
-        ), turned AS (SELECT episode_id, avg(move) AS turnover FROM moves GROUP BY episode_id)
+        ), turned AS (SELECT episode_id, avg(move) AS turnover FROM moves WHERE filled GROUP BY episode_id)
         SELECT e.strategy, e.sharpe_ratio, c.sharpe, e.max_drawdown, c.drawdown, e.turnover, t.turnover
         FROM tt_episode e JOIN curve c ON c.episode_id = e.id JOIN turned t ON t.episode_id = e.id
         """,

@@ -133,8 +133,9 @@ class Simulator:
         return self._trade(self.scheme.weights(actions, decision.scale), decision, actions)
 
     def weights(self, actions: Actions) -> Floats:
-        """Target weights (B × N) that the scheme makes of `actions` at the close of each account's session."""
-        return self.scheme.weights(actions, self.tape.scale[self.session])
+        """Target weights (B × N) that `actions` set at the close of each account's session; nothing is traded."""
+        weights = self.scheme.weights(actions, self.tape.scale[self.session])
+        return self._covered(np.ascontiguousarray(weights, dtype=np.float64))
 
     def step_to(self, weights: Floats) -> Step:
         """As `step`, with target weights (B × N) instead of actions."""
@@ -153,11 +154,8 @@ class Simulator:
         from tt_assets.trading import kernels
 
         shorts = self.config.allow_shorts
-        # Called at the close before: whatever the agent wants, the next fill covers and nothing new is sold short.
-        if shorts and self.margin_call.any():
-            weights = np.where(self.margin_call[:, None], np.maximum(weights, 0.0), weights)
         # A scheme of the user's own may give any kind of array.
-        weights = np.ascontiguousarray(weights, dtype=np.float64)
+        weights = self._covered(np.ascontiguousarray(weights, dtype=np.float64))
         self.wanted, sent = kernels.orders(weights, self.net_worth, self.quantity, decision.per_usd, decision.smallest)
         fills = self._settlement.settle(sent, decision.fill_price, decision.volume, self.cash)
         self.cash = fills.cash
@@ -184,6 +182,12 @@ class Simulator:
         terminated = self._stops(self.net_worth, drawdown)
         # For booleans `greater` is "and not": an account that stops is not also cut off.
         return Step(reward, terminated, np.greater(ended, terminated), weights, fills)
+
+    def _covered(self, weights: Floats) -> Floats:
+        """`weights` without shorts where margin was called at the close: the next fill covers, whatever is wanted."""
+        if not (self.config.allow_shorts and self.margin_call.any()):
+            return weights
+        return np.where(self.margin_call[:, None], np.maximum(weights, 0.0), weights)
 
     def _charge_borrowing(self, shares: Floats, next_mark: Floats) -> None:
         """Take the fee for what is short at the next close, and call margin where net worth does not cover it."""

@@ -9,7 +9,7 @@ import numpy as np
 from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.engines.observation import Observation, Scaler
 from tt_assets.trading.engines.settlement import AccountFills
-from tt_assets.trading.engines.simulator import Simulator
+from tt_assets.trading.engines.simulator import Simulator, refuse_not_finite
 from tt_assets.trading.engines.trader import TraderStep
 from tt_assets.trading.panel import Floats, MarketPanel
 
@@ -32,6 +32,17 @@ class SimulatorTrader:
         self.not_filled = self.cut_by_volume = 0
         seen: Observation = self._simulator.observe()[0]
         return seen
+
+    def targets(self, action: Floats) -> Floats:
+        """See `Trader`; with a delay, the weights that were decided that many sessions before."""
+        simulator = self._simulator
+        actions = np.asarray(action, dtype=np.float64)[None]
+        weights = self._waiting[0] if self._delay else simulator.weights(actions)
+        if not np.isfinite(weights).all():
+            nothing = np.zeros(1)
+            refuse_not_finite(simulator.panel, simulator.session, actions, weights, nothing, simulator.net_worth)
+        decided: Floats = weights[0].copy()
+        return decided
 
     def step(self, action: Floats) -> TraderStep:
         """See `Trader`."""

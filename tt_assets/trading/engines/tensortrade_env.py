@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from gymnasium import spaces
 
 from tt_assets.trading.config import TradingConfig
@@ -66,6 +67,14 @@ class _Rebalance(TensorTradeActionScheme):
     def get_orders(self, action: Any, portfolio: Any) -> list[Any]:
         raise NotImplementedError("orders are built one after the other in `perform`: an order locks its funds")
 
+    def weights_at(self, now: npt.NDArray[np.int64], action: Floats) -> Floats:
+        """Target weights (1 × N) of `action` (1 × N) at row `now` (1); NotFinite where one is not a number."""
+        weights = self._scheme.weights(action, self._tape.at(now).scale)
+        if not np.isfinite(weights).all():
+            net_worth = np.array([float(self.portfolio.net_worth)])
+            refuse_not_finite(self._panel, now, action, weights, np.zeros(1), net_worth)
+        return weights
+
     def perform(self, env: TradingEnv, action: Actions) -> None:
         # TensorTrade does not end a feed, it repeats the last row: the account would trade a session that is over.
         if not env.observer.has_next():
@@ -73,11 +82,9 @@ class _Rebalance(TensorTradeActionScheme):
         now = np.array([env.observer.session])
         decision = self._tape.at(now)
         self.action = np.asarray(action, dtype=np.float64)[None]
-        weights = self._scheme.weights(self.action, decision.scale)
         net_worth = np.array([float(self.portfolio.net_worth)])
         # Before any order: TensorTrade would turn a NaN into a Decimal and fail far from where it came from.
-        if not np.isfinite(weights).all():
-            refuse_not_finite(self._panel, now, self.action, weights, np.zeros(1), net_worth)
+        weights = self.weights_at(now, self.action)
         self.turnover = np.abs(weights - self.target).sum(axis=-1)
         self.target = weights
         wanted = wanted_shares(weights, net_worth, self.account.quantity[None], decision.per_usd)
@@ -211,6 +218,12 @@ class SessionEnv(TradingEnv):
         """Target weights (N) of the last decision."""
         target: Floats = self.action_scheme.target[0]
         return target
+
+    def targets(self, action: Actions) -> Floats:
+        """Target weights (N) of `action` at the close of this session; nothing is traded."""
+        now = np.array([self.observer.session])
+        weights: Floats = self.action_scheme.weights_at(now, np.asarray(action, dtype=np.float64)[None])[0]
+        return weights
 
     @property
     def fills(self) -> AccountFills:

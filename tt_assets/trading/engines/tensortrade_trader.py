@@ -22,6 +22,9 @@ class TensorTradeTrader:
         observation: Observation = self._env.reset()[0]
         return observation
 
+    def targets(self, action: Floats) -> Floats:
+        return self._env.targets(action)
+
     def step(self, action: Floats) -> TraderStep:
         observation, reward, terminated, truncated, _ = self._env.step(action)
         return TraderStep(observation, float(reward), bool(terminated), bool(truncated))

@@ -98,6 +98,13 @@ class Trader(Protocol):
         """Start afresh in cash at the close of the span's first session; gives what is seen there (size, float32)."""
         ...
 
+    def targets(self, action: Floats) -> Floats:
+        """Weights (N) that `action` sets at the close of `session`, to be traded in the session after; nothing moves.
+
+        For the newest close, whose fill is not known yet. Raises NotFinite as `step` does.
+        """
+        ...
+
     def step(self, action: Floats) -> TraderStep:
         """Decide at this close, fill in the next session, mark at its close.
 

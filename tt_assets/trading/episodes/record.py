@@ -1,7 +1,7 @@
 """The record of one episode: what happened, session by session, as the rows of the nine episode tables.
 
-Rows carry timestamps inside the window only: decisions at its closes but the last, fills and rewards one session later,
-marks at every close.
+Rows carry timestamps inside the window only: decisions and marks at its closes, fills and rewards one session later. The
+decision at the last close, whose fill is not known yet, has no part in the figures of the episode.
 """
 
 from __future__ import annotations
@@ -86,10 +86,10 @@ def episode_record(
     """
     names, count = panel.instruments, len(panel.instruments)
     marked = panel.sessions[panel.start : panel.start + len(log.net_worth)].astype("datetime64[ns]")
-    decided, filled = marked[:-1], marked[1:]
+    decided, filled = marked[: len(log.actions)], marked[1:]
     net_worth = np.array(log.net_worth)
     actions, targets, shares, prices, commissions = (
-        np.array(rows, dtype=np.float64).reshape(len(decided), count)
+        np.array(rows, dtype=np.float64).reshape(-1, count)
         for rows in (log.actions, log.targets, log.shares, log.prices, log.commissions)
     )
     session, column = np.nonzero(shares)
@@ -110,7 +110,7 @@ def episode_record(
         stop_reason=reason,
         max_drawdown=max_drawdown(net_worth),
         sharpe_ratio=sharpe_ratio(net_worth),
-        turnover=turnover(targets),
+        turnover=turnover(targets[: len(filled)]),
         config_json=json.dumps(episode_config, sort_keys=True, separators=(",", ":")),
         observation=pd.DataFrame(
             {"timestamp": decided, "features": [_named_values(observation_names, row) for row in log.observations]}

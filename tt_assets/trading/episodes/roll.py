@@ -1,7 +1,8 @@
 """Rolling a strategy, a trained agent or a baseline, over its window and recording it; on TensorTrade by default.
 
-Decisions are taken at the closes of the window's sessions but the last, filled in the session after, and the account is
-marked at every close.
+Decisions are taken at the closes of the window's sessions, filled in the session after, and the account is marked at
+every close. The decision at the last close stands in the record though its fill is not known yet: it is what to hold
+tomorrow. An account that was stopped decides nothing more.
 """
 
 from __future__ import annotations
@@ -99,8 +100,8 @@ def roll(
     Parameters
     ----------
     strategy : who decides.
-    panel : bars and channels of the window with its look-back. A window of one session has no decision: one equity row,
-        `evaluation_complete`, no Sharpe ratio.
+    panel : bars and channels of the window with its look-back. A window of one session has one decision and no fill: one
+        equity row, `evaluation_complete`, no Sharpe ratio.
     config : how it trades.
     engine : what keeps the books.
     delay : sessions that every decision is traded later; the simulator only.
@@ -141,6 +142,13 @@ def roll(
         log.commissions.append(fills.commission)
         log.rewards.append(reward)
         mark()
+    if not terminated:
+        action = strategy.act(trader, observation)
+        target = trader.targets(action)
+        log.observations.append(observation)
+        log.actions.append(action)
+        log.targets.append(target)
+        log.reasons.extend(strategy.reasons(trader.session, action, target))
     reason = StopReason.TERMINATED if terminated else StopReason.EVALUATION_COMPLETE
     entries = {
         **strategy.entries(),

@@ -308,7 +308,7 @@ def _targets(record: EpisodeRecord) -> Floats:
 
 
 def _decided(record: EpisodeRecord) -> pd.Series:
-    """The sessions at whose close something was decided: all that were marked but the last."""
+    """The sessions at whose close something was decided that was filled: all that were marked but the last."""
     return record.equity_curve["timestamp"].iloc[:-1]
 
 

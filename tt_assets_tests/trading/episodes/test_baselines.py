@@ -114,7 +114,7 @@ def test_no_baseline_reads_the_future(bundled_bars, name):
     whole = baseline_episode(name, build_panel(bundled_bars, "2012-07-02", "2012-09-28"), CONFIG, 4, Engine.SIMULATOR)
     bars = bundled_bars[bundled_bars["timestamp"] <= cut]
     short = baseline_episode(name, build_panel(bars, "2012-07-02", "2012-08-14"), CONFIG, 4, Engine.SIMULATOR)
-    rows = whole.target_weights[whole.target_weights["timestamp"] < cut]
+    rows = whole.target_weights[whole.target_weights["timestamp"] <= cut]
     pd.testing.assert_frame_equal(rows.reset_index(drop=True), short.target_weights, check_exact=True)
 
 

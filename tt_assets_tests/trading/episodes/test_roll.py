@@ -9,6 +9,7 @@ from tt_assets.market.watchlist_format import CASH
 from tt_assets.tables import TABLES, content_columns
 from tt_assets.trading.agents.policy import load_policy, seal
 from tt_assets.trading.config import TradingConfig
+from tt_assets.trading.engines.trader import Engine
 from tt_assets.trading.episodes.roll import EpisodeRecord, roll_episode
 from tt_assets.trading.errors import NotFinite, PolicyMismatch
 from tt_assets_tests.trading.conftest import build_panel, wide
@@ -53,15 +54,15 @@ def test_the_frames_have_the_columns_of_their_tables(record):
 def test_rows_stand_at_decisions_fills_and_closes_inside_the_window(record, window_panel):
     sessions = pd.DatetimeIndex(window_panel.sessions[window_panel.start :])
     for name, expected in (
-        ("observation", sessions[:-1]),
+        ("observation", sessions),
         ("reward", sessions[1:]),
         ("portfolio", sessions),
         ("equity_curve", sessions),
     ):
         assert list(getattr(record, name)["timestamp"]) == list(expected)
     for name, expected, rows in (
-        ("action", sessions[:-1], 5),
-        ("target_weights", sessions[:-1], 6),
+        ("action", sessions, 5),
+        ("target_weights", sessions, 6),
         ("holdings", sessions, 5),
     ):
         frame = getattr(record, name)
@@ -121,7 +122,8 @@ def test_rewards_and_figures_recompute_from_the_equity_curve(record):
     equity = record.equity_curve["net_worth"].to_numpy()
     returns = equity[1:] / equity[:-1] - 1
     weights = wide(record.target_weights, "target_weight")
-    changes = weights.drop(columns=CASH).diff().fillna(weights.drop(columns=CASH)).abs()
+    # The decision at the last close is not filled inside the window, so it has no part in the figures.
+    changes = weights.drop(columns=CASH).diff().fillna(weights.drop(columns=CASH)).abs().iloc[:-1]
     peak = np.maximum.accumulate(equity)
     for step, reward in enumerate(record.reward["reward_value"]):
         sigma = max(np.std(returns[max(0, step - 63) : step + 1]), 1e-3)
@@ -171,16 +173,39 @@ def test_cutting_the_window_short_leaves_the_earlier_rows_as_they_were(bundled_b
     assert short.end_time == pd.Timestamp("2012-08-14")
 
 
-def test_a_window_of_one_session_has_an_equity_row_and_no_decision(panel_of, small_policy, small_config):
+def test_a_window_of_one_session_has_an_equity_row_and_a_decision_that_is_not_filled(panel_of, small_policy, small_config):
     record = roll_episode(small_policy, panel_of("2012-07-02", "2012-07-02"), small_config)
     assert record.stop_reason == "evaluation_complete"
     assert record.sharpe_ratio is None
     assert (record.max_drawdown, record.turnover) == (0.0, 0.0)
     assert list(record.equity_curve["net_worth"]) == [10_000.0]
     assert len(record.holdings) == 5
-    for name in ("observation", "action", "target_weights", "order", "reward"):
+    assert [len(getattr(record, name)) for name in ("observation", "action", "target_weights")] == [1, 5, 6]
+    for name in ("order", "reward"):
         assert getattr(record, name).empty
         assert pd.api.types.is_datetime64_any_dtype(getattr(record, name)["timestamp"])
+
+
+@pytest.mark.parametrize("engine", list(Engine))
+@pytest.mark.parametrize("last", ["2012-07-02", "2012-07-03", "2012-08-14", "2012-09-27"])
+def test_what_was_decided_on_the_newest_close_is_confirmed_bit_for_bit_when_its_fill_comes(
+    bundled_bars, small_policy, small_config, last, engine
+):
+    # The bars that came later are not there when the shorter window is rolled.
+    then = bundled_bars[bundled_bars["timestamp"] <= last]
+    before = roll_episode(small_policy, build_panel(then, "2012-07-02", last), small_config, engine)
+    after = roll_episode(small_policy, build_panel(bundled_bars, "2012-07-02", "2012-09-28"), small_config, engine)
+    for name in ("observation", "action", "target_weights"):
+        told, confirmed = (getattr(record, name) for record in (before, after))
+        assert told["timestamp"].iloc[-1] == pd.Timestamp(last)
+        confirmed = confirmed[confirmed["timestamp"] <= last]
+        pd.testing.assert_frame_equal(told, confirmed, check_exact=True)
+
+
+def test_both_engines_decide_the_same_on_the_newest_close(small_policy, window_panel, small_config):
+    records = [roll_episode(small_policy, window_panel, small_config, engine) for engine in Engine]
+    newest = [record.target_weights.tail(6)["target_weight"].to_numpy() for record in records]
+    np.testing.assert_allclose(*newest, atol=1e-7)
 
 
 def test_a_drawdown_stop_ends_the_episode_at_the_close_that_breaks_it(small_policy, window_panel, small_config):

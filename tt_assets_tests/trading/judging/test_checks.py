@@ -131,9 +131,9 @@ def changed(record, frame: str, column: str, row: int, by: float):
 def test_a_changed_value_fails_the_checks_that_it_breaks_and_no_other(
     record, bundled_bars, window_panel, small_policy, frame, column, by, fails
 ):
-    # A row of the deciding session 30 of 63, which is among those that look-ahead is tried at.
+    # A row of the deciding session 31 of 63, which is among those that look-ahead is tried at.
     rows = getattr(record, frame)
-    row = int(np.flatnonzero(rows["timestamp"] >= window_panel.sessions[window_panel.start + 30])[0])
+    row = int(np.flatnonzero(rows["timestamp"] >= window_panel.sessions[window_panel.start + 31])[0])
     broken = changed(record, frame, column, row, by)
     results = everything(broken, bundled_bars, window_panel, small_policy, checks.agent_decides(small_policy))
     assert {name for name, result in results.items() if not result.passed} == fails

@@ -66,7 +66,7 @@ def test_figures_recompute_from_the_episodes(judgement, windows):
     assert figures["volatility"] == pytest.approx(returns.std() * 252**0.5)
     assert figures["sharpe"] == pytest.approx(returns.mean() / returns.std() * 252**0.5)
     assert figures["max_drawdown"] == pytest.approx((1 - wealth / wealth.cummax()).max())
-    decisions = [len(record.observation) for record in records]
+    decisions = [len(record.reward) for record in records]
     turnover = np.average([record.turnover for record in records], weights=decisions)
     assert figures["turnover"] == pytest.approx(turnover)
     assert figures["traded"] == pytest.approx(turnover * 5 / 2)
