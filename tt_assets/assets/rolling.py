@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from tt_assets.assets.episode_rules import BarsBehind, checked, given
@@ -19,9 +20,11 @@ from tt_assets.market.watchlist import Watchlist
 from tt_assets.runs import progress
 from tt_assets.runs.market_reader import MarketReader
 from tt_assets.runs.slices_read import Noting, numbers_of
+from tt_assets.trading.episodes.holdings import LastBar
 from tt_assets.trading.episodes.record import EpisodeRecord
 from tt_assets.trading.judging.checks import CheckResult
 from tt_assets.trading.judging.judge import AGENT, DRAWN
+from tt_assets.trading.panel import MarketPanel
 
 if TYPE_CHECKING:
     from tt_assets.trading.agents.policy import TrainedPolicy
@@ -39,6 +42,11 @@ class RolledEpisode:
     verdicts: tuple[CheckResult, ...]
 
     @property
+    def sha256(self) -> str:
+        """Of the agent that acted; empty for a baseline."""
+        return str(json.loads(self.record.config_json)["policy_sha256"] or "")
+
+    @property
     def lies(self) -> str:
         """The checks its record fails, in words; empty where all hold."""
         return "; ".join(f"{verdict.name} {verdict.finding}" for verdict in self.verdicts if not verdict.passed)
@@ -48,12 +56,14 @@ class RolledEpisode:
 class Rolled:
     """The recorded episodes, and the partitions that could not be rolled with the reason.
 
-    `reads` maps a partition to the sum of the numbers of the slices it was rolled on (see `postgres.ledger`).
+    `reads` maps a partition to the sum of the numbers of the slices it was rolled on (see `postgres.ledger`), `bars` to
+    the last bar of each of its instruments.
     """
 
     episodes: list[RolledEpisode] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     reads: dict[str, int] = field(default_factory=dict)
+    bars: dict[str, dict[str, LastBar]] = field(default_factory=dict)
 
     def counted(self) -> dict[str, int | str]:
         """What a person should know of all episodes together: which seeds acted, and orders that met no market.
@@ -96,8 +106,9 @@ def roll(
             if rows is None:
                 raise UserError(f"tt_policy has no agent for {window.key()}; materialize tt_policy for it first.")
             noting = Noting(market)
-            episodes = _roll_window(window, rows, watchlist.members(window.traded), market, noting, plan)
+            episodes, panel = _roll_window(window, rows, watchlist.members(window.traded), market, noting, plan)
             rolled.episodes += episodes
+            rolled.bars[window.key()] = last_bars_of(panel)
             rolled.reads[window.key()] = noting.reads(numbers.get((f"{window.start}", window.traded), 0))
         except UserError as error:
             rolled.failed[window.key()] = str(error)
@@ -132,7 +143,7 @@ def _roll_window(
     market: MarketReader,
     noting: Noting,
     plan: Blueprint,
-) -> list[RolledEpisode]:
+) -> tuple[list[RolledEpisode], MarketPanel]:
     from tt_assets.trading.engines.trader import Engine
     from tt_assets.trading.episodes.baselines import baseline_episode
     from tt_assets.trading.episodes.roll import roll_episode
@@ -154,4 +165,16 @@ def _roll_window(
             record = baseline_episode(name, panel, config, seed)
             verdicts = checked(record, panel, bars, baseline=name, seed=seed)
             episodes.append(RolledEpisode(window, name, seed, None, record, verdicts))
-    return episodes
+    return episodes, panel
+
+
+def last_bars_of(panel: MarketPanel) -> dict[str, LastBar]:
+    """The last bar of each instrument of the panel that has one, in its order."""
+    found = {}
+    for column, name in enumerate(panel.instruments):
+        closes = panel.close[:, column]
+        known = np.flatnonzero(np.isfinite(closes))
+        if len(known):
+            session = pd.Timestamp(panel.sessions[known[-1]]).date()
+            found[name] = LastBar(session, float(closes[known[-1]]))
+    return found

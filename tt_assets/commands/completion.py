@@ -45,6 +45,13 @@ def complete_instruments(context: click.Context, parameter: click.Parameter, inc
     ]
 
 
+def complete_traded(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """One symbol or portfolio of the watchlist."""
+    listed = _watchlist()
+    names = listed.traded if listed else ()
+    return [CompletionItem(name) for name in names if name.casefold().startswith(incomplete.casefold())]
+
+
 def complete_symbol(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """One symbol of the watchlist."""
     listed = _watchlist()

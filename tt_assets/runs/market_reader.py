@@ -12,6 +12,7 @@ import pandas as pd
 from psycopg import sql
 
 from tt_assets.postgres.database import Database
+from tt_assets.postgres.decision_reader import recorded_targets
 from tt_assets.postgres.episode_reader import first_agent_weights, rolled_policies
 from tt_assets.postgres.ledger import next_fetch
 from tt_assets.postgres.slice_store import SliceStore, read_frame
@@ -68,6 +69,10 @@ class MarketReader:
     def agent_weights(self, traded: str) -> pd.DataFrame:
         """Recorded target weights of the first seed's agent: timestamp, instrument (CASH too), target_weight."""
         return first_agent_weights(self.database, traded)
+
+    def recorded_targets(self, windows: Selection) -> pd.DataFrame:
+        """Every target recorded of the agents of these windows (see `decision_reader.recorded_targets`)."""
+        return recorded_targets(self.database, windows)
 
     def _query(self, text: LiteralString, **parts: sql.Composable) -> pd.DataFrame:
         return read_frame(self.database, sql.SQL(text).format(**parts))

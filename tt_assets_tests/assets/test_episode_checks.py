@@ -319,7 +319,7 @@ def test_stored_episodes_hold_when_they_are_read_back_and_nothing_is_written(rol
 AGENT_OF_SAMPLE = (
     "(SELECT id FROM tt_episode WHERE instrument = 'sample' AND strategy = 'agent' AND window_start = '2012-07-01')"
 )
-AT = f"episode_id = {AGENT_OF_SAMPLE} AND timestamp = '2012-08-15'"
+AT = f"episode_id = {AGENT_OF_SAMPLE} AND timestamp = '2012-08-16'"
 
 LATER = "SET timestamp = timestamp + interval '1 h'"
 ACCOUNT = f"(SELECT id FROM tt_portfolio WHERE {AT})"

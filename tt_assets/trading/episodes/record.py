@@ -1,7 +1,7 @@
 """The record of one episode: what happened, session by session, as the rows of the nine episode tables.
 
-Rows carry timestamps inside the window only: decisions and marks at its closes, fills and rewards one session later. The
-decision at the last close, whose fill is not known yet, has no part in the figures of the episode.
+Rows carry timestamps inside the window only: decisions and marks at its closes, fills and rewards one session later.
+The decision at the last close, whose fill is not known yet, has no part in the figures of the episode.
 """
 
 from __future__ import annotations

@@ -100,8 +100,8 @@ def roll(
     Parameters
     ----------
     strategy : who decides.
-    panel : bars and channels of the window with its look-back. A window of one session has one decision and no fill: one
-        equity row, `evaluation_complete`, no Sharpe ratio.
+    panel : bars and channels of the window with its look-back. A window of one session has one decision and no
+        fill: one equity row, `evaluation_complete`, no Sharpe ratio.
     config : how it trades.
     engine : what keeps the books.
     delay : sessions that every decision is traded later; the simulator only.

@@ -173,7 +173,7 @@ def test_cutting_the_window_short_leaves_the_earlier_rows_as_they_were(bundled_b
     assert short.end_time == pd.Timestamp("2012-08-14")
 
 
-def test_a_window_of_one_session_has_an_equity_row_and_a_decision_that_is_not_filled(panel_of, small_policy, small_config):
+def test_a_window_of_one_session_has_an_equity_row_and_no_fill(panel_of, small_policy, small_config):
     record = roll_episode(small_policy, panel_of("2012-07-02", "2012-07-02"), small_config)
     assert record.stop_reason == "evaluation_complete"
     assert record.sharpe_ratio is None

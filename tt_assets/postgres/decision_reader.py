@@ -1,0 +1,96 @@
+"""The targets that agents set, as they are recorded: of the newest close, and of every close of a window."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import pandas as pd
+from psycopg import sql
+
+from tt_assets.postgres.database import Database
+from tt_assets.postgres.episode_reader import AGENT
+from tt_assets.postgres.slice_store import read_frame, read_frames
+from tt_assets.postgres.slices import Selection
+
+
+@dataclass(frozen=True, eq=False)
+class RecordedDecisions:
+    """The latest decisions of the agents of one window.
+
+    window : its first day.
+    seeds : seed, sha256, end_time and stop_reason of each agent's episode, by seed.
+    rows : seed, timestamp, instrument (CASH too), target_weight and rationale at the newest close that any of them
+    decided at and at the one before it, by seed, time and id.
+    """
+
+    window: date
+    seeds: pd.DataFrame
+    rows: pd.DataFrame
+
+
+def newest_decisions(database: Database, traded: str, session: date | None = None) -> RecordedDecisions | None:
+    """What the agents of `traded` decided at the newest close, or at that of `session`; None where nothing is recorded.
+
+    Of finished episodes of the agents in force, of the latest window that had begun.
+    """
+    begun = sql.SQL("AND start_time <= {}::date").format(sql.Literal(session)) if session else sql.SQL("")
+    headers, rows = read_frames(
+        database,
+        [
+            sql.SQL(
+                "WITH own AS (SELECT *, max(window_start) OVER () AS newest FROM tt_episode WHERE strategy = {agent} "
+                "AND end_time IS NOT NULL AND instrument = {traded} {begun}) SELECT window_start, seed, "
+                "config_json::json ->> 'policy_sha256' AS sha256, end_time, stop_reason FROM own "
+                "WHERE window_start = newest ORDER BY seed"
+            ).format(agent=sql.Literal(AGENT), traded=sql.Literal(traded), begun=begun),
+            sql.SQL(
+                "WITH own AS (SELECT id, seed, window_start, max(window_start) OVER () AS newest FROM tt_episode "
+                "WHERE strategy = {agent} AND end_time IS NOT NULL AND instrument = {traded} {begun}), "
+                "told AS (SELECT e.seed, t.timestamp, t.instrument, t.target_weight, t.rationale, t.id, "
+                "dense_rank() OVER (ORDER BY t.timestamp DESC) AS place FROM tt_target_weights AS t "
+                "JOIN own AS e ON e.id = t.episode_id WHERE e.window_start = e.newest {until}) "
+                "SELECT seed, timestamp, instrument, target_weight, rationale FROM told WHERE place <= 2 "
+                "ORDER BY seed, timestamp, id"
+            ).format(
+                agent=sql.Literal(AGENT),
+                traded=sql.Literal(traded),
+                begun=begun,
+                until=sql.SQL("AND t.timestamp <= {}::date").format(sql.Literal(session)) if session else sql.SQL(""),
+            ),
+        ],
+    )
+    if headers.empty:
+        return None
+    return RecordedDecisions(pd.Timestamp(headers["window_start"].iloc[0]).date(), headers, rows)
+
+
+def recorded_targets(database: Database, windows: Selection) -> pd.DataFrame:
+    """Every target that the agents of walk-forward windows have set, of finished episodes.
+
+    Returns
+    -------
+    window_start, traded, seed, sha256 (of the agent), timestamp, instrument (CASH too), target_weight.
+    """
+    query = sql.SQL(
+        "SELECT e.window_start, e.instrument AS traded, e.seed, e.config_json::json ->> 'policy_sha256' AS sha256, "
+        "t.timestamp, t.instrument, t.target_weight FROM tt_target_weights AS t JOIN tt_episode AS e "
+        "ON e.id = t.episode_id JOIN unnest({starts}::date[], {traded}::text[]) AS s(w, i) "
+        "ON e.window_start = s.w AND e.instrument = s.i WHERE e.end_time IS NOT NULL AND e.strategy = {agent}"
+    ).format(
+        starts=sql.Literal(np.datetime_as_string(windows.starts, unit="D").tolist()),
+        traded=sql.Literal(list(windows.instruments)),
+        agent=sql.Literal(AGENT),
+    )
+    return read_frame(database, query)
+
+
+def last_bars(database: Database, symbols: Sequence[str], until: date) -> pd.DataFrame:
+    """instrument, timestamp and close (USD) of the last bar of each of `symbols` up to session `until`."""
+    query = sql.SQL(
+        "SELECT DISTINCT ON (instrument) instrument, timestamp, close FROM tt_prices WHERE instrument = ANY({symbols}) "
+        "AND timestamp <= {until}::date ORDER BY instrument, timestamp DESC"
+    ).format(symbols=sql.Literal(list(symbols)), until=sql.Literal(until))
+    return read_frame(database, query)
