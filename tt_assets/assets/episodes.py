@@ -105,6 +105,7 @@ def episodes_asset(plan: Blueprint) -> dg.AssetsDefinition:
             whole,
             plan.trading.initial_cash,
             horizon(settings).latest_session(),
+            currency=settings.currency,
             whole_shares=plan.trading.whole_shares,
             log=context.log,
         )

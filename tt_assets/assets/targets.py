@@ -61,6 +61,7 @@ def shown_holdings(
     capital: float,
     latest: date,
     *,
+    currency: str,
     whole_shares: bool,
     log: dg.DagsterLogManager,
 ) -> dict[str, dg.MetadataValue]:
@@ -80,8 +81,8 @@ def shown_holdings(
         found = what_to_hold(
             newest.traded, newest.start, session.date(), decisions, bars, capital, whole_shares=whole_shares
         )
-        words = "\n\n".join(summary(found, latest))
-        table = pd.DataFrame(holding_rows(found)).to_markdown(index=False)
+        words = "\n\n".join(summary(found, latest, currency))
+        table = pd.DataFrame(holding_rows(found, currency)).to_markdown(index=False)
         return {"what_to_hold": dg.MetadataValue.md(f"{words}\n\n{table}")}
     except Exception:  # noqa: BLE001 - what is shown is no reason to lose a run
         log.warning(f"What to hold of {newest.key()} could not be shown: {traceback.format_exc()}")

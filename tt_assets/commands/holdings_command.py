@@ -67,10 +67,10 @@ def holdings(
     if json_:
         print_json(whole(found, latest))
         return
-    lines = summary(found, latest)
+    lines = summary(found, latest, settings.currency)
     if as_csv:
         print(ticket(platform, found), end="")  # noqa: T201
         for line in lines:
             err().print(line, highlight=False, markup=False)
         return
-    print_rows(holding_rows(found), title="\n".join(lines))
+    print_rows(holding_rows(found, settings.currency), title="\n".join(lines))

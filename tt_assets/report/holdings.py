@@ -10,7 +10,7 @@ from tt_assets.market.watchlist_format import CASH
 from tt_assets.trading.episodes.holdings import Holdings
 
 
-def holding_rows(found: Holdings) -> list[dict[str, Any]]:
+def holding_rows(found: Holdings, currency: str = "USD") -> list[dict[str, Any]]:
     """What to hold as rows for people: a share in percent, shares and USD rounded, the age of a bar where it is old."""
     rows = []
     for own in found.positions:
@@ -25,28 +25,30 @@ def holding_rows(found: Holdings) -> list[dict[str, Any]]:
                 "instrument": own.instrument,
                 "weight %": f"{own.weight:.2%}".rstrip("%"),
                 "before %": f"{own.weight_before:.2%}".rstrip("%"),
-                "close USD": "" if own.close is None else f"{own.close:,.2f}",
-                "shares": "" if own.shares is None else _quantity(own.shares, own.instrument),
-                "change": "" if own.change is None else _quantity(own.change, own.instrument, signed=True),
+                f"close {currency}": "" if own.close is None else f"{own.close:,.2f}",
+                "shares": "" if own.shares is None else _quantity(own.shares, own.instrument, currency),
+                "change": "" if own.change is None else _quantity(own.change, own.instrument, currency, signed=True),
                 "reason": own.reason + age,
             }
         )
     return rows
 
 
-def _quantity(value: float, name: str, *, signed: bool = False) -> str:
+def _quantity(value: float, name: str, currency: str, *, signed: bool = False) -> str:
     sign = "+" if signed else ""
-    return f"{value + 0.0:{sign},.2f} USD" if name == CASH else f"{value + 0.0:{sign},.4f}".rstrip("0").rstrip(".")
+    return (
+        f"{value + 0.0:{sign},.2f} {currency}" if name == CASH else f"{value + 0.0:{sign},.4f}".rstrip("0").rstrip(".")
+    )
 
 
-def summary(found: Holdings, latest: date) -> list[str]:
+def summary(found: Holdings, latest: date, currency: str = "USD") -> list[str]:
     """Who decided, on which bars and how old they are, and of how much capital the shares are: lines for people."""
     age = len(sessions(found.session, latest)) - 1
     agents = ", ".join(f"{seed} {sha256[:12]}" for seed, sha256 in found.seeds.items())
     lines = [
         f"{found.traded} after the close of {found.session}, "
         + ("the latest session" if age == 0 else f"{age} session{'s' if age > 1 else ''} before the latest ({latest})")
-        + f"; {found.capital:,.2f} USD.",
+        + f"; {found.capital:,.2f} {currency}.",
         f"Agents of the window {found.window}, seed and sha256: {agents}.",
     ]
     if found.stopped:
