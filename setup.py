@@ -14,6 +14,9 @@ RUNTIME = [
     # together.
     "dagster>=1.13.27,<1.14",
     "dagster-webserver>=1.13.27,<1.14",
+    # What its webserver is made of; ours stands before it.
+    "starlette>=0.40",
+    "uvicorn>=0.30",
     "dagster-postgres>=0.29.27,<0.30",
     # Interactive Brokers' TWS protocol.
     "ib_insync>=0.9.86,<0.10",

@@ -115,21 +115,27 @@ def demo(settings: Settings, json_: bool) -> None:
 @commands.command(short_help="Serve the UI and run the daemon.")
 @click.option("--port", default=3000, show_default=True, type=click.IntRange(1, 65535), help="Port of the UI.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address the UI listens on.")
+@click.option("--read-only", is_flag=True, help="The UI changes nothing: no runs, no switches. The daemon works on.")
 @with_settings
-def up(settings: Settings, port: int, host: str) -> None:
+def up(settings: Settings, port: int, host: str, read_only: bool) -> None:
     """Serve the UI and run the daemon until Ctrl-C.
+
+    The UI answers to its own pages only, and to no name but this machine's and those of TT_UI_HOSTS. On a --host that
+    others reach it asks for TT_UI_TOKEN.
 
     A process of it that dies is started again, the embedded server too, and the runs it took along are made again
     once; five deaths within a minute end it. Runs that the UI or the daemon started are interrupted at the end. The
     embedded server is stopped too, unless another command (a `tt backfill`, say) works on it.
     """
     from tt_assets.runs.owners import bury_dead_runs
+    from tt_assets.runtime.addresses import Address, refuse_open_door
     from tt_assets.runtime.in_use import stop_if_unused
     from tt_assets.runtime.platform import open_instance, prepare
     from tt_assets.runtime.pools import free_slots_of_ended_runs
     from tt_assets.runtime.up import Stopping, end_abandoned_runs, serve
     from tt_assets.runtime.up_record import ownership
 
+    refuse_open_door(settings, host)
     stopping = Stopping()
     with stopping.listening(), ownership(settings, host, port) as record:
         try:
@@ -138,7 +144,7 @@ def up(settings: Settings, port: int, host: str) -> None:
                 bury_dead_runs(instance)
                 end_abandoned_runs(settings, instance)
                 free_slots_of_ended_runs(instance)
-            serve(platform, record, host, port, stopping, say)
+            serve(platform, record, Address(host, port, read_only=read_only), stopping, say)
         finally:
             if message := stop_if_unused(settings):
                 say(message)

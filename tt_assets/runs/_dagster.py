@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from itertools import batched
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,7 @@ __all__ = [
     "report",
     "report_runless",
     "step_of",
+    "workspace",
 ]
 
 CODE_LOCATION = "tt_assets.definitions"
@@ -263,3 +265,16 @@ def job_origin(job: str) -> RemoteJobOrigin:
     """
     location = RegisteredCodeLocationOrigin(CODE_LOCATION)
     return RemoteRepositoryOrigin(location, REPOSITORY).get_job_origin(job)
+
+
+def workspace(instance: dg.DagsterInstance, file: Path, *, read_only: bool) -> AbstractContextManager[Any]:
+    """What Dagster's webserver serves: the code locations of a workspace file. `read_only` refuses every mutation.
+
+    The classes of `dagster-webserver` are public and take it; its own command is the only public way to make one. Waits
+    for that command to have a hook for middleware.
+    """
+    # Not among what Dagster loads by itself: only a webserver needs its workspace.
+    from dagster._core.workspace.context import WorkspaceProcessContext
+    from dagster._core.workspace.load_target import WorkspaceFileTarget
+
+    return WorkspaceProcessContext(instance, WorkspaceFileTarget([str(file)]), dg.__version__, read_only=read_only)

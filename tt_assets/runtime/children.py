@@ -35,8 +35,10 @@ class ChildSpec:
     answers: Callable[[], bool] | None
 
 
-def specs(home: Path, socket: Path, host: str, port: int) -> tuple[ChildSpec, ...]:
+def specs(home: Path, socket: Path, host: str, port: int, *, read_only: bool = False) -> tuple[ChildSpec, ...]:
     """The processes that serve `home` at `host`:`port`, in the order they are started; `socket` is the code server's.
+
+    With `read_only` the UI changes nothing; the daemon works on.
 
     Writes the workspace file that leads webserver and daemon to the socket.
     """
@@ -44,6 +46,7 @@ def specs(home: Path, socket: Path, host: str, port: int) -> tuple[ChildSpec, ..
     _write_workspace(workspace, socket)
     logs = home / "logs"
     python = (sys.executable, "-m")
+    address = ("--host", host, "--port", str(port), *(("--read-only",) if read_only else ()))
     loaded = ("-m", LOCATION, "--location-name", LOCATION)
     return (
         ChildSpec(
@@ -55,7 +58,7 @@ def specs(home: Path, socket: Path, host: str, port: int) -> tuple[ChildSpec, ..
         ChildSpec(DAEMON, (*python, "dagster._daemon", "run", "-w", str(workspace)), logs / "daemon.log", None),
         ChildSpec(
             WEBSERVER,
-            (*python, "dagster_webserver", "-w", str(workspace), "-h", host, "-p", str(port)),
+            (*python, "tt_assets.runtime.webserver", "--workspace", str(workspace), *address),
             logs / "webserver.log",
             lambda: webserver_answers(host, port),
         ),
@@ -76,6 +79,7 @@ def code_server_answers(socket: Path) -> bool:
 def webserver_answers(host: str, port: int) -> bool:
     """Whether the webserver answers over HTTP at all; one that demands a token first answers, too."""
     local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    # Whatever it answers: under a token, or a name it does not know, that is a refusal.
     connection = http.client.HTTPConnection(local, port, timeout=_PATIENCE)
     try:
         connection.request("GET", "/server_info")

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import dagster as dg
 
 from tt_assets.runtime import code_socket
+from tt_assets.runtime.addresses import Address
 from tt_assets.runtime.children import specs
 from tt_assets.runtime.database_watch import DatabaseWatch
 from tt_assets.runtime.lost_runs import end_lost_runs, unfinished_runs
@@ -43,9 +44,7 @@ class Stopping:
                 signal.signal(number, handler)
 
 
-def serve(
-    platform: Platform, record: Owner, host: str, port: int, stopping: Stopping, say: Callable[[str], None]
-) -> None:
+def serve(platform: Platform, record: Owner, address: Address, stopping: Stopping, say: Callable[[str], None]) -> None:
     """Serve the UI and run the daemon until `stopping` is asked; every process that dies is started again.
 
     The environment is that of `platform.adopt`. Everything started is gone on return. Raises UserError where the
@@ -54,7 +53,8 @@ def serve(
     settings = platform.settings
     socket = code_socket.prepare(settings.home)
     with open_instance() as instance:
-        family = Supervisor(settings, record, specs(settings.home, socket, host, port), socket, instance, say)
+        children = specs(settings.home, socket, address.host, address.port, read_only=address.read_only)
+        family = Supervisor(settings, record, children, socket, instance, say)
         try:
             with DatabaseWatch(settings, platform.database, family.outages.put) as watch:
                 told = False
@@ -63,7 +63,8 @@ def serve(
                     if not told and family.all_up:
                         told = True
                         family.told_up()
-                        say(f"UI at {record.url}, logs in {settings.home / 'logs'}. Ctrl-C stops it.")
+                        for line in address.said(settings):
+                            say(line)
                         say(f"Alerts: {settings.alert_log}{_receiver(settings)}.")
                     time.sleep(TICK)
         finally:

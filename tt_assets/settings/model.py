@@ -40,6 +40,9 @@ OWN_INSTRUMENTS = Path("cache", "instruments_of_the_bars.csv")
 SAMPLE_FIRST_SESSION = date(2005, 3, 1)
 SAMPLE_LAST_SESSION = date(2013, 3, 1)
 
+SHORTEST_TOKEN = 16
+"""Characters of TT_UI_TOKEN; fewer can be guessed over a network."""
+
 
 def checkout() -> Path | None:
     """The top of the source tree this package was imported from, or None for an installed package."""
@@ -154,6 +157,13 @@ class Settings(BaseSettings):
         default_factory=TradingConfig, description="How an account trades and its agent is trained."
     )
 
+    ui_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="More names the UI answers to, e.g. tt.example.com; this machine's own are known."
+    )
+    ui_token: SecretStr | None = Field(
+        None, description="What the UI asks its callers for, 16 characters or more; needed where --host is no loopback."
+    )
+
     alert_webhook: SecretStr | None = Field(
         None, description="Slack-compatible webhook for alerts, e.g. https://hooks.slack.com/services/..."
     )
@@ -164,7 +174,7 @@ class Settings(BaseSettings):
         6.0, gt=0, description="How long the latest session may be missing before that is an alert, hours."
     )
 
-    @field_validator("feature_modules", "signal_modules", "baselines", mode="before")
+    @field_validator("feature_modules", "signal_modules", "baselines", "ui_hosts", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -176,6 +186,21 @@ class Settings(BaseSettings):
             BarsOptions.parse(**{str(about.field_name).removeprefix("bars_"): value})
         except UserError as error:
             raise ValueError(str(error).partition(": ")[2] or str(error)) from None
+        return value
+
+    @field_validator("ui_hosts")
+    @classmethod
+    def _host_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not re.fullmatch(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?", name):
+                raise ValueError(f'"{name}" is no host name; write it as tt.example.com or tt.example.com:8443')
+        return value
+
+    @field_validator("ui_token")
+    @classmethod
+    def _hard_to_guess(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and len(value.get_secret_value()) < SHORTEST_TOKEN:
+            raise ValueError(f"it has fewer than {SHORTEST_TOKEN} characters; `openssl rand -hex 16` makes a good one")
         return value
 
     @field_validator("alert_webhook")

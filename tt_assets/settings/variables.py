@@ -38,6 +38,7 @@ EMPTY = {
     "TT_WATCHLIST": "the instruments of the bars files (the bundled sample: its own list)",
     "TT_TRAIN_WORKERS": "one for each core",
     "TT_EMBARGO_SESSIONS": "what an observation looks back over",
+    "TT_UI_TOKEN": "nobody is asked, and --host has to be a loopback address",
     "TT_ALERT_WEBHOOK": "alerts go to the log alone",
 }
 """What an empty variable means where that is no fixed value."""

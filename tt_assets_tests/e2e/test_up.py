@@ -26,7 +26,9 @@ def here() -> Iterator[Machine]:
 def test_a_signal_ends_webserver_daemon_code_server_and_database(here: Machine, number: int) -> None:
     ui = serve(here, free_port())
     commands = " ".join(" ".join(process.cmdline()) for process in ui.family())
-    assert all(part in commands for part in ("dagster_webserver", "dagster._daemon", "code-server", "api grpc"))
+    assert all(
+        part in commands for part in ("tt_assets.runtime.webserver", "dagster._daemon", "code-server", "api grpc")
+    )
     ui.owner.send_signal(number)
     told, complaint = ui.owner.communicate(timeout=120)
     assert ui.owner.returncode == 0

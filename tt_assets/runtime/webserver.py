@@ -1,0 +1,64 @@
+"""The webserver that `tt up` starts: the guarded UI of one workspace file, in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import click
+import dagster as dg
+import uvicorn
+from starlette.applications import Starlette
+
+from tt_assets.runs._dagster import workspace
+from tt_assets.runtime.addresses import once_code
+from tt_assets.settings import Settings
+from tt_assets.web.credentials import Credentials
+from tt_assets.web.hosts import Hosts
+from tt_assets.web.server import guarded
+
+STATEMENT_LIMIT = 15_000
+"""Milliseconds that one question of the UI to Dagster's storage may take."""
+LAST_ANSWERS = 3
+"""Seconds for answers that are on their way when it is stopped."""
+
+
+@click.command()
+@click.option("--host", required=True)
+@click.option("--port", required=True, type=int)
+@click.option("--workspace", "workspace_file", required=True, type=click.Path(path_type=Path))
+@click.option("--read-only", is_flag=True)
+def main(host: str, port: int, workspace_file: Path, read_only: bool) -> None:
+    """Serve the UI until SIGTERM."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    settings = Settings()
+    token = settings.ui_token
+    credentials = Credentials(token.get_secret_value(), port, once_code(settings)) if token else None
+    with dg.DagsterInstance.get() as instance:
+        instance.optimize_for_webserver(STATEMENT_LIMIT, pool_recycle=3600, max_overflow=20)
+        with workspace(instance, workspace_file, read_only=read_only) as context:
+            app = guarded(context, Hosts.of(host, settings.ui_hosts), credentials, lifespan=_lifespan)
+            uvicorn.run(
+                app,
+                host=host,
+                port=port,
+                log_level="warning",
+                server_header=False,
+                timeout_graceful_shutdown=LAST_ANSWERS,
+            )
+
+
+@asynccontextmanager
+async def _lifespan(_: Starlette) -> AsyncIterator[None]:
+    # uvicorn cancels what is still open when it is stopped; that is no error.
+    try:
+        yield
+    except asyncio.CancelledError:
+        return
+
+
+if __name__ == "__main__":
+    main()
