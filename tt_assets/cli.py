@@ -127,10 +127,9 @@ def up(settings: Settings, port: int, host: str, read_only: bool) -> None:
     once; five deaths within a minute end it. Runs that the UI or the daemon started are interrupted at the end. The
     embedded server is stopped too, unless another command (a `tt backfill`, say) works on it.
     """
-    from tt_assets.runs.owners import bury_dead_runs
     from tt_assets.runtime.addresses import Address, refuse_open_door
     from tt_assets.runtime.in_use import stop_if_unused
-    from tt_assets.runtime.platform import open_instance, prepare
+    from tt_assets.runtime.platform import open_instance, prepare, settle_dead_runs
     from tt_assets.runtime.pools import free_slots_of_ended_runs
     from tt_assets.runtime.up import Stopping, end_abandoned_runs, serve
     from tt_assets.runtime.up_record import ownership
@@ -141,8 +140,8 @@ def up(settings: Settings, port: int, host: str, read_only: bool) -> None:
         try:
             platform = prepare(settings)
             with open_instance() as instance:
-                bury_dead_runs(instance)
                 end_abandoned_runs(settings, instance)
+                settle_dead_runs(instance, platform.database)
                 free_slots_of_ended_runs(instance)
             serve(platform, record, Address(host, port, read_only=read_only), stopping, say)
         finally:

@@ -97,6 +97,7 @@ def test_tags_and_statuses_are_called_as_dagster_calls_them():
     assert tags.get_multidimensional_partition_tag("date") == f"{run_tags.DIMENSION}date"
     assert run_tags.RANGE_START == tags.ASSET_PARTITION_RANGE_START_TAG
     assert run_tags.RANGE_END == tags.ASSET_PARTITION_RANGE_END_TAG
+    assert run_tags.WILL_RETRY == tags.WILL_RETRY_TAG
     assert set(run_tags.UNFINISHED) == set(NOT_FINISHED_STATUSES)
     assert DagsterAssetCheckFailedError.__name__ == run_tags.CHECK_FAILED
 

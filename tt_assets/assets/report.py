@@ -19,6 +19,7 @@ from tt_assets.grid.horizon import horizon
 from tt_assets.grid.keys import INSTRUMENT
 from tt_assets.grid.partitions import Window, traded_partitions
 from tt_assets.runs import progress
+from tt_assets.runs.failures import named
 from tt_assets.runs.market_reader import MarketReader
 from tt_assets.tables import Layer
 from tt_assets.trading.config import TradingConfig
@@ -58,6 +59,9 @@ def report_asset(plan: Blueprint) -> dg.AssetsDefinition:
         windows = finished_windows(market, traded, settings.seeds)
         judgement = judged(market, windows, traded, plan)
         weights = market.agent_weights(traded)
+        if said := superseded_in(windows):
+            context.log.warning(said)
+            progress.report(f"{traded}: {said}")
         path = report_file(settings.home, traded)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(page(traded, judgement, weights, windows), encoding="utf-8")
@@ -89,6 +93,17 @@ def finished_windows(market: MarketReader, traded: str, seeds: int) -> Mapping[W
 def seeds_of(windows: Mapping[Window, pd.DataFrame]) -> str:
     """The seeds of the agents judged, for people."""
     return ", ".join(map(str, sorted({int(seed) for rows in windows.values() for seed in rows["seed"]})))
+
+
+def superseded_in(windows: Mapping[Window, pd.DataFrame]) -> str:
+    """The windows judged by an agent that was trained again since and not rolled yet, in words; empty without any."""
+    old = [f"{window.start}" for window, rows in windows.items() if rows["superseded_at"].notna().any()]
+    if not old:
+        return ""
+    return (
+        f"The agents of {named(old)} were trained again since they were rolled: the earlier ones are judged here until "
+        "`tt backfill tt_episode`, or the sensors, have rolled the new ones."
+    )
 
 
 def judged(market: MarketReader, windows: Mapping[Window, pd.DataFrame], traded: str, plan: Blueprint) -> Judgement:
@@ -126,6 +141,8 @@ def page(traded: str, judgement: Judgement, weights: pd.DataFrame, windows: Mapp
         f"{len(starts)} walk-forward windows, {starts[0]} to {max(window.end for window in windows)} (excluded).",
         f"Agents of seed {seeds_of(windows)} in each window.",
     ]
+    if said := superseded_in(windows):
+        notes.append(said)
     return report_html(traded, judgement, weights, notes)
 
 

@@ -16,9 +16,10 @@ import dagster as dg
 
 from tt_assets.automation.alert_desk import Alert, AlertDesk, AlertKind
 from tt_assets.automation.staleness import Stale, Watch, expected_session, look
+from tt_assets.automation.tries import SENSOR_TAG
 from tt_assets.errors import UserError
 from tt_assets.grid.bars_files import followed
-from tt_assets.grid.run_tags import CHECK_FAILED, PARTITION, RANGE_END, RANGE_START
+from tt_assets.grid.run_tags import CHECK_FAILED, PARTITION, RANGE_END, RANGE_START, WILL_RETRY
 from tt_assets.postgres.database import Database
 from tt_assets.runs._dagster import event_records
 from tt_assets.runs.database_resource import OpenDatabase
@@ -122,10 +123,19 @@ def failed_run(context: dg.RunFailureSensorContext, address: str) -> Alert:
     return Alert(
         AlertKind.RUN_FAILURE,
         f"Run {run.run_id[:8]} of {what} failed{f' over {where}' if where else ''}. {why.rstrip('.')}. "
-        "Mend the cause and launch it again; what landed stays.",
+        f"{_what_to_do(run)}; what landed stays.",
         f"{address}/runs/{run.run_id}" if address else "",
         urgent=not _stopped_by_a_check(events),
     )
+
+
+def _what_to_do(run: dg.DagsterRun) -> str:
+    """The remedy for a failed run; nobody is sent to launch what is launched by itself."""
+    if run.tags.get(WILL_RETRY) == "true":
+        return "It is made again by itself"
+    if SENSOR_TAG in run.tags:
+        return "Mend the cause; the sensors ask for it again by themselves, ever more rarely"
+    return "Mend the cause and launch it again"
 
 
 def _stopped_by_a_check(events: Sequence[dg.DagsterEvent]) -> bool:

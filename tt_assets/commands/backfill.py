@@ -21,7 +21,6 @@ from tt_assets.grid.partitions import quarter_of, window_grid
 from tt_assets.market.watchlist import Watchlist
 from tt_assets.runs import progress
 from tt_assets.runs.bulk import CheckSaid, OnEvent, Outcome, Standing, materialize
-from tt_assets.runs.owners import bury_dead_runs
 from tt_assets.runtime.jobs_in_process import job_named
 from tt_assets.runtime.platform import INSTRUMENTS, TRADED, Platform
 from tt_assets.runtime.pools import free_slots_of_ended_runs, refuse_held
@@ -59,7 +58,6 @@ def backfill(
     dates = [key for key in keys if first <= key <= last]
     order = list(instance.get_dynamic_partitions(INSTRUMENTS))
     cells = {(day, name) for day in dates for name in instruments}
-    bury_dead_runs(instance)
     free_slots_of_ended_runs(instance)
     job = job_named(platform.settings, MARKET_JOB)
     with progress_bar(len(cells) * len(tables), tables, among=cells) as on_event:
@@ -95,7 +93,6 @@ def train(
         )
     order = list(instance.get_dynamic_partitions(TRADED))
     cells = {(window, name) for window in windows for name in traded}
-    bury_dead_runs(instance)
     free_slots_of_ended_runs(instance)
     if "tt_policy" in tables:
         refuse_held(instance, TRAINING_POOL)

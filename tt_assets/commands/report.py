@@ -10,7 +10,6 @@ import dagster as dg
 
 from tt_assets.commands.backfill import progress_bar
 from tt_assets.runs.bulk import Outcome, run_partition
-from tt_assets.runs.owners import bury_dead_runs
 from tt_assets.runtime.jobs_in_process import job_named
 from tt_assets.runtime.platform import Platform
 
@@ -33,7 +32,6 @@ def write_reports(
 
     outcome = Outcome()
     written = []
-    bury_dead_runs(instance)
     with progress_bar(len(traded), ["report"]) as on_event:
         for name in traded:
             part = run_partition(instance, job_named(platform.settings, REPORT_JOB), ["report"], name, on_event)

@@ -6,6 +6,7 @@ with its line.
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,11 +68,26 @@ def read_scores(path: Path) -> tuple[pd.DataFrame, Sequence[int] | None]:
 
 
 def _csv(path: Path) -> pd.DataFrame:
+    _refuse_other_widths(path)
     # NA and TRUE are symbols, so nothing but the scores is converted; a score that is no number is named later.
     rows = pd.read_csv(path, encoding="utf-8-sig", dtype=str, keep_default_na=False, index_col=False)
     if "score" in rows.columns:
         rows["score"] = rows["score"].map(_number).astype(object)
     return rows
+
+
+def _refuse_other_widths(path: Path) -> None:
+    """Raise ScoresFileError for a row with more or fewer fields than the header; pandas would drop those beyond it."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = csv.reader(file)
+        header = next(rows, [])
+        odd = [(rows.line_num, len(row)) for row in rows if row and len(row) != len(header)]
+    if odd:
+        (line, fields), more = odd[0], len(odd) - 1
+        raise ScoresFileError(
+            f"{path}, line {line}{f' and {more:,} more' if more else ''}: {fields} fields where the header has "
+            f"{len(header)}. Write scores with a decimal point, or put what holds a comma in quotes."
+        )
 
 
 def _number(text: str) -> float | str:

@@ -17,6 +17,7 @@ from tt_assets.automation.market import read_market
 from tt_assets.automation.partition_states import read_cells
 from tt_assets.grid.blueprint import blueprint
 from tt_assets.postgres.database import Database
+from tt_assets.postgres.patience import patiently
 from tt_assets.settings import Settings
 from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES, TABLES
 
@@ -39,7 +40,11 @@ class TableStatus:
 
 
 def table_statuses(database: Database, instance: dg.DagsterInstance, settings: Settings) -> list[TableStatus]:
-    """The status of every table, in flow order."""
+    """The status of every table, in flow order. Raises Locked, naming who holds a table that is to be looked at."""
+    return patiently(database, lambda: _statuses(database, instance, settings), abandon=True)
+
+
+def _statuses(database: Database, instance: dg.DagsterInstance, settings: Settings) -> list[TableStatus]:
     plan = blueprint(settings)
     market = read_market(instance, plan, database)
     windows = read_cells(instance, database, plan.window_partitions, ("tt_policy", *EPISODE_TABLES))

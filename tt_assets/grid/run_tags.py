@@ -18,6 +18,9 @@ RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
 """First and last partition key of a run over a rectangle, both included."""
 
+WILL_RETRY = "dagster/will_retry"
+"""On a failed run whether Dagster makes it again: "true" or "false"."""
+
 DATA_VERSION = "dagster/data_version"
 """Data version of a materialization."""
 

@@ -19,6 +19,7 @@ from psycopg import Connection, sql
 
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.locks import lock_instruments
+from tt_assets.postgres.patience import patient_on_database
 from tt_assets.postgres.restated import Cause
 from tt_assets.postgres.slices import Selection
 
@@ -63,6 +64,7 @@ class Entry:
     digest: str
 
 
+@patient_on_database
 def next_fetch(database: Database) -> int:
     """The number of a reading that begins now: higher than that of every reading that began before."""
     with database.connect() as connection:
@@ -168,6 +170,7 @@ def forget_entries(connection: Connection[Any], tables: Sequence[str], selection
     )
 
 
+@patient_on_database
 def record_failures(
     database: Database,
     table: str,
@@ -220,6 +223,7 @@ def mark_told(database: Database, table: str, selection: Selection, digests: Seq
     mark_told_keys(database, table, dates_of(selection), list(selection.instruments), digests)
 
 
+@patient_on_database
 def mark_told_keys(
     database: Database, table: str, dates: Sequence[str], instruments: Sequence[str], digests: Sequence[str]
 ) -> None:
@@ -236,6 +240,7 @@ def mark_told_keys(
         )
 
 
+@patient_on_database
 def adopt_reads(
     database: Database, table: str, dates: Sequence[str], instruments: Sequence[str], sums: Sequence[int]
 ) -> int:
@@ -265,6 +270,7 @@ class Extent:
     written_at: datetime | None
 
 
+@patient_on_database
 def extent(database: Database, table: str) -> Extent:
     """The extent of `table`, off its slices. Raises DatabaseUnreachable."""
     with database.connect() as connection:

@@ -1,9 +1,9 @@
 """Waiting for locks, and for a server that has gone silent: not for ever, and never without a word.
 
-Work on the database is done within `patiently` (or by a method marked `@patient`). A thread watches it from a
-connection of its own: it finds out who holds the lock that is waited for, and notices that nothing gets through any
-more. A wait for a lock ends after some seconds, which rolls back and so lets go of what this side holds; then the work
-is begun again, until patience is at its end.
+Work on the database is done within `patiently` (or by what is marked `@patient` or `@patient_on_database`). A thread
+watches it from a connection of its own: it finds out who holds the lock that is waited for, and notices that nothing
+gets through any more. A wait for a lock ends after some seconds, which rolls back and so lets go of what this side
+holds; then the work is begun again, until patience is at its end.
 """
 
 from __future__ import annotations
@@ -212,6 +212,18 @@ def patient[Owner: HasDatabase, **P, T](
     @functools.wraps(method)
     def done(self: Owner, /, *args: P.args, **options: P.kwargs) -> T:
         return patiently(self.database, lambda: method(self, *args, **options))
+
+    return done
+
+
+def patient_on_database[**P, T](
+    function: Callable[Concatenate[Database, P], T],
+) -> Callable[Concatenate[Database, P], T]:
+    """As `patient`, for a function whose first argument is the database."""
+
+    @functools.wraps(function)
+    def done(database: Database, /, *args: P.args, **options: P.kwargs) -> T:
+        return patiently(database, lambda: function(database, *args, **options))
 
     return done
 

@@ -15,6 +15,7 @@ from sqlalchemy import text
 
 from tt_assets.errors import UserError
 from tt_assets.postgres.database import Database
+from tt_assets.postgres.patience import patient_on_database
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -66,6 +67,7 @@ def head() -> str:
     return revisions()[-1]
 
 
+@patient_on_database
 def current(database: Database) -> str | None:
     """The revision of the database, or None where it has no tables of ours. Raises DatabaseUnreachable."""
     with database.connect() as connection:
@@ -76,6 +78,7 @@ def current(database: Database) -> str | None:
     return row[0] if row else None
 
 
+@patient_on_database
 def upgrade(database: Database, *, by_month: bool = False) -> None:
     """Create the databases where they are absent and bring the tables to `head()`; nothing to do is fine.
 
@@ -91,6 +94,7 @@ def upgrade(database: Database, *, by_month: bool = False) -> None:
     RelationInTheWay : somebody else's relation has the name of a table; nothing was changed.
     SchemaNotAllowed : the user lacks a right; nothing was changed.
     DatabaseUnreachable, MayNotCreate : as of `Database`.
+    Locked : somebody's transaction keeps a table locked; nothing was changed.
     """
     from alembic import command
 

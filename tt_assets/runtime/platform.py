@@ -17,6 +17,7 @@ from tt_assets.errors import UserError
 from tt_assets.grid.bars_files import watchlist_of
 from tt_assets.market.watchlist import Watchlist
 from tt_assets.postgres.database import Database
+from tt_assets.postgres.patience import patiently
 from tt_assets.runtime import in_use
 from tt_assets.runtime.one_calendar import hold_calendar
 from tt_assets.runtime.own_modules import find_own_modules, python_path
@@ -76,14 +77,26 @@ def environment(settings: Settings) -> Mapping[str, str]:
 def prepare(settings: Settings, *, sync: bool = True) -> Platform:
     """Start the embedded server if there is one, create the databases, upgrade the schema, sync the watchlist.
 
-    Raises a `UserError` naming what is wrong with the server, the schema or the watchlist; nothing is changed then
-    beyond what was already done in that order.
+    With `sync` Dagster also hears what runs that are gone could not say any more (see `settle_dead_runs`). Raises a
+    `UserError` naming what is wrong with the server, the schema or the watchlist; nothing is changed then beyond what
+    was already done in that order.
     """
     platform = upgraded(settings)
     adopt(platform)
     if sync:
-        sync_watchlist(platform)
+        instance = open_instance()
+        patiently(platform.database, lambda: settle_dead_runs(instance, platform.database))
+        add_keys(instance, platform.watchlist)
     return platform
+
+
+def settle_dead_runs(instance: dg.DagsterInstance, database: Database) -> None:
+    """End the runs whose process is gone, and tell Dagster what they, or writers without a run, had committed."""
+    from tt_assets.runs.owners import bury_dead_runs
+    from tt_assets.runs.telling import tell
+
+    bury_dead_runs(instance)
+    tell(instance, database)
 
 
 def upgraded(settings: Settings) -> Platform:

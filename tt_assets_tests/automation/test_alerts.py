@@ -97,6 +97,24 @@ def test_a_failed_run_is_told_with_span_reasons_remedy_and_link(
     assert len(logged()) == 1
 
 
+@pytest.mark.parametrize(
+    ("tags", "remedy"),
+    [
+        ({"tt/sensor": "sessions"}, "Mend the cause; the sensors ask for it again by themselves, ever more rarely"),
+        ({"dagster/will_retry": "true"}, "It is made again by itself"),
+        ({"dagster/will_retry": "false"}, "Mend the cause and launch it again"),
+    ],
+)
+def test_nobody_is_sent_to_launch_what_is_launched_by_itself(
+    home: Path, dagster_instance: dg.DagsterInstance, tags: dict[str, str], remedy: str
+) -> None:
+    cursor = tick("alert_run_failure", dagster_instance, None)
+    run(dagster_instance, ends_badly, **tags)
+    tick("alert_run_failure", dagster_instance, cursor)
+    (line,) = logged()
+    assert line["message"].endswith(f"{remedy}; what landed stays.")
+
+
 def test_the_innermost_error_of_a_run_is_told_in_one_line(home: Path, dagster_instance: dg.DagsterInstance) -> None:
     cursor = tick("alert_run_failure", dagster_instance, None)
     run(dagster_instance, ends_in_an_error)

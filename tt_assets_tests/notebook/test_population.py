@@ -646,6 +646,10 @@ def test_bad_rows_of_a_file_are_named_with_their_lines(connected, tmp_path):
         (b"\xff\xfe\x00", "cannot be read"),
         (b"PAR1 but not really", "cannot be read"),
         (b"instrument,timestamp,score\nAAPL,2012-05-14,1\n", "lacks the column signal_name"),
+        (
+            b"instrument,timestamp,signal_name,score\nAAPL,2012-05-14,news,0,5\nIBM,2012-05-14,news,0,7\n",
+            "line 2 and 1 more: 5 fields where the header has 4. Write scores with a decimal point",
+        ),
     ],
 )
 def test_a_file_that_is_no_file_of_scores_is_one_line(tmp_path: Path, content, complaint):
