@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import click
 
@@ -70,6 +71,40 @@ def db_url(settings: Settings, show_password: bool) -> None:
     """Print the address of the tables."""
     database = database_of(settings)
     say(database.adbc_uri() if show_password else database.masked())
+
+
+@db.command("dump", short_help="Both databases into one file.")
+@click.argument("file", type=click.Path(path_type=Path))
+@with_settings
+def db_dump(settings: Settings, file: Path) -> None:
+    """Write the tables and Dagster's storage to FILE, as of one moment, while work goes on; FILE is read back."""
+    from tt_assets.commands.backup import dump
+
+    manifest = dump(settings, file)
+    say(
+        f"{file}: {sum(manifest.rows.values()):,} rows of {len(manifest.rows)} tables and Dagster's storage, "
+        f"{file.stat().st_size / 1e6:,.1f} MB, read back whole."
+    )
+
+
+@db.command("restore", short_help="An empty home or database out of such a file.")
+@click.argument("file", type=click.Path(path_type=Path))
+@with_settings
+def db_restore(settings: Settings, file: Path) -> None:
+    """Fill the empty databases of this home (or of TT_DATABASE_URL) from FILE, whole or not at all."""
+    from tt_assets.commands.backup import restore
+
+    manifest = restore(settings, file)
+    say(f"Restored {sum(manifest.rows.values()):,} rows as of {manifest.taken_at}. `tt status` says what is there.")
+
+
+@db.command("grants", short_help="Give the roles their rights again.")
+@with_settings
+def db_grants(settings: Settings) -> None:
+    """Give tt_owner, tt_writer and tt_reader their rights in both databases, after an administrator made them."""
+    from tt_assets.postgres.grants import grant
+
+    say(f"Rights given to {', '.join(grant(database_of(settings, start=True)))}.")
 
 
 @db.command("psql", context_settings={"ignore_unknown_options": True})

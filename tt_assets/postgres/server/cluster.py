@@ -99,8 +99,8 @@ def refuse_other_major(data: Path, binaries: Binaries) -> None:
     if major != str(binaries.major):
         raise EmbeddedServerError(
             f'The cluster in "{data}" was made by PostgreSQL {major}, the programs in "{binaries.folder}" are '
-            f"{binaries.version}: set TT_PG_BIN to the programs of PostgreSQL {major}, or dump and restore the "
-            "tables, or move that folder away to begin with an empty one."
+            f"{binaries.version}: with TT_PG_BIN naming the programs of PostgreSQL {major}, run `tt db dump FILE` and "
+            "`tt db stop`; then move that folder away, empty TT_PG_BIN and run `tt db restore FILE`."
         )
 
 

@@ -1,0 +1,38 @@
+"""`tt db dump` and `tt db restore`: both databases in one file."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from tt_assets import __version__
+from tt_assets.errors import UserError
+from tt_assets.postgres import backup, grants
+from tt_assets.postgres.server.binaries import find_binaries
+from tt_assets.runtime import in_use
+from tt_assets.runtime.up_record import owner
+from tt_assets.settings import Settings, database_of
+
+
+def dump(settings: Settings, file: Path) -> backup.Manifest:
+    """Write both databases to `file`; the work of others goes on meanwhile. Raises BackupError."""
+    in_use.hold(settings)
+    database = database_of(settings, start=True)
+    database.check_dagster()
+    return backup.dump(database, find_binaries(settings.pg_bin), file, version=__version__)
+
+
+def restore(settings: Settings, file: Path) -> backup.Manifest:
+    """Fill the empty databases of this home from `file`, and give the roles that are there their rights.
+
+    Raises BackupError, and UserError while `tt up` serves this home.
+    """
+    if up := owner(settings):
+        raise UserError(f"tt up (process {up.pid}) works on this home: `tt down`, then restore.")
+    backup.read_manifest(file)  # before a server is made for it
+    in_use.hold(settings)
+    database = database_of(settings, start=True)
+    manifest = backup.restore(database, find_binaries(settings.pg_bin), file)
+    with suppress(grants.GrantsError):  # without the roles the tables work for whoever restored them
+        grants.grant(database)
+    return manifest
