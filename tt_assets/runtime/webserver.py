@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 
 from tt_assets.runs._dagster import workspace
 from tt_assets.runtime.addresses import once_code
-from tt_assets.settings import Settings
+from tt_assets.runtime.current import current_settings
 from tt_assets.web.credentials import Credentials
 from tt_assets.web.hosts import Hosts
 from tt_assets.web.server import guarded
@@ -34,7 +34,7 @@ LAST_ANSWERS = 3
 def main(host: str, port: int, workspace_file: Path, read_only: bool) -> None:
     """Serve the UI until SIGTERM."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
-    settings = Settings()
+    settings = current_settings()
     token = settings.ui_token
     credentials = Credentials(token.get_secret_value(), port, once_code(settings)) if token else None
     with dg.DagsterInstance.get() as instance:
