@@ -13,6 +13,7 @@ from tt_assets.grid.horizon import bars_span
 from tt_assets.market.clock import now_in_new_york
 from tt_assets.market.files import FileBars
 from tt_assets.market.ibkr import IbkrBars, IbkrLoad, ReadStored, StoredBars
+from tt_assets.market.own_source import open_source
 from tt_assets.market.sources import PriceSource
 from tt_assets.market.watchlist import Watchlist
 from tt_assets.runs import progress
@@ -45,6 +46,8 @@ class PriceSourceOpener:
         if settings.price_source is PriceSourceName.IBKR:
             watchlist = followed(settings).watchlist
             return OpenSource(ibkr_source(settings, watchlist, stored_bars(self.market), say), None)
+        if settings.price_source is not PriceSourceName.FILE:
+            return OpenSource(open_source(settings.price_source), None)
         span = bars_span(settings)
         return OpenSource(bars_files(settings), span[1] if span else None)
 

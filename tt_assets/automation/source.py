@@ -35,7 +35,7 @@ def read_source(settings: Settings) -> SourceState:
     """The state of the configured source; a bars file that cannot be read is said, not raised."""
     bound = horizon(settings).latest_session()
     if settings.price_source is not PriceSourceName.FILE:
-        return SourceState(settings.price_source.value, bound)
+        return SourceState(str(settings.price_source), bound)
     try:
         state = fingerprint(settings.bars_path, settings.bars_options)
     except UserError as error:

@@ -141,7 +141,11 @@ def symbols_of(watchlist: Watchlist, names: Sequence[str] | None) -> list[str]:
 
 
 def check_bars(settings: Settings) -> None:
-    """Check the bars files before anything starts: raise their `UserError`, print what is odd, one line a kind."""
+    """Check files or source before anything starts: raise their `UserError`, print what is odd, one line a kind."""
+    if not isinstance(settings.price_source, PriceSourceName):
+        from tt_assets.market.own_source import open_source  # brings pandas
+
+        open_source(settings.price_source)
     if settings.price_source is not PriceSourceName.FILE or settings.is_sample:
         return
     bars_manifest(settings)

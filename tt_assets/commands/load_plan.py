@@ -41,6 +41,8 @@ def _size(settings: Settings, tables: Sequence[str], span: Span, symbols: Sequen
 def _requests(settings: Settings, watchlist: Watchlist, span: Span, symbols: Sequence[str]) -> str:
     if settings.price_source is PriceSourceName.FILE:
         return f"The bars come from {settings.bars_path}: nothing is asked over the network."
+    if settings.price_source is not PriceSourceName.IBKR:
+        return f"The bars come from {settings.price_source}: one request an instrument, {len(symbols)} in all."
     from tt_assets.assets.sources import ibkr_source, stored_bars
     from tt_assets.market.ibkr import nothing_stored
 

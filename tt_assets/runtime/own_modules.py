@@ -1,4 +1,4 @@
-"""Where modules of the user's own (features, signals, schemes) are found.
+"""Where modules of the user's own (features, signals, schemes, price sources) are found.
 
 They are found before a command imports any asset, because an asset loads them when it is imported.
 """
@@ -29,5 +29,12 @@ def python_path(settings: Settings) -> list[str]:
 
 
 def _own_modules(settings: Settings) -> tuple[str, ...]:
-    trading = settings.trading
-    return (*settings.feature_modules, *settings.signal_modules, *trading.trading_modules, *trading.learner_modules)
+    trading, source = settings.trading, str(settings.price_source)
+    own_source = (source,) if ":" in source else ()
+    return (
+        *own_source,
+        *settings.feature_modules,
+        *settings.signal_modules,
+        *trading.trading_modules,
+        *trading.learner_modules,
+    )

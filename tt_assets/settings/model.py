@@ -27,6 +27,7 @@ from pydantic_settings import (
 from tt_assets.errors import UserError
 from tt_assets.market.ibkr_config import IbkrConfig
 from tt_assets.market.layouts.options import BarsOptions
+from tt_assets.market.source_names import is_source_name
 from tt_assets.settings.environment import FlatDotEnv, FlatEnvironment
 from tt_assets.trading.config import TradingConfig
 
@@ -106,7 +107,11 @@ class Settings(BaseSettings):
     start_date: date | None = Field(None, description="First date of the market partitions.")
     end_date: date | None = Field(None, description="Last date of the market partitions.")
     date_grain: DateGrain = Field(DateGrain.SESSION, description="Width of a market date partition: session or month.")
-    price_source: PriceSourceName = Field(PriceSourceName.FILE, description="file or ibkr.")
+    price_source: PriceSourceName | str = Field(
+        PriceSourceName.FILE,
+        union_mode="left_to_right",
+        description="file, ibkr, package.module:Class, or the name of an installed source.",
+    )
     bars_path: Path = Field(
         SAMPLE_BARS, description="File, folder or glob of daily bars; `tt bars list` shows the layouts that are read."
     )
@@ -208,6 +213,17 @@ class Settings(BaseSettings):
     def _reachable(cls, value: SecretStr | None) -> SecretStr | None:
         if value and not re.match(r"https?://[^\s/]+", value.get_secret_value()):
             raise ValueError("it is no address that begins with https:// or http://")
+        return value
+
+    @field_validator("price_source")
+    @classmethod
+    def _known_source(cls, value: PriceSourceName | str) -> PriceSourceName | str:
+        if value == "files":
+            return PriceSourceName.FILE
+        if not isinstance(value, PriceSourceName) and not is_source_name(value):
+            raise ValueError(
+                "it is neither file nor ibkr, no package.module:Class, and no installed source has that name"
+            )
         return value
 
     @field_validator("home", "watchlist", "bars_path", "pg_bin")

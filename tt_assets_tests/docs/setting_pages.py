@@ -45,7 +45,7 @@ def _kind(field: FieldInfo) -> str:
 
 def _type(annotation: Any) -> str:
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        (annotation,) = (part for part in typing.get_args(annotation) if part is not types.NoneType)
+        return " or ".join(_type(part) for part in typing.get_args(annotation) if part is not types.NoneType)
     if isinstance(annotation, type) and issubclass(annotation, StrEnum):
         return " or ".join(map(code, annotation))
     if typing.get_origin(annotation) is tuple:

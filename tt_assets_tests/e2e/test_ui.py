@@ -9,6 +9,7 @@ import json
 
 import pytest
 
+from tt_assets.automation.jobs import AGENTS_JOB, MARKET_JOB
 from tt_assets.tables import TABLES
 from tt_assets_tests.e2e.command_line import Machine, Ui, wait_until
 
@@ -50,7 +51,7 @@ def test_tt_status_counts_partitions_as_the_ui_does(ui: Ui, filled: Machine) -> 
 
 def test_runs_of_the_command_line_are_on_the_timeline_and_on_the_page_of_their_job(ui: Ui, filled: Machine) -> None:
     label = {"key": ".dagster/repository", "value": "__repository__@tt_assets.definitions"}
-    for job, table in (("market", "tt_prices"), ("agents", "tt_policy")):
+    for job, table in ((MARKET_JOB, "tt_prices"), (AGENTS_JOB, "tt_policy")):
         found = ui.ask(
             """query($filter: RunsFilter!) {
                  runsOrError(filter: $filter, limit: 1000) {
