@@ -115,6 +115,12 @@ class TradingConfig(BaseModel):
         ge=SMALLEST_ORDER_USD,
         description="Orders worth less at the deciding close are not sent, USD.",
     )
+    stale_sessions: Whole = Field(
+        10,
+        ge=0,
+        description="Sessions without a bar after which an instrument counts as delisted: it is not traded, and what "
+        "is held of it is closed at its last close. 0: never.",
+    )
     whole_shares: Switch = Field(False, description="Orders are whole shares, cut towards zero.")
     execution: Execution = Field(
         Execution.NEXT_OPEN,
@@ -274,13 +280,18 @@ class TradingConfig(BaseModel):
     @classmethod
     def from_mapping(cls, loaded: Mapping[str, Any]) -> Self:
         """As `from_json`, from the parsed object."""
-        if set(cls.model_fields) - set(loaded) == set(BEFORE_LEARNERS):
-            loaded = {**loaded, **BEFORE_LEARNERS}
+        missing_settings = set(cls.model_fields) - set(loaded)
+        for earlier in (BEFORE_DELISTINGS, {**BEFORE_LEARNERS, **BEFORE_DELISTINGS}):
+            if missing_settings == set(earlier):
+                loaded = {**loaded, **earlier}
         if missing := sorted(set(cls.model_fields) - set(loaded)):
             _refuse_unknown(set(loaded))
             raise ConfigError(f"the trading config lacks {', '.join(missing)}; it must name every setting.")
         return cls(**loaded)
 
+
+BEFORE_DELISTINGS: Mapping[str, Any] = {"stale_sessions": 0}
+"""What a stored config says nothing of that was made before delisted instruments were closed: how it was then."""
 
 BEFORE_LEARNERS: Mapping[str, Any] = {
     "agent": "ppo",

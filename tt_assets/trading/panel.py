@@ -156,6 +156,18 @@ class MarketPanel:
         """Whether an instrument has had a close at or before t (T × N)."""
         return np.logical_or.accumulate(np.isfinite(self.close), axis=0)
 
+    def gone(self, stale_sessions: int) -> Booleans:
+        """Whether an instrument has had no bar in the last `stale_sessions` sessions, t included, and had one before.
+
+        T × N, known at the close of t. It counts as delisted from then on, until it has a bar again. 0: never.
+        """
+        rows = np.arange(len(self.sessions))[:, None]
+        last = np.maximum.accumulate(np.where(np.isfinite(self.close), rows, -1), axis=0)
+        if not stale_sessions:
+            return np.zeros(last.shape, dtype=bool)
+        found: Booleans = (last >= 0) & (rows - last >= stale_sessions)
+        return found
+
     @cached_property
     def marks(self) -> Floats:
         """Price a position is marked at (T × N, USD): the close, or the last close before; 0 while not listed."""

@@ -41,6 +41,7 @@ OTHER_THAN_DEFAULT = {
     "price_impact": 0.25,
     "volume_limit": 0.5,
     "minimum_trade": 2.5,
+    "stale_sessions": 3,
     "whole_shares": True,
     "execution": Execution.NEXT_CLOSE,
     "observation_window": 7,

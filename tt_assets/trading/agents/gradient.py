@@ -16,7 +16,7 @@ from tt_assets.trading.agents.networks import SharedEncoder
 from tt_assets.trading.errors import ConfigError, NotFinite
 from tt_assets.trading.panel import Floats, MarketPanel
 from tt_assets.trading.rules.registry import action_scheme
-from tt_assets.trading.rules.schemes import ActionScheme
+from tt_assets.trading.rules.schemes import ActionScheme, scale_while_listed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,7 +56,8 @@ class Gradient(Learner):
         first, last = lesson.first, len(panel.sessions) - 2
         rows = slice(first, last)
         seen = _windows(lesson, rows)
-        scale, rates = (_tensor(values[rows]) for values in (scheme.scale(panel), _next(cost_rates(panel, config))))
+        held_at_most, costs = scale_while_listed(scheme, panel, config), _next(cost_rates(panel, config))
+        scale, rates = (_tensor(values[rows]) for values in (held_at_most, costs))
         earned = _tensor(earned_between_fills(panel, lesson)[rows])
 
         def weights(actions: Tensor) -> Tensor:

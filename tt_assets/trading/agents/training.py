@@ -24,6 +24,7 @@ from tt_assets.trading.engines.observation import Scaler
 from tt_assets.trading.errors import ConfigError, NotFinite
 from tt_assets.trading.panel import MarketPanel
 from tt_assets.trading.rules.registry import action_scheme, cost_model, reward_scheme, stoppers
+from tt_assets.trading.rules.schemes import scale_while_listed
 
 
 def train_policy(
@@ -81,7 +82,7 @@ def first_trained_session(panel: MarketPanel, config: TradingConfig) -> int:
     Raises NotEnoughHistory if too few such sessions are left for training besides validation and embargo.
     """
     training = split_span(panel, config).training
-    scale = action_scheme(config).scale(training)
+    scale = scale_while_listed(action_scheme(config), training, config)
     usable = np.flatnonzero((scale[training.start : -1] > 0.0).any(axis=1))
     if len(usable) < MIN_TRAINING_SESSIONS:
         raise not_enough(panel, config, len(usable))

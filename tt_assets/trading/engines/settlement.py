@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from tt_assets.trading.config import TradingConfig
-from tt_assets.trading.panel import CASH_RESERVE, Floats
+from tt_assets.trading.panel import CASH_RESERVE, Booleans, Floats
 from tt_assets.trading.rules.costs import CostModel, ProportionalCosts
 from tt_assets.trading.rules.registry import cost_model
 
@@ -36,11 +36,21 @@ class Fills(NamedTuple):
 
 
 class AccountFills(NamedTuple):
-    """Fills of one session of one account per instrument (N): signed shares, USD per share, commission in USD."""
+    """Fills of one session of one account per instrument (N): signed shares, USD per share, commission in USD.
+
+    `closed` says which of them closed the position in a delisted instrument at its last close.
+    """
 
     shares: Floats
     price: Floats
     commission: Floats
+    closed: Booleans
+
+    @classmethod
+    def none(cls, instruments: int) -> AccountFills:
+        """Nothing traded."""
+        nothing = np.zeros(instruments)
+        return cls(nothing, nothing, nothing, np.zeros(instruments, dtype=bool))
 
 
 class Settlement(Protocol):

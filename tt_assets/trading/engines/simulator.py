@@ -36,6 +36,7 @@ class Step:
     truncated : the account has reached its last session and was not stopped there (B).
     weights : target weights of the decision (B × N), fractions of net worth at the deciding close.
     fills : signed shares and USD per share (B × N), and the cash after them (B).
+    closed : which of the fills closed the position in a delisted instrument, without commission (B × N).
     """
 
     reward: Floats
@@ -43,6 +44,7 @@ class Step:
     truncated: Booleans
     weights: Floats
     fills: Fills
+    closed: Booleans
 
 
 class Simulator:
@@ -79,6 +81,7 @@ class Simulator:
         self._settlement = settlement(config)
         self._borrow_rate = config.cost_multiple * config.borrow_bps * 1e-4 / SESSIONS_PER_YEAR
         self._ones = np.ones(accounts)
+        self._nothing_closed = np.zeros((accounts, len(panel.instruments)), dtype=bool)
         self._last = len(panel.sessions) - 1
         instruments = len(panel.instruments)
         self.session = np.full(accounts, panel.start, dtype=np.int64)
@@ -156,6 +159,7 @@ class Simulator:
         shorts = self.config.allow_shorts
         # A scheme of the user's own may give any kind of array.
         weights = self._covered(np.ascontiguousarray(weights, dtype=np.float64))
+        before = self._close_delisted() if self.tape.closes else None
         self.wanted, sent = kernels.orders(weights, self.net_worth, self.quantity, decision.per_usd, decision.smallest)
         fills = self._settlement.settle(sent, decision.fill_price, decision.volume, self.cash)
         self.cash = fills.cash
@@ -181,7 +185,21 @@ class Simulator:
             refuse_not_finite(self.panel, self.session - 1, actions, weights, reward, self.net_worth)
         terminated = self._stops(self.net_worth, drawdown)
         # For booleans `greater` is "and not": an account that stops is not also cut off.
-        return Step(reward, terminated, np.greater(ended, terminated), weights, fills)
+        truncated = np.greater(ended, terminated)
+        if before is None:
+            return Step(reward, terminated, truncated, weights, fills, self._nothing_closed)
+        paid, price = before
+        closed = paid != 0.0
+        fills = Fills(np.where(closed, -paid, fills.shares), np.where(closed, price, fills.price), fills.cash)
+        return Step(reward, terminated, truncated, weights, fills, closed)
+
+    def _close_delisted(self) -> tuple[Floats, Floats]:
+        """Pay out what is held of delisted instruments at the last close: the shares and their price (B × N)."""
+        price = self.tape.closing[self.session]
+        paid = np.where(price > 0.0, self.quantity, 0.0)
+        self.cash = self.cash + np.einsum("bn,bn->b", paid, price)
+        self.quantity -= paid
+        return paid, price
 
     def _covered(self, weights: Floats) -> Floats:
         """`weights` without shorts where margin was called at the close: the next fill covers, whatever is wanted."""

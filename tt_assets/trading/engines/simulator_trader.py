@@ -28,7 +28,7 @@ class SimulatorTrader:
         self._simulator.reset(np.ones(1, dtype=bool), np.array([self._simulator.panel.start]))
         nothing = np.zeros(len(self._simulator.panel.instruments))
         self._waiting = deque([nothing[None]] * self._delay)
-        self.fills = AccountFills(nothing, nothing, nothing)
+        self.fills = AccountFills.none(len(nothing))
         self.not_filled = self.cut_by_volume = 0
         seen: Observation = self._simulator.observe()[0]
         return seen
@@ -55,7 +55,9 @@ class SimulatorTrader:
         else:
             step = simulator.step(actions)
         shares, price = step.fills.shares, step.fills.price
-        self.fills = AccountFills(shares[0], price[0], simulator.costs.commission(shares, price)[0])
+        # A payout is no order: nobody charges for it.
+        commission = simulator.costs.commission(np.where(step.closed, 0.0, shares), price)
+        self.fills = AccountFills(shares[0], price[0], commission[0], step.closed[0])
         not_filled, cut = simulator.unfilled()
         self.not_filled += not_filled
         self.cut_by_volume += cut

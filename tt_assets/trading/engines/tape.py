@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.panel import Booleans, Floats, MarketPanel
-from tt_assets.trading.rules.schemes import ActionScheme
+from tt_assets.trading.rules.schemes import ActionScheme, scale_while_listed
 
 
 class Decision(NamedTuple):
@@ -35,7 +35,14 @@ class Decision(NamedTuple):
 
 
 class DecisionTape:
-    """The decisions of one panel. The last session has none: nothing is filled after it."""
+    """The decisions of one panel. The last session has none: nothing is filled after it.
+
+    Attributes
+    ----------
+    scale : weight of a full position (T × N). fillable : whether an order after the decision is filled (T × N).
+    closing : USD per share at which what is held is closed after the decision, because the instrument counts as
+    delisted and does not trade; 0 where it is not (T × N). closes : whether there is any such.
+    """
 
     def __init__(self, panel: MarketPanel, config: TradingConfig, scheme: ActionScheme) -> None:
         sessions, instruments = panel.close.shape
@@ -46,7 +53,11 @@ class DecisionTape:
         self.fillable: Booleans = np.isfinite(fill_price)
         # In shares, at the deciding close: whether an order is sent is decided before its fill price is known.
         smallest = np.where(self.fillable & (per_usd > 0.0), config.minimum_trade * per_usd, np.inf)
-        self.scale = scheme.scale(panel)
+        self.scale = scale_while_listed(scheme, panel, config)
+        # What is held of a delisted instrument is closed at its last close, unless it trades after all.
+        closed = panel.gone(config.stale_sessions) & ~self.fillable
+        self.closing = np.where(closed, panel.marks, 0.0)
+        self.closes: bool = bool(closed.any())
         volume = np.where(self.fillable, _next(panel.volume, np.nan), 0.0)
         quote = np.where(self.fillable, fill_price, 0.0)
         parts = (self.scale, per_usd, smallest, quote, _next(panel.marks, 0.0), volume)

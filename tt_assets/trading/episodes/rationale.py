@@ -8,7 +8,7 @@ from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.engines.observation import Scaler
 from tt_assets.trading.panel import Floats, MarketPanel
 from tt_assets.trading.rules.registry import action_scheme
-from tt_assets.trading.rules.schemes import VolatilityTarget
+from tt_assets.trading.rules.schemes import VolatilityTarget, scale_while_listed
 
 
 class Rationale:
@@ -18,7 +18,8 @@ class Rationale:
         self._panel = panel
         self._config = config
         self._scheme = action_scheme(config)
-        self._scale = self._scheme.scale(panel)
+        self._scale = scale_while_listed(self._scheme, panel, config)
+        self._gone = panel.gone(config.stale_sessions)
         self._scaled = scaler.scale(panel.features)
 
     def sentences(self, session: int, action: Floats, target: Floats) -> list[str]:
@@ -45,6 +46,11 @@ class Rationale:
         sigma, scale = float(self._panel.sigma[session, column]), float(self._scale[session, column])
         if not self._panel.listed[session, column]:
             return f"0.0%: {name} has no price yet and cannot be held (agent's output {action:+.3f})."
+        if self._gone[session, column]:
+            return (
+                f"0.0%: {name} has had no bar for {self._config.stale_sessions} sessions or more and counts as "
+                "delisted; what is held of it is closed at its last close."
+            )
         if scale == 0.0:
             return (
                 f"0.0%: {name} has fewer than 20 returns, so its volatility is not known and it cannot be sized "

@@ -19,7 +19,7 @@ import pandas as pd
 from tt_assets.market.watchlist_format import CASH
 from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.metrics import max_drawdown, sharpe_ratio, turnover
-from tt_assets.trading.panel import Floats, MarketPanel
+from tt_assets.trading.panel import Booleans, Floats, MarketPanel
 
 
 class StopReason(StrEnum):
@@ -27,6 +27,19 @@ class StopReason(StrEnum):
 
     EVALUATION_COMPLETE = "evaluation_complete"
     TERMINATED = "terminated"
+
+
+class OrderType(StrEnum):
+    """What an order was. Those of delisted instruments closed the position at the last close, without commission."""
+
+    BUY = "buy"
+    SELL = "sell"
+    DELISTED_BUY = "delisted_buy"
+    DELISTED_SELL = "delisted_sell"
+
+
+BOUGHT = (OrderType.BUY, OrderType.DELISTED_BUY)
+"""The types that add shares."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -64,6 +77,7 @@ class EpisodeLog:
     shares: list[Floats] = dataclasses.field(default_factory=list)
     prices: list[Floats] = dataclasses.field(default_factory=list)
     commissions: list[Floats] = dataclasses.field(default_factory=list)
+    closed: list[Booleans] = dataclasses.field(default_factory=list)
     rewards: list[float] = dataclasses.field(default_factory=list)
     net_worth: list[float] = dataclasses.field(default_factory=list)
     cash: list[float] = dataclasses.field(default_factory=list)
@@ -94,6 +108,9 @@ def episode_record(
     )
     session, column = np.nonzero(shares)
     sizes = shares[session, column]
+    closed = np.array(log.closed, dtype=bool).reshape(shares.shape)[session, column]
+    sides = np.where(sizes > 0.0, OrderType.BUY, OrderType.SELL)
+    delisted = np.where(sizes > 0.0, OrderType.DELISTED_BUY, OrderType.DELISTED_SELL)
     # Counted only once listed: a session before the first bar is not a missing one.
     bars = np.isfinite(panel.close[panel.start : panel.start + len(marked)])
     listed = panel.listed[panel.start : panel.start + len(marked)]
@@ -121,7 +138,7 @@ def episode_record(
             {
                 "timestamp": filled[session],
                 "instrument": np.array(names, dtype=object)[column],
-                "order_type": np.where(sizes > 0.0, "buy", "sell").astype(object),
+                "order_type": np.where(closed, delisted, sides).astype(object),
                 "size": np.abs(sizes),
                 "price": prices[session, column],
                 "commission": commissions[session, column],

@@ -140,6 +140,7 @@ def roll(
         log.shares.append(fills.shares)
         log.prices.append(fills.price)
         log.commissions.append(fills.commission)
+        log.closed.append(fills.closed)
         log.rewards.append(reward)
         mark()
     if not terminated:

@@ -23,7 +23,7 @@ from tt_assets.trading.engines.choice import open_trader
 from tt_assets.trading.engines.observation import ObservationBuilder, Scaler
 from tt_assets.trading.engines.trader import Engine
 from tt_assets.trading.episodes.baselines import BASELINES
-from tt_assets.trading.episodes.record import EpisodeRecord
+from tt_assets.trading.episodes.record import BOUGHT, EpisodeRecord
 from tt_assets.trading.errors import PolicyMismatch
 from tt_assets.trading.metrics import SESSIONS_PER_YEAR
 from tt_assets.trading.panel import Floats, MarketPanel
@@ -298,7 +298,7 @@ def _config(record: EpisodeRecord) -> TradingConfig:
 
 
 def _signed(orders: pd.DataFrame) -> pd.Series:
-    return orders["size"].where(orders["order_type"] == "buy", -orders["size"])
+    return orders["size"].where(orders["order_type"].isin(BOUGHT), -orders["size"])
 
 
 def _targets(record: EpisodeRecord) -> Floats:

@@ -206,7 +206,8 @@ def _run(strategy: Strategy, panel: MarketPanel, config: TradingConfig, delay: i
         net_worth.append(trader.net_worth)
         targets.append(trader.target)
         fills = trader.fills
-        traded = fills.shares != 0.0
+        # What was closed after a delisting had no quote and cost nothing.
+        traded = (fills.shares != 0.0) & ~fills.closed
         slipped = np.abs(fills.price[traded] - quotes[trader.session][traded])
         costs += float((np.abs(fills.shares[traded]) * slipped).sum() + fills.commission.sum())
         if terminated:

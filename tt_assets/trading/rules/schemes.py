@@ -111,6 +111,11 @@ class ActionScheme(ABC):
         return kernels.weights_within(convictions, scale, self.max_leverage)
 
 
+def scale_while_listed(scheme: ActionScheme, panel: MarketPanel, config: TradingConfig) -> Floats:
+    """The scheme's scale (T × N), 0 where an instrument counts as delisted, whatever the scheme makes of it."""
+    return np.where(panel.gone(config.stale_sessions), 0.0, scheme.scale(panel))
+
+
 @dataclass(frozen=True)
 class VolatilityTarget(ActionScheme):
     """w = a · min(L, target / σ), σ the instrument's standard deviation of returns up to t (trailing 20 sessions).
