@@ -174,7 +174,7 @@ def test_variables_that_the_platform_sets_are_no_mistake(monkeypatch):
     for name in set_by_us:
         monkeypatch.setenv(name, "1")
     assert misspelt() == []
-    assert set_by_us - {"TT_HOME"} == OF_THE_PLATFORM
+    assert set_by_us - {"TT_HOME"} == OF_THE_PLATFORM - {"TT_ENV_FILE"}
 
 
 def test_who_wrote_a_value_is_known(monkeypatch, tmp_path):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tt_assets.errors import UserError
+from tt_assets.runtime.home import home_unusable, make_home, own_file
 from tt_assets.settings import Settings
 
 _held: dict[Path, Any] = {}
@@ -60,22 +60,17 @@ def stop_embedded(settings: Settings) -> bool:
 
 
 def lock_file(settings: Settings, name: str) -> Path:
-    """The file `name` of this home, there and open to be locked. Raises UserError where TT_HOME cannot be written."""
+    """The file `name` of this home, there and open to be locked.
+
+    Raises UserError where TT_HOME cannot be written, and where it or the file is somebody else's.
+    """
+    make_home(settings.home)
     path = settings.home / name
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.open("ab").close()
+        own_file(path)
     except OSError as error:
-        raise home_unusable(settings, error) from None
+        raise home_unusable(settings.home, error) from None
     return path
-
-
-def home_unusable(settings: Settings, error: OSError) -> UserError:
-    """What is to be said of a TT_HOME that nothing can be written to."""
-    return UserError(
-        f'TT_HOME "{settings.home}" cannot be used ({error.strerror}: "{error.filename}"): set TT_HOME to a folder you '
-        "can write to."
-    )
 
 
 def _path(settings: Settings) -> Path:

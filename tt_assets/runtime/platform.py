@@ -19,6 +19,7 @@ from tt_assets.market.watchlist import Watchlist
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.patience import patiently
 from tt_assets.runtime import in_use
+from tt_assets.runtime.home import home_unusable, make_home
 from tt_assets.runtime.one_calendar import hold_calendar
 from tt_assets.runtime.own_modules import find_own_modules, python_path
 from tt_assets.settings import DateGrain, Settings, database_of, shared_file
@@ -141,6 +142,7 @@ def place_instance_file(settings: Settings) -> None:
     if not source.exists():
         raise UserError(f"{source} is missing; install tt_assets again or run it from a checkout.")
     target = home / "dagster.yaml"
+    make_home(settings.home)
     try:
         home.mkdir(parents=True, exist_ok=True)
         if not target.exists() or target.read_bytes() != source.read_bytes():
@@ -148,7 +150,7 @@ def place_instance_file(settings: Settings) -> None:
             shutil.copyfile(source, staged)
             staged.replace(target)
     except OSError as error:
-        raise in_use.home_unusable(settings, error) from None
+        raise home_unusable(settings.home, error) from None
 
 
 def sync_watchlist(platform: Platform) -> tuple[list[str], list[str]]:

@@ -6,16 +6,19 @@ declared is no business of who writes it down.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic_settings import DotEnvSettingsSource, EnvSettingsSource
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource
 
 from tt_assets.market.ibkr_config import IbkrConfig
+from tt_assets.settings.dot_env import believed, dot_env_files
 from tt_assets.trading.config import TradingConfig
 
 PREFIX = "TT_"
+type EnvFiles = str | Path | Sequence[str | Path] | None
 
 NESTED: Mapping[str, tuple[type[BaseModel], str]] = {
     "trading": (TradingConfig, PREFIX),
@@ -51,7 +54,13 @@ class FlatEnvironment(EnvSettingsSource):
 
 
 class FlatDotEnv(DotEnvSettingsSource):
-    """The `.env` files, of which a later one wins. An empty variable is no variable."""
+    """The `.env` files, of which a later one wins, as far as they are believed. An empty variable is no variable."""
+
+    def __init__(self, settings_cls: type[BaseSettings], env_file: EnvFiles) -> None:
+        super().__init__(settings_cls, env_file=None)
+        default_home = settings_cls.model_fields["home"].get_default(call_default_factory=True, validated_data={})
+        found = believed(dot_env_files(env_file, default_home))
+        self.env_vars = {name.lower(): text for name, (text, _) in found.items()}
 
     def __call__(self) -> dict[str, Any]:
         """What is set, the nested configurations as parts of their own."""

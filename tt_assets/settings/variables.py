@@ -10,21 +10,22 @@ import difflib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from dotenv import dotenv_values
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from tt_assets.settings.dot_env import ENV_FILE, DotEnvFile, believed, dot_env_files, not_believed
 from tt_assets.settings.environment import NESTED, PREFIX, nested_fields
 from tt_assets.settings.model import Settings
 
 DEFAULT, ENVIRONMENT = "default", "environment"
 
-OF_THE_PLATFORM = frozenset({"TT_DAGSTER_LOGS", "TT_READY", "TT_SERVED_BY", "TT_SERVED_AS", "TT_NAMES_CHECKED"})
-"""Variables that the platform sets for the processes it starts. They are no settings, and no mistake."""
+OF_THE_PLATFORM = frozenset(
+    {"TT_DAGSTER_LOGS", "TT_READY", "TT_SERVED_BY", "TT_SERVED_AS", "TT_NAMES_CHECKED", ENV_FILE}
+)
+"""Variables that the platform sets for the processes it starts, and the place of settings: no settings, no mistake."""
 
 CHECKED = "TT_NAMES_CHECKED"
 """Set once a process has looked for misspelt names, so that those it starts do not say the same again."""
@@ -110,10 +111,10 @@ def as_written(value: Any) -> str:
     return str(value)
 
 
-def env_files() -> tuple[Path, ...]:
+def env_files() -> tuple[DotEnvFile, ...]:
     """The `.env` files that are read, the one that wins last."""
-    files = Settings.model_config.get("env_file") or ()
-    return tuple(Path(str(file)) for file in ((files,) if isinstance(files, str | Path) else files))
+    default_home = Settings.model_fields["home"].get_default(call_default_factory=True, validated_data={})
+    return dot_env_files(Settings.model_config.get("env_file"), default_home)
 
 
 @dataclass(frozen=True)
@@ -126,9 +127,11 @@ class Written:
 
 def written() -> Mapping[str, Written]:
     """Variable → what was written, of every `TT_` variable that is not empty, known or not."""
-    found: dict[str, Written] = {}
-    for file in env_files():
-        found |= _of(dotenv_values(file), str(file.absolute())) if file.is_file() else {}
+    found = {
+        name: Written(text, str(path.absolute()))
+        for name, (text, path) in believed(env_files()).items()
+        if name.startswith(PREFIX)
+    }
     return found | _of(os.environ, ENVIRONMENT)
 
 
@@ -149,6 +152,11 @@ def misspelt() -> list[str]:
         remedy = f"did you mean {near[0]}?" if near else "`tt settings` lists them."
         where = "" if given.origin == ENVIRONMENT else f" ({given.origin})"
         lines.append(f"{name}{where} is no setting; {remedy}")
+    for name, path in not_believed(env_files()):
+        lines.append(
+            f"{name} in {path.absolute()} is not read, because it names code or programs: put the line into .env in "
+            f"TT_HOME, or set {ENV_FILE} to a file of yours."
+        )
     return lines
 
 

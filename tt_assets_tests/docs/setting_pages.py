@@ -18,9 +18,11 @@ from tt_assets_tests.docs.markdown import code, page, table
 
 INTRODUCTION = """\
 Declared in `tt_assets/settings/model.py`, those of trading in `tt_assets/trading/config.py` and those of Interactive
-Brokers in `tt_assets/market/ibkr_config.py`. Each is an environment variable, or a line of a `.env` file in the folder
-you are in (or at the top of a checkout). The environment wins over the file. An empty variable is as good as none, and
-means what the third column says. `tt settings` prints the values that hold now and where each comes from."""
+Brokers in `tt_assets/market/ibkr_config.py`. Each is an environment variable, or a line of a `.env` file: at the top of
+a checkout, in `TT_HOME`, in the folder you are in, or the file that `TT_ENV_FILE` names; the last of these wins, the
+environment over all. A file in the folder you are in names no code and no programs (`TT_*_MODULES`, `TT_PG_BIN`): that
+line is left out, and it is said. An empty variable is as good as none, and means what the third column says.
+`tt settings` prints the values that hold now and where each comes from."""
 
 BOUNDS = {"gt": "more than", "ge": "at least", "lt": "less than", "le": "at most"}
 

@@ -78,11 +78,11 @@ def test_a_setting_of_a_file_is_handed_on(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    (tmp_path / ".env").write_text("TT_SIGNAL_MODULES=mine\nOTHER=1\n")
+    (tmp_path / ".env").write_text("TT_SEEDS=7\nOTHER=1\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(Settings.model_config, "env_file", (str(tmp_path / "none.env"), ".env"))
     found = json.loads(tt("env", "--json").out)
-    assert found["TT_SIGNAL_MODULES"] == "mine"
+    assert found["TT_SEEDS"] == "7"
     assert "OTHER" not in found
 
 
