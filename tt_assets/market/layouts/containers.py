@@ -125,9 +125,15 @@ def members(file: Path) -> list[Member]:
     return [_member(str(file), file.name, lambda: file.open("rb"), head, file)]
 
 
+_BROKEN = r"ended before|CRC|truncat|magic bytes|corrupt|not an arrow file|not a zip file|unexpected end|invalid data"
+"""What libraries say of a file of which a part is missing or changed."""
+
+
 def unreadable(name: object, error: object, remedy: str = "") -> BarsFileError:
     """The error for a file that cannot be read for a reason that another library gives."""
     text = re.sub(r"\s+", " ", str(error)).strip().rstrip(".")
+    if not remedy and re.search(_BROKEN, text, re.IGNORECASE):
+        remedy = "Its copy or download broke: fetch it again."
     return BarsFileError(f"{name} cannot be read ({text}). {remedy or f'Save it as {READ}.'}")
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from tt_assets.market.errors import BarsFileError
@@ -79,7 +80,10 @@ class Delimited:
             if "UTF8" in str(error) and self.encoding == "utf-8":
                 raise BadEncoding(self) from error
         self._skipped.clear()
-        return self._columns({**plain, **dict.fromkeys(numbers, pa.string())}, decimal)
+        columns = self._columns({**plain, **dict.fromkeys(numbers, pa.string())}, decimal)
+        if any(map(_has_line_break, columns.values())):
+            self.refuse_open_quote()
+        return columns
 
     def _columns(self, types: dict[int, pa.DataType], decimal: str) -> dict[int, pa.ChunkedArray]:
         names = [f"c{place}" for place in range(self.width)]
@@ -114,6 +118,8 @@ class Delimited:
                     raise unreadable(self.name, error) from None
             except STREAM_ERRORS as error:
                 raise unreadable(self.name, error) from None
+        if any("\n" in text for text in self._skipped):
+            self.refuse_open_quote()
         return {place: table[names[place]] for place in types}
 
     def _lines(self) -> Iterator[tuple[int, str]]:
@@ -126,6 +132,15 @@ class Delimited:
                         yield number, line.rstrip("\r\n")
             except STREAM_ERRORS as error:
                 raise unreadable(self.name, error) from None
+
+    def refuse_open_quote(self) -> None:
+        """Raise BarsFileError for the quote that took the lines after it into one cell."""
+        for number, line in self._lines():
+            if _opens_quote(line, self.separator):
+                raise BarsFileError(
+                    f'{self.name}, line {number}: a quote is opened and not closed ("{line[:60]}"), so the lines after '
+                    f"it are one cell. Close it, or take it out."
+                )
 
     def cells_of(self, line: str) -> list[str]:
         """The cells of a line."""
@@ -206,7 +221,19 @@ def sniff(member: Member, encoding: str = "") -> Delimited:
     headers = [_padded(["", *cells] if named_before else cells, width) for _, cells in rows[start:first]]
     before = rows[first][0] - 1 if first < len(rows) else (rows[-1][0] if rows else 0)
     head = [_padded(cells, width) for _, cells in rows[first:]]
-    return Delimited(member, encoding, separator, headers, head, before, width)
+    table = Delimited(member, encoding, separator, headers, head, before, width)
+    # On the last line it takes nothing with it: that line is cut off, or one row that is bad.
+    if any(_opens_quote(line, separator) for line in lines[before:-1]):
+        table.refuse_open_quote()
+    return table
+
+
+def _opens_quote(line: str, separator: str) -> bool:
+    """Whether the last quoted cell of a line is not closed; a quote inside a cell opens nothing."""
+    if line.count('"') % 2 == 0:
+        return False
+    sign = re.escape(separator)
+    return re.search(rf'(^|{sign})"', re.sub(rf'(^|{sign})"([^"]|"")*"', r"\1", line)) is not None
 
 
 def _encoding(member: Member) -> str:
@@ -223,6 +250,8 @@ def _encoding(member: Member) -> str:
         codecs.getincrementaldecoder("utf-8")().decode(head)
     except UnicodeDecodeError as error:
         # A European export of an older program; five bytes mean nothing in it, and then it is no text at all.
+        if re.search(rb"\xed[\xa0-\xbf][\x80-\xbf]", head):
+            raise unreadable(member.name, f"{error}; half of a surrogate pair", "Write it again as UTF-8.") from None
         try:
             head.decode("cp1252")
         except UnicodeDecodeError:
@@ -240,12 +269,19 @@ def _head_lines(member: Member, encoding: str) -> list[str]:
     except UnicodeDecodeError as error:
         raise unreadable(member.name, error) from None
     lines = text.splitlines() if "\x0b" not in text else text.split("\n")
-    if any(len(line) > MOST_LINE for line in lines[:2]) or (len(lines) == 1 and len(text) >= MOST_LINE):
-        raise BarsFileError(f"{member.name} is no table: its first line is longer than {MOST_LINE:,} signs.")
+    if any(len(line) > MOST_LINE for line in lines[:2]) or (len(lines) == 1 and _cut(member)):
+        raise BarsFileError(
+            f"{member.name} is no table: its first line is longer than {len(lines[0]):,} signs. Save it as {READ}."
+        )
     # The last line of a head that was cut may be half a line.
     return lines[: MOST_HEAD_LINES if len(lines) > 1 else 1][
         : -1 if 1 < len(lines) <= MOST_HEAD_LINES and _cut(member) else None
     ]
+
+
+def _has_line_break(column: pa.ChunkedArray) -> bool:
+    texts = pc.cast(column, pa.string()) if not pa.types.is_string(column.type) else column
+    return bool(pc.any(pc.match_substring(texts, "\n")).as_py())
 
 
 def _cut(member: Member) -> bool:
@@ -257,7 +293,7 @@ def _tried(lines: Sequence[str], separator: str) -> tuple[tuple[float, int], str
     rows = [
         (number, next(csv.reader([line], delimiter=separator), []))
         for number, line in enumerate(lines, start=1)
-        if line.strip() and len(line) < MOST_LINE
+        if line.strip() and len(line) < csv.field_size_limit()
     ]
     # A table's width is that of most lines below the preamble.
     widths = Counter(len(cells) for _, cells in rows[min(3, len(rows) - 1) :] if len(cells) > 1)

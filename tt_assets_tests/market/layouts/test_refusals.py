@@ -114,6 +114,19 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         )[:-2].encode(),
         'its last value "41.0" looks cut off',
     ),
+    "a quote that is not closed": (
+        YAHOO.replace("2014-01-06,", '2014-01-06,"').encode(),
+        "line 4: a quote is opened and not closed .*Close it, or take it out",
+    ),
+    "half of a surrogate pair": (
+        YAHOO.replace("2014-01-06", "2014\ud800-01-06").encode("utf-8", "surrogatepass"),
+        "half of a surrogate pair.*Write it again as UTF-8",
+    ),
+    "a line without an end": (b"a," * 300_000 + b"\n", "first line is longer than"),
+    "a gzip of which the end is missing": (
+        gzip.compress(YAHOO.encode())[:-40],
+        "copy or download broke: fetch it again",
+    ),
     "cut in the middle of a quoted cell": (
         LAYOUTS["Investing"][1][:-3].encode(),
         "looks cut off|in the middle of a row",
