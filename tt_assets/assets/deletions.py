@@ -4,7 +4,7 @@ A file that was cut at the end of a line, filtered, or exported over a shorter s
 bars were taken out on purpose; only a person knows which it is.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import dagster as dg
@@ -52,17 +52,23 @@ def kept_from_deletion(slices: Slices, selection: Selection, market: MarketReade
     there = pd.MultiIndex.from_frame(slices.frame[["instrument", "timestamp"]])
     lost = stored[~pd.MultiIndex.from_frame(stored).isin(there)]
     cells = suspects.cell_of(lost["instrument"], lost["timestamp"])
-    failed = {suspects.keys[cell]: _reason(lost["timestamp"][cells == cell]) for cell in np.unique(cells[cells >= 0])}
+    of_a_day = suspects.ends - suspects.starts <= np.timedelta64(1, "D")
+    failed = {
+        suspects.keys[cell]: _reason([] if of_a_day[cell] else lost["timestamp"][cells == cell].tolist())
+        for cell in np.unique(cells[cells >= 0])
+    }
     return _failing(slices, selection, failed) if failed else slices
 
 
 _WHOLE = frozenset({SAID[SessionOutcome.BAR], "no session"})
 
 
-def _reason(days: "pd.Series[pd.Timestamp]") -> str:
+def _reason(days: Sequence[pd.Timestamp]) -> str:
+    """Why a cell fails; `days` are those lost of a cell of several, so that cells of one day have one reason."""
     shown = ", ".join(f"{day:%Y-%m-%d}" for day in days[:DAYS_SHOWN])
     more = f" and {len(days) - DAYS_SHOWN} more" if len(days) > DAYS_SHOWN else ""
-    return f"tt_prices holds a bar that the source no longer has ({shown}{more}). {REMEDY}."
+    named = f" ({shown}{more})" if days else ""
+    return f"tt_prices holds a bar that the source no longer has{named}. {REMEDY}."
 
 
 def _failing(slices: Slices, selection: Selection, failed: Mapping[str, str]) -> Slices:
