@@ -36,15 +36,23 @@ TRAINED_AND_ROLLED, ROLLED = ("tt_policy", *EPISODE_TABLES), tuple(EPISODE_TABLE
 def refresh_job(plan: Blueprint, open_database: OpenDatabase) -> dg.JobDefinition:
     """The job `refresh_now`."""
 
-    @dg.op(description="Loads the missing and failed partitions of the market tables, up to the last session.")
-    def load_what_is_missing(context: dg.OpExecutionContext) -> dg.Output[bool]:
+    # Nothing is handed on but the order, so nothing is stored between the two.
+    @dg.op(
+        description="Loads the missing and failed partitions of the market tables, up to the last session.",
+        out=dg.Out(dg.Nothing),
+    )
+    def load_what_is_missing(context: dg.OpExecutionContext) -> dg.Output[None]:
         """The market tables; fails at its end with what did not land."""
         return _ended(
             refresh_market(context.instance, plan, open_database(), context.repository_def.get_job, context.log.info)
         )
 
-    @dg.op(description="Trains the agents of new windows and rolls again what its bars have outrun.")
-    def roll_what_is_behind(context: dg.OpExecutionContext, loaded: bool) -> dg.Output[bool]:
+    @dg.op(
+        description="Trains the agents of new windows and rolls again what its bars have outrun.",
+        ins={"loaded": dg.In(dg.Nothing)},
+        out=dg.Out(dg.Nothing),
+    )
+    def roll_what_is_behind(context: dg.OpExecutionContext) -> dg.Output[None]:
         """The agents and their episodes, after the bars."""
         jobs = context.repository_def.get_job
         return _ended(refresh_agents(context.instance, plan, open_database(), jobs, context.log.info))
@@ -140,10 +148,10 @@ def _untried(state: AgentState) -> AgentState:
     return replace(state, market=market, tries=dict.fromkeys(state.tries, fresh))
 
 
-def _ended(outcome: Outcome) -> dg.Output[bool]:
+def _ended(outcome: Outcome) -> dg.Output[None]:
     """The runs as metadata; raises a `dg.Failure` that names what did not land."""
     told = {"runs": dg.MetadataValue.json(outcome.runs)}
     if outcome.ok:
-        return dg.Output(True, metadata=told)
+        return dg.Output(None, metadata=told)
     said = [f"{table}: {in_few_words(reasons)}" for table, reasons in outcome.failed.items()] + outcome.errors
     raise dg.Failure("; ".join(said), metadata=told, allow_retries=False)
