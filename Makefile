@@ -7,7 +7,7 @@ TT := $(VENV)/bin/tt
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down test test-fast test-slow lint format docs bench lock sbom tools clean
+.PHONY: help install demo up down test test-fast test-slow lint format docs bench soak lock sbom tools clean
 
 help:
 	@echo "make demo     fill all thirteen tables from the bundled bars"
@@ -18,6 +18,7 @@ help:
 	@echo "make lint     ruff, mypy, the import contracts and the reference pages; make format repairs what it can"
 	@echo "make docs     write the reference pages of docs/ out of the code"
 	@echo "make bench    the benchmarks there are; make bench NAME=io measures one"
+	@echo "make soak     a served platform with processes killed for SOAK_MINUTES (60), seeded by SOAK_SEED (1)"
 	@echo "make install  just the environment, in .venv"
 	@echo "make lock     write requirements/ anew out of setup.py; UPGRADE=--upgrade takes the newest"
 	@echo "make sbom     sbom.json: every installed package, as CycloneDX"
@@ -93,6 +94,9 @@ $(TOOLS)/.installed: requirements/tools.txt
 	@test -x $(TOOLS)/bin/python || $(PYTHON) -m venv $(TOOLS)
 	$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement $<
 	@touch $@
+
+soak: install
+	$(VENV)/bin/python -m tt_assets_tests.faults.soak
 
 clean:
 	rm -rf $(VENV) $(TOOLS) sbom.json .pytest_cache .ruff_cache .mypy_cache .hypothesis artefacts build *.egg-info

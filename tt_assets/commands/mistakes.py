@@ -24,6 +24,20 @@ def describe_setting(error: ValidationError) -> str:
     return f"{variable.name}{value} is not valid: {reason[:1].lower() + reason[1:]}.{meaning}"
 
 
+_BY_STATE = {
+    "42501": "The user of TT_DATABASE_URL lacks a right ({reason}): use a login that may write (GRANT tt_writer) and "
+    "that owns Dagster's database, or have an administrator grant it.",
+    "3D000": "A database or table went missing ({reason}): run `tt db upgrade`, then the same command again.",
+    "53300": "The server has no connection left ({reason}): end sessions that nobody needs (they are in "
+    "pg_stat_activity), or raise its max_connections, then run the same command again.",
+    "53100": "The server's disk is full ({reason}): make room for it, then run the same command again; what was not "
+    "committed is not stored.",
+    "55P03": "Somebody keeps a table locked ({reason}): see who in pg_stat_activity, have that transaction ended, then "
+    "run the same command again.",
+}
+"""What is to be said by the state that the server gives an error."""
+
+
 def describe_database(error: BaseException) -> str | None:
     """What is to be said of an error that a database driver raised, be it wrapped; None for any other error."""
     import psycopg
@@ -36,18 +50,13 @@ def describe_database(error: BaseException) -> str | None:
         return None
     state = getattr(found, "sqlstate", None) or getattr(found, "pgcode", None) or ""
     reason = next((line.strip().rstrip(".:") for line in str(found).splitlines() if line.strip()), type(found).__name__)
-    if state == "42501":
-        return (
-            f"The user of TT_DATABASE_URL lacks a right ({reason}): use a login that may write (GRANT tt_writer) and "
-            "that owns Dagster's database, or have an administrator grant it."
-        )
-    if state == "3D000" or "does not exist" in reason:
-        return f"A database or table went missing ({reason}): run `tt db upgrade`, then the same command again."
-    if state == "53300" or "too many clients" in reason or "connection slots" in reason:
-        return (
-            f"The server has no connection left ({reason}): end sessions that nobody needs (they are in "
-            "pg_stat_activity), or raise its max_connections, then run the same command again."
-        )
+    if state not in _BY_STATE:
+        if "does not exist" in reason:
+            state = "3D000"
+        elif "too many clients" in reason or "connection slots" in reason:
+            state = "53300"
+    if state in _BY_STATE:
+        return _BY_STATE[state].format(reason=reason)
     if state[:2] in ("08", "57", "") and isinstance(found, psycopg.OperationalError | psycopg2.Error):
         return (
             f"The database went away in the middle ({reason}): `tt db status` shows how it is; running the same "

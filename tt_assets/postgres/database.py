@@ -29,7 +29,7 @@ from tt_assets.postgres.database_url import (
     split_secrets,
     sqlalchemy_url,
 )
-from tt_assets.postgres.patience import current_watch
+from tt_assets.postgres.patience import WAITS_NO_LONGER, current_watch
 from tt_assets.postgres.server.embedded import EmbeddedServer
 
 OLDEST_SERVER = 150_000
@@ -148,7 +148,7 @@ class Database:
     def connect(self, *, watched: bool = True, **options: Any) -> psycopg.Connection[Any]:
         """A psycopg 3 connection.
 
-        Within `patiently` it waits for a lock for some seconds only.
+        Within `patiently` it waits for a lock for some seconds only, elsewhere for a minute: nothing waits for ever.
 
         Parameters
         ----------
@@ -163,8 +163,8 @@ class Database:
         failure: DatabaseUnreachable
         watch = current_watch() if watched else None
         parameters = self._all() | {"client_encoding": "UTF8"}
-        if watch is not None:
-            parameters["options"] = f"{parameters.get('options', '')} {watch.server_options}".strip()
+        limit = watch.server_options if watch is not None else WAITS_NO_LONGER
+        parameters["options"] = f"{parameters.get('options', '')} {limit}".strip()
         try:
             connection = psycopg.connect(make_conninfo(**parameters), **options)
         except psycopg.Error as error:

@@ -33,6 +33,8 @@ LOCK_TIMEOUT = 10.0
 """Seconds that one try waits for a lock."""
 PATIENCE, PATIENCE_WITH_OURS = 60.0, 900.0
 """Seconds until it is given up, and where the holder is a `tt` command, which ends by itself."""
+WAITS_NO_LONGER = f"-c lock_timeout={PATIENCE * 1000:.0f}"
+"""The `options` of libpq of a connection that nobody watches."""
 FIRST_LOOK, LOOK_EVERY = 2.0, 2.0
 STALLED_AFTER = 20.0
 """Seconds without any word from the server after which a connection counts as dead."""

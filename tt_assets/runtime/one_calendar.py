@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import date
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ from tt_assets.errors import UserError
 from tt_assets.grid.followed_calendar import follow_calendar
 from tt_assets.market.calendar import followed
 from tt_assets.postgres.database import Database
+from tt_assets.postgres.patience import patient_on_database
 from tt_assets.settings import Settings
 
 ENOUGH = 60
@@ -32,8 +34,7 @@ def hold_calendar(settings: Settings, database: Database) -> None:
     a weekday on which this market always trades.
     """
     follow_calendar(settings)
-    with database.connect() as connection:
-        days = np.array([day for (day,) in connection.execute(_STORED)], dtype="datetime64[D]")
+    days = np.array(_last_days(database), dtype="datetime64[D]")
     kept = settings.home / "calendar"
     before = kept.read_text(encoding="utf-8").strip() if kept.exists() else ""
     if len(days):
@@ -44,6 +45,12 @@ def hold_calendar(settings: Settings, database: Database) -> None:
     if before != settings.calendar:
         with suppress(OSError):  # the stored bars themselves are looked at each time
             kept.write_text(f"{settings.calendar}\n", encoding="utf-8")
+
+
+@patient_on_database
+def _last_days(database: Database) -> list[date]:
+    with database.connect() as connection:
+        return [day for (day,) in connection.execute(_STORED)]
 
 
 def _strange(days: npt.NDArray[np.datetime64]) -> str:
