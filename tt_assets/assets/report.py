@@ -11,7 +11,7 @@ import pandas as pd
 from tt_assets.assets.catalog import OWNERS
 from tt_assets.assets.pictures import picture
 from tt_assets.assets.rolling import in_force, load_policies
-from tt_assets.assets.spans import episode_panel
+from tt_assets.assets.spans import episode_panel, training_panel
 from tt_assets.errors import UserError
 from tt_assets.grid.bars_files import followed
 from tt_assets.grid.blueprint import Blueprint
@@ -22,8 +22,9 @@ from tt_assets.runs import progress
 from tt_assets.runs.failures import named
 from tt_assets.runs.market_reader import MarketReader
 from tt_assets.tables import Layer
+from tt_assets.trading.agents.policy import TrainedPolicy
 from tt_assets.trading.config import TradingConfig
-from tt_assets.trading.judging.judge import JudgedWindow, Judgement, judge
+from tt_assets.trading.judging.judge import RIDGE, JudgedWindow, Judgement, judge
 from tt_assets.trading.panel import MarketPanel
 
 EPISODES_ROLLED = (
@@ -113,6 +114,7 @@ def judged(market: MarketReader, windows: Mapping[Window, pd.DataFrame], traded:
     entries = [
         _judged_window(
             episode_panel(market, window, symbols, config, horizon(settings)),
+            training_panel(market, window, symbols, settings),
             window,
             rows,
             config,
@@ -126,10 +128,24 @@ def judged(market: MarketReader, windows: Mapping[Window, pd.DataFrame], traded:
     )
 
 
-def _judged_window(panel: MarketPanel, window: Window, rows: pd.DataFrame, config: TradingConfig) -> JudgedWindow:
+def _judged_window(
+    panel: MarketPanel, trained_on: MarketPanel, window: Window, rows: pd.DataFrame, config: TradingConfig
+) -> JudgedWindow:
     """A window on the channels its agents were trained with: what came later is nothing to them."""
     policies = tuple(policy for _, _, policy in load_policies(window, rows))
-    return JudgedWindow(panel.with_channels(policies[0].channels), config, policies)
+    seen, learned = (own.with_channels(policies[0].channels) for own in (panel, trained_on))
+    same = seen.feature_names == learned.feature_names
+    return JudgedWindow(seen, config, policies, _ridge(learned, config) if same else None)
+
+
+def _ridge(trained_on: MarketPanel, config: TradingConfig) -> TrainedPolicy | None:
+    """Ridge regression on what the agents were trained on; None where that is too little for it."""
+    from tt_assets.trading.agents.training import train_policy
+
+    try:
+        return train_policy(trained_on, config.replace(agent=RIDGE), seed=0)
+    except UserError:
+        return None
 
 
 def page(traded: str, judgement: Judgement, weights: pd.DataFrame, windows: Mapping[Window, pd.DataFrame]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from tt_assets.trading.judging.bootstrap import COVERAGE
-from tt_assets.trading.judging.judge import AGENT
+from tt_assets.trading.judging.judge import AGENT, RIDGE
 
 UNDEFINED = "–"
 """What stands for NaN."""
@@ -15,6 +15,7 @@ COVERAGE_TEXT = f"{COVERAGE * 100.0:g} %"
 
 _STRATEGIES = {
     AGENT: "Agent",
+    RIDGE: "Ridge regression",
     "cash": "Cash",
     "equal_weight_hold": "Equal weight, held",
     "equal_weight_rebalanced": "Equal weight, rebalanced",

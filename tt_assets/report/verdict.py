@@ -15,7 +15,7 @@ import pandas as pd
 
 from tt_assets.report.labels import COVERAGE_TEXT, fixed, percent, strategy_label
 from tt_assets.report.scenarios import CONFIGURED, rows_of, scenario_label, scenarios_of
-from tt_assets.trading.judging.judge import AGENT, Judgement, Scenario
+from tt_assets.trading.judging.judge import AGENT, RIDGE, Judgement, Scenario
 from tt_assets.trading.metrics import SESSIONS_PER_YEAR
 
 YARDSTICK = "equal_weight_hold"
@@ -66,6 +66,7 @@ def verdict(judgement: Judgement) -> str:
     sentences = [
         _returns(judgement, rows, base, yardstick),
         _others(rows),
+        *_regression(rows),
         _sharpe(rows, yardstick),
         *_harder(base, harder),
         _conclusion(rows, base, harder, yardstick),
@@ -77,7 +78,7 @@ def yardstick_of(rows: pd.DataFrame) -> str | None:
     """The baseline that the agent is held against, of the strategies that index `rows`; None without a baseline."""
     if YARDSTICK in rows.index:
         return YARDSTICK
-    return next((str(name) for name in rows.index if name != AGENT), None)
+    return next((str(name) for name in rows.index if name not in (AGENT, RIDGE)), None)
 
 
 def yardstick_name(yardstick: str) -> str:
@@ -110,10 +111,21 @@ def _returns(judgement: Judgement, rows: pd.DataFrame, base: _Race, yardstick: s
 
 
 def _others(rows: pd.DataFrame) -> str:
-    baselines = rows.drop(index=AGENT)["total_return"]
+    baselines = rows.drop(index=[name for name in (AGENT, RIDGE) if name in rows.index])["total_return"]
     better = int((baselines > rows["total_return"][AGENT]).sum())
     count = {0: "None", len(baselines): "All"}.get(better, str(better))
     return f"{count} of the {len(baselines)} baseline{'s' if len(baselines) > 1 else ''} returned more."
+
+
+def _regression(rows: pd.DataFrame) -> list[str]:
+    """How the agent stands to ridge regression on the same observation; nothing where that was not judged."""
+    if RIDGE not in rows.index:
+        return []
+    agent, ridge = (float(rows["total_return"][name]) for name in (AGENT, RIDGE))
+    said = f"Ridge regression on the same observation returned {percent(ridge, signed=True)} %"
+    if round(agent - ridge, 3) < 0.0:
+        return [f"{said}, more than the agent: it has learned nothing here that a regression does not know."]
+    return [f"{said}."]
 
 
 def _sharpe(rows: pd.DataFrame, yardstick: str) -> str:

@@ -125,3 +125,15 @@ def only(judgement, strategies):
     return dataclasses.replace(
         judgement, **{name: frame[frame["strategy"].isin(strategies)] for name, frame in frames.items()}
     )
+
+
+def test_an_agent_below_ridge_on_the_same_observation_is_told_so(baselines_only):
+    names = {"equal_weight_rebalanced": "agent", "momentum": "ridge"}
+    text = verdict(renamed(baselines_only, **names))
+    returns = [figure(baselines_only, name, "total_return") for name in names]
+    assert f"Ridge regression on the same observation returned {100 * returns[1]:+.1f} %" in text
+    assert ("it has learned nothing here that a regression does not know" in text) == (returns[0] < returns[1])
+    swapped = verdict(renamed(baselines_only, momentum="agent", equal_weight_rebalanced="ridge"))
+    assert ("it has learned nothing here that a regression does not know" in swapped) == (returns[1] < returns[0])
+    assert "of the 4 baselines returned more" in swapped
+    assert "Ridge" not in verdict(renamed(baselines_only, random="agent"))

@@ -102,6 +102,8 @@ class Learner(ABC):
     """
 
     name: ClassVar[str]
+    uses_torch: ClassVar[bool] = True
+    """Whether it trains with torch, which then runs on one thread with deterministic kernels."""
 
     @abstractmethod
     def train(self, lesson: Lesson) -> Learned:

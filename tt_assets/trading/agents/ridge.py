@@ -32,6 +32,7 @@ class Ridge(Learner):
     """Ridge regression (Hoerl and Kennard, Technometrics 12, 1970) of return over σ, shared by all instruments."""
 
     name: ClassVar[str] = "ridge"
+    uses_torch: ClassVar[bool] = False
 
     def train(self, lesson: Lesson) -> Learned:
         """See `Learner`; the seed changes nothing. Raises NotEnoughHistory where there is no return to fit."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 from typing import Any
 
@@ -60,7 +60,7 @@ def train_policy(
     if not panel.feature_names:
         raise ConfigError("an agent needs at least one feature or signal; materialize tt_features for its sessions.")
     lesson = Lesson(split, Scaler.fit(split.training), first_trained_session(panel, config), config, seed, report)
-    with one_thread():
+    with one_thread() if learner.uses_torch else nullcontext():
         learned = learner.train(lesson)
     for name, tensor in learned.tensors.items():
         if not np.isfinite(tensor).all():

@@ -27,6 +27,9 @@ from tt_assets.trading.rules.registry import named
 AGENT = "agent"
 """What the trained agents are called in curves and tables."""
 
+RIDGE = "ridge"
+"""What ridge regression on the agents' own observation is called: a yardstick that learns."""
+
 DRAWN = "random"
 """The baseline that is rolled once per seed, as the agents are."""
 
@@ -55,11 +58,15 @@ SCENARIOS = (Scenario(), Scenario(cost_multiple=2.0), Scenario(cost_multiple=3.0
 
 @dataclass(frozen=True, eq=False)
 class JudgedWindow:
-    """One walk-forward window: its panel, how it is traded, and the agents trained for it, one per seed."""
+    """One walk-forward window: its panel, how it is traded, and the agents trained for it, one per seed.
+
+    `ridge` is the regression fitted on what the agents were trained on; None where there is none.
+    """
 
     panel: MarketPanel
     config: TradingConfig
     policies: tuple[TrainedPolicy, ...]
+    ridge: TrainedPolicy | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +125,8 @@ def judge(
 
     Parameters
     ----------
-    windows : walk-forward windows with the agents trained for them, as many in each; in any order.
+    windows : walk-forward windows with the agents trained for them, as many in each; in any order. Ridge regression is
+        judged beside them where every window has it.
     scenarios : costs and delays to judge under.
     baselines : names of baselines to roll beside the agents; the one that draws is rolled once a seed.
     report : called after each scenario with scenarios done, scenarios, and a note.
@@ -144,6 +152,8 @@ def judge(
         raise NothingToJudge(f"agents per window: {found}; give windows that all have the same number of seeds.")
     seeds = max(counts.pop(), 1)
     contestants = [(AGENT, seed) for seed in range(seeds if windows[0].policies else 0)]
+    if windows and all(window.ridge for window in windows):
+        contestants.append((RIDGE, 0))
     for name in baselines:
         named(BASELINES, name, "baseline")
     contestants += [(name, seed) for name in baselines for seed in range(seeds if name == DRAWN else 1)]
@@ -190,6 +200,10 @@ def _run_of(name: str, seed: int, window: JudgedWindow, scenario: Scenario) -> _
     if name == AGENT:
         agent = AgentStrategy(window.policies[seed], window.panel, config)
         return _run(agent, window.panel, config, scenario.delay)
+    if name == RIDGE and window.ridge is not None:
+        # Shown what the agents are shown; as with every yardstick, no drawdown closes it.
+        unstopped = config.replace(stoppers=())
+        return _run(AgentStrategy(window.ridge, window.panel, unstopped), window.panel, unstopped, scenario.delay)
     under = baseline_config(config)
     # A baseline is late by itself: weights of the past, traded now, would undo what the market did to what it holds.
     return _run(BASELINES[name](window.panel, under, seed, scenario.delay), window.panel, under, delay=0)

@@ -192,3 +192,16 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says():
 def test_returns_that_do_not_vary_have_no_interval():
     assert sharpe_interval(np.zeros((50, 1))) is None
     assert sharpe_interval(np.zeros((1, 3))) is None
+
+
+def test_ridge_on_the_same_observation_is_judged_beside_the_agents(windows, training_panel, small_config):
+    ridge = train_policy(training_panel, small_config.replace(agent="ridge", slippage_bps=5.0), 0)
+    beside = [dataclasses.replace(window, ridge=ridge) for window in windows]
+    found = judge(beside, (Scenario(),), baselines=("cash",))
+    # Rolled on TensorTrade without a stopper, window by window.
+    growth = 1.0
+    for window in windows:
+        record = roll_episode(ridge, window.panel, window.config.replace(stoppers=()))
+        growth *= record.equity_curve["net_worth"].iloc[-1] / 10_000.0
+    assert row(found, "ridge")["total_return"] == pytest.approx(growth - 1.0, rel=1e-6)
+    assert "ridge" not in set(judge([beside[0], windows[1]], (Scenario(),), baselines=("cash",)).table["strategy"])
