@@ -121,5 +121,9 @@ setup(
     data_files=[("share/tt_assets", ["dagster.yaml", "workspace.yaml"])],
     install_requires=RUNTIME,
     extras_require={"test": TEST},
-    entry_points={"console_scripts": ["tt = tt_assets.cli:main"]},
+    entry_points={
+        "console_scripts": ["tt = tt_assets.cli:main"],
+        # Gymnasium asks every installed package for its environments; `__root__`: the name is whole as it is.
+        "gymnasium.envs": ["__root__ = tt_assets.environments:register"],
+    },
 )

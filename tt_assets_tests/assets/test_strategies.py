@@ -194,8 +194,8 @@ def test_a_report_shows_plots_figures_and_a_verdict_and_writes_one_file_that_fet
     assert len(drawn) == len(pictures)
     assert f"the median of {SEEDS} agents" in shown["verdict"]
     lines = [line for line in shown["figures"].splitlines() if line.startswith("|")]
-    # A head, a rule, and agent and six baselines in four scenarios.
-    assert len(lines) == 2 + 7 * 4
+    # A head, a rule, and agent, ridge and six baselines in four scenarios.
+    assert len(lines) == 2 + 8 * 4
 
     text = written.decode("utf-8")
     assert text.startswith("<!doctype html>")
@@ -228,7 +228,7 @@ def test_the_report_s_figures_as_configured_are_those_of_the_episodes(rolled, re
     )
     first = body[0][head.index("Scenario")]
     as_configured = [value for (scenario, _), value in shown.items() if scenario == first]
-    assert len(as_configured) == 7
+    assert len(as_configured) == 8
     for strategy, drawdown in recorded.items():
         assert f"{drawdown:.1f}" in as_configured, strategy
 
@@ -257,7 +257,7 @@ def test_only_the_seeds_and_baselines_in_force_are_rolled_and_judged(rolled, mon
     assert "the agent (one seed)" in event.metadata["verdict"].value
     assert "; momentum, returned" in event.metadata["verdict"].value
     lines = [line for line in event.metadata["figures"].value.splitlines() if line.startswith("|")]
-    assert len(lines) == 2 + 3 * 4
+    assert len(lines) == 2 + 4 * 4
 
 
 def test_a_report_of_what_was_never_rolled_says_what_to_run(rolled):

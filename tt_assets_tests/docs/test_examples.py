@@ -13,6 +13,7 @@ from tt_assets.research.compute import compute_features, compute_signals
 from tt_assets.research.registry import load_features, load_signals
 from tt_assets.trading.agents.training import train_policy
 from tt_assets.trading.config import TradingConfig
+from tt_assets.trading.judging.checks import books_balance, cash_follows_orders
 from tt_assets.trading.rules.registry import action_scheme, cost_model, load_rules, reward_scheme, stoppers
 from tt_assets_tests.dagster_runs import stored
 from tt_assets_tests.docs.pages import DOCS, TOP, Page, living_pages
@@ -131,3 +132,15 @@ def test_no_page_has_python_that_is_not_run_here():
         "docs/notebook.md": 2,
         "docs/price-sources.md": 2,  # in market/test_own_source.py
     }
+
+
+def test_the_agent_of_another_library_is_trained_and_rolled_through_the_books(capsys):
+    (code,) = Page(DOCS / "gymnasium.md").python
+    found: dict = {}
+    exec(compile(code, "gymnasium.md", "exec"), found)
+    record, bars = found["record"], found["bars"]
+    assert len(record.equity_curve) == 63
+    assert len(record.action) == 63 * 4
+    assert books_balance(record, bars).passed
+    assert cash_follows_orders(record, bars).passed
+    assert "net_worth" in capsys.readouterr().out
