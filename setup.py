@@ -74,6 +74,8 @@ RUNTIME = [
 
 TEST = [
     "pytest>=8",
+    # Starlette's test client asks the dashboard's pages through it.
+    "httpx>=0.27",
     # The whole suite on two cores at once.
     "pytest-xdist>=3.6",
     "hypothesis>=6",
@@ -115,7 +117,16 @@ setup(
     python_requires=">=3.12,<3.13",
     packages=find_packages(include=["tt_assets", "tt_assets.*"]),
     package_data={
-        "tt_assets": ["sample/*", "market/*.txt", "report/templates/*", "postgres/migrations/*.mako", "py.typed"]
+        "tt_assets": [
+            "sample/*",
+            "market/*.txt",
+            "report/templates/*",
+            "report/static/**/*",
+            "web/templates/*",
+            "web/static/*",
+            "postgres/migrations/*.mako",
+            "py.typed",
+        ]
     },
     # An installed package finds the instance and workspace files here; a checkout finds them at its top.
     data_files=[("share/tt_assets", ["dagster.yaml", "workspace.yaml"])],

@@ -24,7 +24,7 @@ class Address:
         first, *others = addresses_to_open(self.host, self.port)
         what = "UI (read-only)" if self.read_only else "UI"
         also = f" (also {', '.join(others)})" if others else ""
-        yield f"{what} at {first}{also}, logs in {settings.home / 'logs'}. Ctrl-C stops it."
+        yield f"{what} at {first}{also}, dashboard at {first}/tt, logs in {settings.home / 'logs'}. Ctrl-C stops it."
         if settings.ui_token:
             yield f"To enter, open {first}{ONCE}?code={once_code(settings).new()} (it works once),"
             yield "or give any name with TT_UI_TOKEN as the password; programs send it as Bearer."

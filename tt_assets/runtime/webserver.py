@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import click
@@ -13,15 +14,21 @@ import dagster as dg
 import uvicorn
 from starlette.applications import Starlette
 
+from tt_assets.postgres.reader import prepared_reader
 from tt_assets.runs._dagster import workspace
 from tt_assets.runtime.addresses import once_code
 from tt_assets.runtime.current import current_settings
+from tt_assets.runtime.up_record import read
+from tt_assets.settings import Settings, database_of
 from tt_assets.web.credentials import Credentials
+from tt_assets.web.dashboard import dashboard
 from tt_assets.web.hosts import Hosts
 from tt_assets.web.server import guarded
+from tt_assets.web.site import Health, Site
 
 STATEMENT_LIMIT = 15_000
 """Milliseconds that one question of the UI to Dagster's storage may take."""
+DEATHS_SHOWN = 5
 LAST_ANSWERS = 3
 """Seconds for answers that are on their way when it is stopped."""
 
@@ -40,7 +47,10 @@ def main(host: str, port: int, workspace_file: Path, read_only: bool) -> None:
     with dg.DagsterInstance.get() as instance:
         instance.optimize_for_webserver(STATEMENT_LIMIT, pool_recycle=3600, max_overflow=20)
         with workspace(instance, workspace_file, read_only=read_only) as context:
-            app = guarded(context, Hosts.of(host, settings.ui_hosts), credentials, lifespan=_lifespan)
+            beside = dashboard(
+                Site(settings, prepared_reader(database_of(settings)), instance, partial(_health, settings))
+            )
+            app = guarded(context, Hosts.of(host, settings.ui_hosts), credentials, beside, lifespan=_lifespan)
             uvicorn.run(
                 app,
                 host=host,
@@ -49,6 +59,17 @@ def main(host: str, port: int, workspace_file: Path, read_only: bool) -> None:
                 server_header=False,
                 timeout_graceful_shutdown=LAST_ANSWERS,
             )
+
+
+def _health(settings: Settings) -> Health:
+    """How the `tt up` of this home says that its processes are; the latest deaths first."""
+    record = read(settings)
+    if record is None:
+        return Health()
+    return Health(
+        [(child.name, child.state, child.since) for child in record.children],
+        [(death.at, death.name, death.why) for death in reversed(record.deaths)][:DEATHS_SHOWN],
+    )
 
 
 @asynccontextmanager

@@ -70,7 +70,7 @@ class Guard:
         if scope["type"] == "http" and scope["path"] == ONCE:
             code = parse_qs(scope["query_string"].decode("latin-1")).get("code", [""])[0]
             if credentials.opened_once_by(code):
-                entered = RedirectResponse("/", 303)
+                entered = RedirectResponse("/tt", 303)
                 entered.headers["set-cookie"] = credentials.cookie(over_tls=scope["scheme"] == "https")
                 return entered
             return _said(403, "This address was used before; any name and the token (TT_UI_TOKEN) let you in at /.")

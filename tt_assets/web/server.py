@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from dagster_webserver.webserver import DagsterWebserver
@@ -9,6 +10,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute
 
 from tt_assets.web.credentials import Credentials
 from tt_assets.web.guard import Guard
@@ -30,15 +32,26 @@ class GuardedWebserver(DagsterWebserver):  # type: ignore[type-arg] # one contex
     process_context : Dagster's workspace, as `runs._dagster.workspace` opens it.
     hosts : the names it answers to.
     credentials : what a caller has to show, None where everybody who reaches it may in.
+    beside : routes of ours, which go before Dagster's.
     """
 
-    def __init__(self, process_context: Any, hosts: Hosts, credentials: Credentials | None = None) -> None:
-        self._hosts, self._credentials = hosts, credentials
+    def __init__(
+        self,
+        process_context: Any,
+        hosts: Hosts,
+        credentials: Credentials | None = None,
+        beside: Sequence[BaseRoute] = (),
+    ) -> None:
+        self._hosts, self._credentials, self._beside = hosts, credentials, list(beside)
         super().__init__(process_context, live_data_poll_rate=POLL_EVERY)
 
     def build_middleware(self) -> list[Middleware]:
         """The guard before everything else."""
         return [Middleware(Guard, hosts=self._hosts, credentials=self._credentials), *super().build_middleware()]
+
+    def build_routes(self) -> list[BaseRoute]:
+        """Ours first: Dagster's last route answers everything."""
+        return [*self._beside, *super().build_routes()]  # type: ignore[no-untyped-call] # Dagster's is bare
 
     def make_csp_header(self, nonce: str) -> str:
         """Dagster's policy for its UI, with what it leaves open."""
@@ -56,7 +69,13 @@ class GuardedWebserver(DagsterWebserver):  # type: ignore[type-arg] # one contex
         return answer
 
 
-def guarded(process_context: Any, hosts: Hosts, credentials: Credentials | None = None, **starlette: Any) -> Starlette:
+def guarded(
+    process_context: Any,
+    hosts: Hosts,
+    credentials: Credentials | None = None,
+    beside: Sequence[BaseRoute] = (),
+    **starlette: Any,
+) -> Starlette:
     """The application to serve; `starlette` goes to Starlette's constructor."""
-    app: Starlette = GuardedWebserver(process_context, hosts, credentials).create_asgi_app(**starlette)
+    app: Starlette = GuardedWebserver(process_context, hosts, credentials, beside).create_asgi_app(**starlette)
     return app

@@ -207,7 +207,7 @@ def test_with_a_token_only_who_shows_it_gets_in(tmp_path: Path) -> None:
         assert code not in (tmp_path / "code").read_text()
         assert get(f"{ONCE}?code=wrong")[0] == 403
         status, headers = get(f"{ONCE}?code={code}")
-        assert (status, headers["location"]) == (303, "/")
+        assert (status, headers["location"]) == (303, "/tt")
         assert get("/server_info", f"Cookie: {headers['set-cookie'].split(';')[0]}\n")[0] == 200
         assert get(f"{ONCE}?code={code}")[0] == 403
 

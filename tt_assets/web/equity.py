@@ -1,0 +1,136 @@
+"""Recorded episodes of one portfolio as chained curves: what its agents and the baselines made of a unit of money."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from tt_assets.report.labels import strategy_label
+from tt_assets.report.palette import LINES, OTHER_LINE
+from tt_assets.report.verdict import YARDSTICK
+from tt_assets.tables import HAND, OLD_AGENT
+from tt_assets.trading.judging.judge import AGENT
+from tt_assets.trading.metrics import SESSIONS_PER_YEAR, max_drawdown, sharpe_ratio
+from tt_assets.web.site import Look, NotThere
+
+STYLES = {"-": 0, ":": 1, "--": 2, "-.": 2}
+MEAN = -1
+"""The seed of a curve that is the mean of all seeds: equal parts of the capital with each, every session anew."""
+
+
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """Wealth by session of every strategy and seed, 1 before the first window; an account starts each window in cash.
+
+    wealth : sessions × (strategy, seed), the mean of several seeds of a strategy as seed MEAN.
+    windows : first days of the windows, ascending.
+    """
+
+    wealth: pd.DataFrame
+    windows: tuple[str, ...]
+
+    @property
+    def times(self) -> list[str]:
+        """The sessions as text."""
+        return [f"{day:%Y-%m-%d}" for day in self.wealth.index]
+
+    @property
+    def columns(self) -> list[tuple[str, int]]:
+        """Strategy and seed of each curve."""
+        return [(str(name), int(seed)) for name, seed in list(self.wealth.columns)]  # type: ignore[str-unpack] # pairs
+
+    def seeds(self, strategy: str) -> list[int]:
+        """The seeds of `strategy`, without the mean."""
+        return [seed for name, seed in self.columns if name == strategy and seed != MEAN]
+
+    def of(self, strategy: str, seed: int | None = None) -> pd.Series:
+        """One curve; without `seed` the mean of the seeds, or the only one."""
+        own = self.seeds(strategy)
+        return self.wealth[(strategy, seed if seed is not None else MEAN if len(own) > 1 else own[0])]
+
+    @property
+    def strategies(self) -> list[str]:
+        """Agent first, then the yardstick, then the others by name."""
+        known = {name for name, _ in self.columns}
+        return sorted(known, key=lambda name: (name != AGENT, name != YARDSTICK, name))
+
+    @property
+    def yardstick(self) -> str | None:
+        """What the agent is held against, None without baselines."""
+        return next((name for name in self.strategies if name != AGENT), None)
+
+
+def traded_names(look: Look) -> list[str]:
+    """What agents have finished episodes of; portfolios of several instruments first."""
+    names = [
+        str(name)
+        for (name,) in look.rows(
+            "SELECT DISTINCT instrument FROM tt_episode WHERE strategy = %s AND end_time IS NOT NULL", AGENT
+        )
+    ]
+    return sorted(names, key=lambda name: (name.isupper(), name))
+
+
+def curves_of(look: Look, traded: str, window: str | None = None) -> Curves:
+    """The curves of finished episodes of `traded`, of all windows or of the one that begins with `window`.
+
+    Raises NotThere where there are none.
+    """
+    rows = look.rows(
+        "SELECT e.window_start::text, e.strategy, e.seed, c.timestamp, c.net_worth FROM tt_equity_curve AS c "
+        "JOIN tt_episode AS e ON e.id = c.episode_id WHERE e.instrument = %s AND e.end_time IS NOT NULL "
+        "AND e.strategy <> ALL(%s) AND (%s::text IS NULL OR e.window_start::text = %s) "
+        "ORDER BY c.timestamp",
+        traded,
+        [HAND, OLD_AGENT],
+        window,
+        window,
+    )
+    if not rows:
+        raise NotThere(f'No episode of "{traded}" is finished yet: run `tt train --instruments {traded}`.')
+    frame = pd.DataFrame(rows, columns=["window", "strategy", "seed", "timestamp", "worth"])
+    level: pd.Series | None = None
+    parts = []
+    for _, own in frame.groupby("window", sort=True):
+        wide = own.pivot_table(values="worth", index="timestamp", columns=["strategy", "seed"], sort=True).ffill()
+        wide = wide / wide.bfill().iloc[0]
+        if level is not None:
+            wide = wide * level.reindex(wide.columns).fillna(1.0)
+        last = wide.iloc[-1]
+        level = last if level is None else last.combine_first(level)
+        parts.append(wide)
+    wealth = pd.concat(parts).sort_index()
+    wealth = wealth[~wealth.index.duplicated(keep="last")].ffill().fillna(1.0)
+    returns = wealth.pct_change().fillna(0.0)
+    for name in dict.fromkeys(wealth.columns.get_level_values(0)):
+        if returns[name].shape[1] > 1:
+            wealth[(name, MEAN)] = (1.0 + returns[name].mean(axis=1)).cumprod()
+    return Curves(wealth, tuple(sorted(frame["window"].unique())))
+
+
+def figures_of(curve: pd.Series) -> dict[str, float]:
+    """Total return, return and volatility a year, Sharpe ratio a year, largest drawdown: fractions or NaN."""
+    worth = curve.to_numpy(dtype=float)
+    returns = np.diff(worth) / worth[:-1]
+    years = len(returns) / SESSIONS_PER_YEAR
+    return {
+        "total": worth[-1] / worth[0] - 1.0,
+        "year": (worth[-1] / worth[0]) ** (1.0 / years) - 1.0 if years and worth[-1] > 0 else float("nan"),
+        "volatility": returns.std(ddof=1) * np.sqrt(SESSIONS_PER_YEAR) if len(returns) > 1 else float("nan"),
+        "sharpe": sharpe_ratio(worth) or float("nan"),
+        "drawdown": max_drawdown(worth),
+    }
+
+
+def colour_of(strategy: str) -> tuple[str, int]:
+    """Colour and line style of a strategy."""
+    colour, style = LINES.get(strategy, OTHER_LINE)
+    return colour, STYLES[style]
+
+
+def label_of(strategy: str, seed: int | None = None) -> str:
+    """What a curve is called."""
+    name = strategy_label(strategy)
+    return name if seed is None else f"{name}, mean of seeds" if seed == MEAN else f"{name}, seed {seed}"

@@ -1,0 +1,176 @@
+"""The first page: what each portfolio's agents are worth, what to hold next, how fresh everything is, what failed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+
+from tt_assets.report.labels import percent
+from tt_assets.report.verdict import YARDSTICK, yardstick_name
+from tt_assets.tables import LEDGER, TABLES
+from tt_assets.trading.judging.judge import AGENT
+from tt_assets.web.equity import MEAN, curves_of, traded_names
+from tt_assets.web.site import Look, Page, Site, address
+
+RUNS_SHOWN = 8
+PORTFOLIOS_SHOWN = 12
+KINDS_SHOWN = 12
+
+
+def page(look: Look) -> Page:
+    """Verdict, promotion, holdings, freshness, failures, runs and health."""
+    names = traded_names(look)
+    health = look.site.health()
+    return Page(
+        "home.html",
+        "Home",
+        {
+            "portfolios": [_portfolio(look, name) for name in names[:PORTFOLIOS_SHOWN]],
+            "more": names[PORTFOLIOS_SHOWN:],
+            "tables": _tables(look),
+            "failures": _failures(look),
+            "runs": _runs(look.site),
+            "health": health,
+            "now": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        },
+    )
+
+
+def _portfolio(look: Look, traded: str) -> dict[str, Any]:
+    curves = curves_of(look, traded)
+    agent = curves.of(AGENT)
+    total = float(agent.iloc[-1]) - 1.0
+    other = curves.yardstick
+    held = float(curves.of(other).iloc[-1]) - 1.0 if other else None
+    found = _verdict(look.site, traded)
+    seeds = len(curves.seeds(AGENT))
+    lead = None if held is None else total - held
+    return {
+        "name": traded,
+        "address": address("/tt/portfolio", of=traded),
+        "report": address("/tt/report", of=traded),
+        "verdict": found or "Not judged yet: run `tt report`.",
+        "total": percent(total, signed=True),
+        "up": total >= 0,
+        "lead": None if lead is None else percent(lead, signed=True),
+        "yardstick": yardstick_name(other or YARDSTICK),
+        "span": f"{curves.times[0]} to {curves.times[-1]}",
+        "seeds": f"mean of {seeds} agents" if (AGENT, MEAN) in curves.wealth else "one agent",
+        "promotion": _promotion(look, traded),
+        "holdings": _holdings(look, traded),
+    }
+
+
+def _verdict(site: Site, traded: str) -> str | None:
+    """What the latest report said, as it stands on the page of its asset."""
+    wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey("report"), asset_partitions=[traded])
+    for record in site.instance.fetch_materializations(wanted, limit=1).records:
+        made = record.asset_materialization
+        if made is not None and "verdict" in made.metadata:
+            return str(made.metadata["verdict"].value)
+    return None
+
+
+def _promotion(look: Look, traded: str) -> dict[str, str]:
+    rows = look.rows(
+        "SELECT promoted, decided_at, expires FROM tt_promotion WHERE instrument = %s ORDER BY id DESC LIMIT 1", traded
+    )
+    if not rows:
+        return {"word": "never judged for promotion", "tone": "warn"}
+    ((promoted, decided, expires),) = rows
+    if not promoted:
+        return {"word": f"not promoted, {decided:%Y-%m-%d}", "tone": "bad"}
+    return {"word": f"promoted until {expires}", "tone": "good"}
+
+
+def _holdings(look: Look, traded: str) -> dict[str, Any] | None:
+    """The newest recorded decision: the mean of the seeds, which is what can be held."""
+    rows = look.rows(
+        """
+        WITH own AS (SELECT id, seed, count(*) OVER () AS seeds FROM tt_episode WHERE strategy = %s AND instrument = %s
+                     AND end_time IS NOT NULL AND window_start = (SELECT max(window_start) FROM tt_episode
+                     WHERE strategy = %s AND instrument = %s AND end_time IS NOT NULL)),
+        newest AS (SELECT max(t.timestamp) AS at FROM tt_target_weights AS t JOIN own ON own.id = t.episode_id)
+        SELECT t.timestamp, t.instrument, sum(t.target_weight) / max(own.seeds), min(t.rationale)
+        FROM tt_target_weights AS t JOIN own ON own.id = t.episode_id JOIN newest ON t.timestamp = newest.at
+        GROUP BY 1, 2 ORDER BY 3 DESC LIMIT 12
+        """,
+        AGENT,
+        traded,
+        AGENT,
+        traded,
+    )
+    if not rows:
+        return None
+    return {
+        "session": f"{rows[0][0]:%Y-%m-%d}",
+        "rows": [{"name": name, "weight": percent(weight), "why": why or ""} for _, name, weight, why in rows],
+    }
+
+
+def _tables(look: Look) -> list[dict[str, Any]]:
+    known = {
+        name: rest
+        for name, *rest in look.rows(
+            f"SELECT table_name, max(date) FILTER (WHERE rows > 0), max(written_at), count(*) FILTER (WHERE rows > 0), "
+            f"count(failure), sum(rows) FROM {LEDGER.name} GROUP BY 1"
+        )
+    }
+    rows = []
+    for name in TABLES:
+        newest, written, filled, failed, count = known.get(name, (None, None, 0, 0, 0))
+        rows.append(
+            {
+                "name": name,
+                "address": address("/tt/partitions", table=name),
+                "newest": f"{newest or '–'}",
+                "written": f"{written:%Y-%m-%d %H:%M}" if written else "–",
+                "filled": f"{filled:,}",
+                "failed": int(failed),
+                "rows": f"{int(count or 0):,}",
+            }
+        )
+    return rows
+
+
+def _failures(look: Look) -> list[dict[str, Any]]:
+    rows = look.rows(
+        f"""
+        SELECT table_name, coalesce(failure ->> 'reason', failure::text), count(*), max(date), max(instrument)
+        FROM {LEDGER.name} WHERE failure IS NOT NULL GROUP BY 1, 2 ORDER BY 3 DESC LIMIT %s
+        """,
+        KINDS_SHOWN,
+    )
+    return [
+        {
+            "table": table,
+            "reason": str(reason)[:240],
+            "count": count,
+            "address": address(f"/tt/partition/{table}", key=f"{day}|{instrument}"),
+        }
+        for table, reason, count, day, instrument in rows
+    ]
+
+
+def _runs(site: Site) -> list[dict[str, str]]:
+    rows = []
+    for record in site.instance.get_run_records(limit=RUNS_SHOWN):
+        run = record.dagster_run
+        begun = datetime.fromtimestamp(record.start_time or record.create_timestamp.timestamp(), UTC)
+        seconds = (record.end_time - record.start_time) if record.end_time and record.start_time else None
+        made = ", ".join(sorted(key.path[-1] for key in run.asset_selection or ())[:3])
+        status = run.status.value.lower().replace("_", " ")
+        rows.append(
+            {
+                "id": run.run_id[:8],
+                "address": f"/runs/{run.run_id}",
+                "what": made or run.job_name.strip("_"),
+                "status": status,
+                "tone": {"success": "good", "failure": "bad"}.get(status, ""),
+                "begun": f"{begun:%Y-%m-%d %H:%M}",
+                "took": f"{seconds:,.0f} s" if seconds is not None else "",
+            }
+        )
+    return rows

@@ -1,0 +1,126 @@
+"""The page of data quality: faults by rule and instrument, jumps, suspected splits, coverage over time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tt_assets.market.bar_checks import jumps
+from tt_assets.report.charts import Chart, Series
+from tt_assets.report.palette import AGENT_COLOUR, FALLING
+from tt_assets.tables import LEDGER
+from tt_assets.web.site import Choice, Look, Page, address
+
+SPLITS = (2.0, 3.0, 4.0, 5.0, 7.0, 10.0, 20.0, 1.5)
+CLOSE_TO = 0.02
+"""How near the ratio of two closes comes to a split's, as a fraction, to be called one."""
+SHOWN = 100
+SPANS = {"1y": 370, "3y": 1100, "all": 40_000}
+"""Days back from the newest bar."""
+
+
+def page(look: Look) -> Page:
+    """Faults, jumps, suspected splits and coverage."""
+    span = look.one_of("span", list(SPANS), "all")
+    prices = pd.DataFrame(
+        look.rows(
+            "SELECT instrument, timestamp, close FROM tt_prices "
+            "WHERE timestamp > (SELECT max(timestamp) FROM tt_prices) - make_interval(days => %s) ORDER BY 1, 2",
+            SPANS[span],
+        ),
+        columns=["instrument", "timestamp", "close"],
+    )
+    prices["timestamp"] = pd.to_datetime(prices["timestamp"])
+    found = jumps(prices, pd.Timestamp.min, look.site.settings.jump_sigmas) if len(prices) else []
+    charts = [chart] if (chart := _coverage(look, SPANS[span])) else []
+    return Page(
+        "quality.html",
+        "Data quality",
+        {
+            "here_address": address("/tt/quality", span=span),
+            "choices": [Choice("span", "Span", span, [("1y", "a year"), ("3y", "three years"), ("all", "all")])],
+            "faults": _faults(look),
+            "jumps": [
+                {
+                    "name": own.instrument,
+                    "day": f"{own.session:%Y-%m-%d}",
+                    "what": own.message,
+                    "address": address("/tt/partition/tt_prices", key=f"{own.session:%Y-%m-%d}|{own.instrument}"),
+                }
+                for own in reversed(found[-SHOWN:])
+            ],
+            "jump_count": len(found),
+            "by_instrument": Counter(own.instrument for own in found).most_common(12),
+            "sigmas": f"{look.site.settings.jump_sigmas:g}",
+            "splits": _splits(prices),
+            "by_key": {own.key: own for own in charts},
+        },
+        charts,
+    )
+
+
+def _faults(look: Look) -> list[dict[str, Any]]:
+    rows = look.rows(
+        f"""
+        SELECT table_name, regexp_replace(coalesce(failure ->> 'reason', failure::text), '[-0-9.]{{3,}}', '…', 'g'),
+               instrument, count(*), max(date)::text
+        FROM {LEDGER.name} WHERE failure IS NOT NULL GROUP BY 1, 2, 3 ORDER BY 4 DESC, 1, 3 LIMIT %s
+        """,
+        SHOWN,
+    )
+    return [
+        {
+            "table": table,
+            "rule": str(rule)[:200],
+            "name": name,
+            "count": count,
+            "last": day,
+            "address": address(f"/tt/partition/{table}", key=f"{day}|{name}"),
+        }
+        for table, rule, name, count, day in rows
+    ]
+
+
+def _splits(prices: pd.DataFrame) -> list[dict[str, str]]:
+    """Closes that moved by just the factor of a common split: bars that were not adjusted look like that."""
+    if prices.empty:
+        return []
+    before = prices.groupby("instrument")["close"].shift()
+    ratio = (before / prices["close"]).to_numpy(dtype=float)
+    found = []
+    for factor in SPLITS:
+        for value, words in ((factor, f"{factor:g} for 1"), (1.0 / factor, f"1 for {factor:g}")):
+            for place in np.flatnonzero(np.abs(ratio / value - 1.0) < CLOSE_TO):
+                row = prices.iloc[place]
+                day = f"{row['timestamp']:%Y-%m-%d}"
+                found.append(
+                    {
+                        "name": str(row["instrument"]),
+                        "day": day,
+                        "what": words,
+                        "address": address("/tt/partition/tt_prices", key=f"{day}|{row['instrument']}"),
+                    }
+                )
+    return sorted(found, key=lambda own: own["day"], reverse=True)[:SHOWN]
+
+
+def _coverage(look: Look, days: int) -> Chart | None:
+    rows = look.rows(
+        f"""
+        SELECT date_trunc('month', date)::date::text, count(*) FILTER (WHERE rows > 0), count(failure), count(*)
+        FROM {LEDGER.name} WHERE table_name = 'tt_prices' AND date > (SELECT max(date) FROM {LEDGER.name}
+        WHERE table_name = 'tt_prices') - %s GROUP BY 1 ORDER BY 1
+        """,
+        days,
+    )
+    if not rows:
+        return None
+    share = [100.0 * filled / whole for _, filled, _, whole in rows]
+    failed = [100.0 * bad / whole for _, _, bad, whole in rows]
+    series = [Series("With a bar", share, AGENT_COLOUR, kind="line"), Series("Failed", failed, FALLING)]
+    return Chart(
+        "coverage", "Coverage of tt_prices", "% of the month's partitions", [day for day, *_ in rows], series, digits=1
+    )

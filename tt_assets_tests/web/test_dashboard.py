@@ -1,0 +1,190 @@
+"""The dashboard's pages: they answer whatever is asked, show what the tables hold, and cannot change a thing."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import re
+from collections.abc import Iterator
+from urllib.parse import quote
+
+import dagster as dg
+import numpy as np
+import psycopg
+import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from tt_assets.postgres.database import Database
+from tt_assets.postgres.reader import READER, looking, prepared_reader
+from tt_assets.report.charts import LIBRARY, LIBRARY_SHA256, Chart, Series
+from tt_assets.settings import Settings
+from tt_assets.web.dashboard import PAGES, dashboard
+from tt_assets.web.site import Site
+from tt_assets_tests.conftest import empty
+from tt_assets_tests.web.filled import DAYS, NAMES, REASON, STEPS, TRADED, WINDOW, fill
+
+ROUTES = [address.replace("{table}", "tt_prices") for address in PAGES] + ["/tt/report", "/tt/static/tt.css", "/tt/no"]
+PARAMETERS = {
+    "/tt/portfolio": ("of", "window", "seed", "csv"),
+    "/tt/episode": ("id", "instrument", "step"),
+    "/tt/instrument": ("of", "span", "feature", "signal"),
+    "/tt/partitions": ("table",),
+    "/tt/partition/tt_prices": ("key", "table"),
+    "/tt/quality": ("span",),
+    "/tt/trials": ("a", "b"),
+    "/tt/report": ("of",),
+}
+HOSTILE = (
+    "", " ", "'", '"', "' OR 1=1 --", "%s", "{}", "\x00", "a\x00b", "\n", "-1", "0", "1e309", "9" * 30, "NaN",
+    "x" * 5000,
+    "../../etc/passwd", "..%2f", "<script>alert(1)</script>", "2012-02-30|AAPL", "2012-05-18|", "|", "99999-01-01|AAPL",
+    "2012-05-18|AAPL|x", "٣", "\ud7ff", "\U0010ffff", "null", "all", "mean", "2012-04-01", "$1", "\\", "%", "a" * 199,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def site(postgres: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    empty(postgres)
+    fill(postgres)
+    home = tmp_path_factory.mktemp("home")
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Site(Settings(home=home), prepared_reader(postgres), instance)
+    empty(postgres)
+
+
+@pytest.fixture(scope="module")
+def client(site: Site) -> TestClient:
+    return TestClient(Starlette(routes=dashboard(site)), raise_server_exceptions=False)
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_whatever_is_asked_there_is_an_answer(client: TestClient, route: str) -> None:
+    for name in PARAMETERS.get(route, ("of",)):
+        for value in HOSTILE:
+            answer = client.get(route, params={name: value})
+            assert answer.status_code in (200, 404), (route, name, value, answer.text[:300])
+            assert "<script>alert" not in answer.text
+    answer = client.get(route, params=[("of", TRADED), ("of", "x"), ("window", "%00"), ("id", "1")])
+    assert answer.status_code in (200, 404)
+
+
+@pytest.mark.parametrize(
+    "table", ["tt_prices", "tt_policy", "tt_holdings", "tt_slice", "pg_shadow", "x' --", "%00", "a" * 999]
+)
+def test_a_partition_of_any_table_has_an_answer(client: TestClient, table: str) -> None:
+    for key in ("2012-05-18|AAPL", f"{WINDOW}|{TRADED}", *HOSTILE):
+        assert client.get(f"/tt/partition/{quote(table)}", params={"key": key}).status_code in (200, 404)
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+def test_pages_are_asked_by_get_alone(client: TestClient, method: str) -> None:
+    for route in ROUTES:
+        assert client.request(method, route).status_code == 405
+
+
+def test_pages_of_empty_tables_say_what_to_run(empty_tables: Database, tmp_path) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        site = Site(Settings(home=tmp_path), prepared_reader(empty_tables), instance)
+        fresh = TestClient(Starlette(routes=dashboard(site)), raise_server_exceptions=False)
+        for route in ROUTES:
+            assert fresh.get(route).status_code in (200, 404), route
+        assert "tt demo" in fresh.get("/tt").text
+        assert "tt backfill" in fresh.get("/tt/instrument").text
+    fill(empty_tables)  # as the other tests of this module have them
+
+
+def test_every_page_is_strict_and_embeds_no_word_of_the_tables(client: TestClient) -> None:
+    for address in (
+        "/tt",
+        f"/tt/portfolio?of={quote(TRADED)}",
+        "/tt/episode",
+        "/tt/instrument?of=AAPL",
+        "/tt/partitions",
+    ):
+        answer = client.get(address)
+        assert answer.status_code == 200, answer.text
+        assert "'unsafe-inline'" not in answer.headers["content-security-policy"]
+        assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+        assert "<script>alert" not in answer.text
+        assert re.search(r'\sstyle="|\son\w+="', answer.text) is None
+        assert 'src="http' not in answer.text
+
+
+def test_the_curve_of_a_portfolio_is_that_of_the_tables(client: TestClient, postgres: Database) -> None:
+    answer = client.get("/tt/portfolio", params={"of": TRADED, "seed": "1", "csv": "equity"})
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    with postgres.connect() as connection:
+        stored = connection.execute(
+            "SELECT c.net_worth FROM tt_equity_curve AS c JOIN tt_episode AS e ON e.id = c.episode_id "
+            "WHERE e.strategy = 'agent' AND e.seed = 1 ORDER BY c.timestamp"
+        ).fetchall()
+    wanted = [(worth / 10_000.0 - 1) * 100 for (worth,) in stored]
+    assert [row["date"] for row in rows] == [f"{day:%Y-%m-%d}" for day in STEPS]
+    np.testing.assert_allclose([float(row["Agent, seed 1"]) for row in rows], wanted, atol=1e-9)
+
+
+def test_what_instruments_earned_adds_up_to_the_books(client: TestClient) -> None:
+    # Bought 10 at 11, sold 4 at 11, 10 held at the end in the made-up books, at the last close.
+    page = client.get("/tt/portfolio", params={"of": TRADED}).text
+    for number in (1, 2):
+        close = 10.0 * number + (len(DAYS) - 1) % 7 + 0.5
+        earned = (-10 * 11 + 4 * 11 + 10 * close) / 10_000 * 100
+        assert f"{earned:+.2f} %" in page
+
+
+def test_a_step_says_what_was_wanted_and_done(client: TestClient) -> None:
+    page = client.get("/tt/episode", params={"id": "1", "instrument": "BRK B", "step": f"{STEPS[0]:%Y-%m-%d}"}).text
+    assert "buy 10.000 at 11.00" in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert "return_1 t" in page
+
+
+def test_a_failed_partition_says_why(client: TestClient) -> None:
+    page = client.get("/tt/partition/tt_prices", params={"key": f"{DAYS[3]:%Y-%m-%d}|BRK B"}).text
+    assert REASON in page
+    told = json.loads(re.search(r'id="matrix-told">(.*?)</script>', client.get("/tt/partitions").text).group(1))
+    assert told["instruments"] == list(NAMES)
+    assert told["lines"][0][:7] == "dddfdsd"
+
+
+def test_the_reader_can_read_and_nothing_else(site: Site) -> None:
+    refused = (
+        "INSERT INTO tt_prices (instrument) VALUES ('X')", "DELETE FROM tt_prices", "CREATE TABLE x (a int)",
+        "CREATE TEMP TABLE x (a int)", "SELECT pg_read_file('/etc/passwd')", "COPY tt_prices TO '/tmp/x'",
+        "COPY (SELECT 1) TO PROGRAM 'id'", "SET ROLE postgres", "SELECT lo_creat(-1)", "SELECT pg_ls_dir('/')",
+        "SET SESSION AUTHORIZATION postgres", "SELECT nextval('tt_slice_fetch')", "SELECT rolpassword FROM pg_authid",
+    )  # fmt: skip
+    for statement in refused:
+        with looking(site.database) as connection, pytest.raises(psycopg.Error) as raised:
+            connection.execute(statement)
+        assert not isinstance(raised.value, psycopg.errors.SyntaxError), statement
+    with looking(site.database) as connection:
+        assert connection.execute("SELECT current_user, session_user").fetchone() == (READER, READER)
+        assert connection.execute("SELECT count(*) FROM tt_prices").fetchone() == (len(DAYS) * 2,)
+    with site.database.connect(autocommit=True) as connection:
+        connection.execute("SET default_transaction_read_only = off")  # anybody may; the tables are closed all the same
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("INSERT INTO tt_prices (instrument) VALUES ('X')")
+
+
+def test_a_statement_that_takes_too_long_is_ended(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tt_assets.postgres import reader
+
+    monkeypatch.setattr(reader, "STATEMENT_LIMIT", 100)
+    with looking(site.database) as connection, pytest.raises(psycopg.errors.QueryCanceled):
+        connection.execute("SELECT pg_sleep(30)")
+
+
+def test_the_library_of_charts_is_the_one_that_was_published() -> None:
+    assert hashlib.sha256(LIBRARY.read_bytes()).hexdigest() == LIBRARY_SHA256
+    assert LIBRARY.with_name("lightweight-charts-LICENSE.txt").read_text().lstrip().startswith("Apache License")
+
+
+def test_a_chart_is_json_that_no_page_can_be_broken_by() -> None:
+    chart = Chart("x", "</script>", "", ["2012-05-18", "2012-05-21"], [Series("=A", [float("nan"), 1.0], "#000000")])
+    assert "</script" not in chart.json()
+    assert json.loads(chart.json())["series"][0]["values"] == [None, 1.0]
+    assert chart.csv() == "date,'=A\n2012-05-18,\n2012-05-21,1.0\n"
