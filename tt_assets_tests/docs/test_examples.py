@@ -129,6 +129,7 @@ def test_no_page_has_python_that_is_not_run_here():
     assert {str(page): len(page.python) for page in living_pages() if page.python} == {
         "README.md": 2,
         "docs/extending.md": 7,
+        "docs/gymnasium.md": 1,
         "docs/notebook.md": 2,
         "docs/price-sources.md": 2,  # in market/test_own_source.py
     }

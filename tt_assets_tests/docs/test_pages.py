@@ -8,6 +8,7 @@ import click
 import pytest
 
 from tt_assets import environments
+from tt_assets.settings.dot_env import ENV_FILE
 from tt_assets.settings.variables import variables
 from tt_assets_tests.docs.command_pages import walk
 from tt_assets_tests.docs.pages import TOP, Page, living_pages, pages
@@ -18,7 +19,7 @@ OPTIONS = {
     for path, command in COMMANDS.items()
 }
 MAKE = set(re.findall(r"^([a-z][a-z-]*):", (TOP / "Makefile").read_text(), re.MULTILINE))
-VARIABLES = {variable.name for variable in variables()}
+VARIABLES = {variable.name for variable in variables()} | {ENV_FILE}
 
 _TT = re.compile(r"(?:^|\s)tt((?: [a-z][a-z-]*)+)")
 
