@@ -29,7 +29,9 @@ from tt_assets.commands.holdings_command import holdings
 from tt_assets.commands.mistakes import describe_database, describe_setting, describe_usage
 from tt_assets.commands.policies_group import policies
 from tt_assets.commands.printing import as_json, err, out, paragraph, print_json, say, show, width
+from tt_assets.commands.promote import promote
 from tt_assets.commands.signals_group import signals
+from tt_assets.commands.trials_group import trials
 from tt_assets.commands.watchlist_group import watchlist
 from tt_assets.errors import UserError
 from tt_assets.runtime.own_modules import find_own_modules
@@ -425,6 +427,8 @@ commands.add_command(db)
 commands.add_command(policies)
 commands.add_command(holdings)
 commands.add_command(signals)
+commands.add_command(trials)
+commands.add_command(promote)
 commands.add_command(env)
 commands.add_command(doctor)
 

@@ -10,6 +10,7 @@ import dagster as dg
 from tt_assets.assets.episode_checks import episode_checks
 from tt_assets.assets.episodes import episodes_asset
 from tt_assets.assets.features import features_asset
+from tt_assets.assets.gate import promotion_check
 from tt_assets.assets.market_checks import market_checks
 from tt_assets.assets.policy import policy_asset
 from tt_assets.assets.prices import prices_asset
@@ -45,7 +46,7 @@ def definitions(settings: Settings) -> dg.Definitions:
             episodes_asset(plan),
             report_asset(plan),
         ],
-        asset_checks=[*market_checks(plan), episode_checks(plan)],
+        asset_checks=[*market_checks(plan), episode_checks(plan), promotion_check(plan)],
         jobs=jobs(plan, open_database),
         schedules=schedules(settings),
         sensors=sensors(plan, open_database),

@@ -16,7 +16,7 @@ import pandas as pd
 from tt_assets.assets.pictures import Pictures, Shown, picture
 from tt_assets.assets.rolling import RolledEpisode
 from tt_assets.grid.partitions import Window
-from tt_assets.trading.judging.judge import AGENT
+from tt_assets.trading.judging.judge import AGENT, ENSEMBLE
 
 EPISODE_PICTURES = {
     "tt_equity_curve": ("equity", "drawdown"),
@@ -61,10 +61,10 @@ def episode_pictures(
             "equity": picture(f"Net worth of {key} against the baselines", equity_plot(judgement, tall)),
             "drawdown": picture(f"Drawdown of {key}", drawdown_plot(judgement, tall)),
         }
-        weights = [episode.record.target_weights for episode in own if episode.strategy == AGENT]
-        if weights:
-            mean = pd.concat(weights, ignore_index=True)
-            pictures["weights"] = picture(f"Target weights of {key}, mean of the seeds", weights_plot(mean, SCREEN))
+        acted = {episode.strategy: episode.record.target_weights for episode in own}
+        weights = acted.get(ENSEMBLE, acted.get(AGENT))
+        if weights is not None:
+            pictures["weights"] = picture(f"Target weights of {key}", weights_plot(weights, SCREEN))
         return pictures
 
     shown = _latest([window.key() for window in windows], most, draw, log)

@@ -26,7 +26,7 @@ from tt_assets.trading.judging.checks import CheckResult
 from tt_assets.trading.panel import MarketPanel
 
 if TYPE_CHECKING:
-    from tt_assets.trading.agents.policy import TrainedPolicy
+    from tt_assets.trading.agents.ensemble import Actor
 
 CHECKS: Mapping[str, str] = {
     "books_balance": "Cash + Σ quantity × close = net worth at every session.",
@@ -87,7 +87,7 @@ def checked(
     panel: MarketPanel,
     behind: BarsBehind,
     *,
-    policy: Callable[[], TrainedPolicy] | None = None,
+    policy: Callable[[], Actor] | None = None,
     baseline: str = "",
     seed: int = 0,
 ) -> tuple[CheckResult, ...]:
@@ -121,7 +121,7 @@ def checked(
     return tuple(_made(name, judge) for name, judge in judges.items())
 
 
-def given(policy: TrainedPolicy) -> Callable[[], TrainedPolicy]:
+def given(policy: Actor) -> Callable[[], Actor]:
     """`policy` as `checked` takes one that may be damaged where it is stored."""
     return lambda: policy
 

@@ -75,7 +75,7 @@ def trained(
     owners: list[Window] = []
     for window in windows:
         noting = Noting(market)
-        panel = training_panel(noting, window, watchlist.members(window.traded), settings)
+        panel = training_panel(noting, window, watchlist.members(window.traded, window.start), settings)
         reads[window.key()] = noting.reads()
         for seed in range(settings.seeds):
             jobs.append(TrainingJob(f"{window.key()} seed {seed}", panel, config, seed))

@@ -1,31 +1,26 @@
 """`report`: the agents of one traded key against the baselines, out of sample, over every window that was rolled."""
 
-from collections.abc import Mapping
-from datetime import date
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
 
 import dagster as dg
 import pandas as pd
 
 from tt_assets.assets.catalog import OWNERS
+from tt_assets.assets.judging import Subject, judgement_of, subject_of
 from tt_assets.assets.pictures import picture
-from tt_assets.assets.rolling import in_force, load_policies
-from tt_assets.assets.spans import episode_panel, training_panel
-from tt_assets.errors import UserError
 from tt_assets.grid.bars_files import followed
 from tt_assets.grid.blueprint import Blueprint
-from tt_assets.grid.horizon import horizon
 from tt_assets.grid.keys import INSTRUMENT
 from tt_assets.grid.partitions import Window, traded_partitions
+from tt_assets.postgres.trials import RegisteredTrial, count, trials_of
 from tt_assets.runs import progress
 from tt_assets.runs.failures import named
 from tt_assets.runs.market_reader import MarketReader
+from tt_assets.settings import PriceSourceName
 from tt_assets.tables import Layer
-from tt_assets.trading.agents.policy import TrainedPolicy
-from tt_assets.trading.config import TradingConfig
-from tt_assets.trading.judging.judge import RIDGE, JudgedWindow, Judgement, judge
-from tt_assets.trading.panel import MarketPanel
+from tt_assets.trading.judging.cash import CashRate
+from tt_assets.trading.judging.judge import Judgement
 
 EPISODES_ROLLED = (
     dg.AutomationCondition.any_deps_updated()
@@ -57,43 +52,27 @@ def report_asset(plan: Blueprint) -> dg.AssetsDefinition:
     def report(context: dg.AssetExecutionContext, market: dg.ResourceParam[MarketReader]) -> dg.MaterializeResult[None]:
         """Plots and the table of figures in the asset's page, and one self-contained HTML file."""
         traded = context.partition_key
-        windows = finished_windows(market, traded, settings.seeds)
-        judgement = judged(market, windows, traded, plan)
+        subject = subject_of(market, traded, plan)
+        number, judgement = judgement_of(subject, market)
+        trials = trials_of(market.database, traded)
         weights = market.agent_weights(traded)
-        if said := superseded_in(windows):
+        if said := superseded_in(subject.rows):
             context.log.warning(said)
             progress.report(f"{traded}: {said}")
         path = report_file(settings.home, traded)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page(traded, judgement, weights, windows), encoding="utf-8")
-        return dg.MaterializeResult(metadata={**shown(judgement, weights, path), "seeds_of_agents": seeds_of(windows)})
+        path.write_text(page(subject, judgement, weights, trials), encoding="utf-8")
+        return dg.MaterializeResult(
+            metadata={
+                **shown(judgement, weights, path),
+                "conditions": dg.MetadataValue.md(conditions_of(subject)),
+                "trial": number,
+                "trials": dg.MetadataValue.md(markdown_of_trials(trials)),
+                "seeds_of_agents": ", ".join(map(str, subject.seeds)),
+            }
+        )
 
     return report
-
-
-def finished_windows(market: MarketReader, traded: str, seeds: int) -> Mapping[Window, pd.DataFrame]:
-    """The windows of `traded` with finished episodes of agents, and their rows of `tt_policy`, in time order.
-
-    Of the seeds below `seeds` only, and of those the ones that every window has: TT_SEEDS may have been changed since
-    some of them were trained.
-    """
-    rows = in_force(market.rolled_policies(traded), seeds)
-    if rows.empty:
-        raise UserError(f"No finished episode of {traded}; run `tt train --instruments {traded}` first.")
-    windows_of_seed = rows.groupby("seed")["window_start"].nunique()
-    everywhere = windows_of_seed.index[windows_of_seed == rows["window_start"].nunique()]
-    if everywhere.empty:
-        raise UserError(
-            f"The windows of {traded} have no seed in common; run `tt train --instruments {traded}` over all of them."
-        )
-    rows = rows[rows["seed"].isin(everywhere)]
-    by_window = rows.groupby(rows["window_start"].dt.date, sort=True)
-    return {Window(cast("date", start), traded): own for start, own in by_window}
-
-
-def seeds_of(windows: Mapping[Window, pd.DataFrame]) -> str:
-    """The seeds of the agents judged, for people."""
-    return ", ".join(map(str, sorted({int(seed) for rows in windows.values() for seed in rows["seed"]})))
 
 
 def superseded_in(windows: Mapping[Window, pd.DataFrame]) -> str:
@@ -107,65 +86,52 @@ def superseded_in(windows: Mapping[Window, pd.DataFrame]) -> str:
     )
 
 
-def judged(market: MarketReader, windows: Mapping[Window, pd.DataFrame], traded: str, plan: Blueprint) -> Judgement:
-    """Agents and baselines rolled anew over `windows` in every scenario of costs and delay, and chained."""
-    settings, config = plan.settings, plan.trading
-    symbols = followed(settings).watchlist.members(traded)
-    entries = [
-        _judged_window(
-            episode_panel(market, window, symbols, config, horizon(settings)),
-            training_panel(market, window, symbols, settings),
-            window,
-            rows,
-            config,
-        )
-        for window, rows in windows.items()
-    ]
-    return judge(
-        entries,
-        baselines=settings.baselines,
-        report=lambda done, total, note: progress.tell("report", done, total, note),
-    )
-
-
-def _judged_window(
-    panel: MarketPanel, trained_on: MarketPanel, window: Window, rows: pd.DataFrame, config: TradingConfig
-) -> JudgedWindow:
-    """A window on the channels its agents were trained with: what came later is nothing to them."""
-    policies = tuple(policy for _, _, policy in load_policies(window, rows))
-    seen, learned = (own.with_channels(policies[0].channels) for own in (panel, trained_on))
-    same = seen.feature_names == learned.feature_names
-    return JudgedWindow(seen, config, policies, _ridge(learned, config) if same else None)
-
-
-def _ridge(trained_on: MarketPanel, config: TradingConfig) -> TrainedPolicy | None:
-    """Ridge regression on what the agents were trained on; None where that is too little for it."""
-    from tt_assets.trading.agents.training import train_policy
-
-    try:
-        return train_policy(trained_on, config.replace(agent=RIDGE), seed=0)
-    except UserError:
-        return None
-
-
-def page(traded: str, judgement: Judgement, weights: pd.DataFrame, windows: Mapping[Window, pd.DataFrame]) -> str:
+def page(subject: Subject, judgement: Judgement, weights: pd.DataFrame, trials: Sequence[RegisteredTrial]) -> str:
     """The HTML file: everything in it, nothing fetched."""
     from tt_assets.report.html import report_html
 
-    starts = [window.start for window in windows]
+    starts = [window.start for window in subject.rows]
     notes = [
-        f"{len(starts)} walk-forward windows, {starts[0]} to {max(window.end for window in windows)} (excluded).",
-        f"Agents of seed {seeds_of(windows)} in each window.",
+        conditions_of(subject),
+        f"{len(starts)} walk-forward windows, {starts[0]} to {max(window.end for window in subject.rows)} (excluded).",
+        f"Agents of seed {', '.join(map(str, subject.seeds))} in each window.",
+        f"{count(trials)} configurations were tried on {subject.traded} so far (`tt trials list`).",
     ]
-    if said := superseded_in(windows):
+    if said := superseded_in(subject.rows):
         notes.append(said)
-    return report_html(traded, judgement, weights, notes)
+    return report_html(subject.traded, judgement, weights, notes)
+
+
+def conditions_of(subject: Subject) -> str:
+    """What the judgement was made under, in one line."""
+    from tt_assets.report.conditions import chosen_text, conditions_line
+
+    settings = subject.plan.settings
+    listed = followed(settings).watchlist
+    members = sorted({name for window in subject.windows for name in window.panel.instruments})
+    return conditions_line(
+        subject.plan.trading,
+        total_return=settings.price_source is PriceSourceName.FILE and bool(settings.bars_adjust),
+        cash=CashRate.parse(settings.cash_rate).text,
+        benchmark=settings.benchmark,
+        members=members,
+        chosen=chosen_text(*listed.chosen(subject.traded)),
+    )
+
+
+def markdown_of_trials(trials: Sequence[RegisteredTrial]) -> str:
+    """The last trials on one traded key, newest first, as a table."""
+    from tt_assets.report.figures import markdown_table
+    from tt_assets.report.trials import trial_rows
+
+    rows = pd.DataFrame(trial_rows(trials)[::-1][:20])
+    return f"{count(trials)} configurations counted.\n\n{markdown_table(rows)}"
 
 
 def shown(judgement: Judgement, weights: pd.DataFrame, path: Path) -> dict[str, dg.MetadataValue]:
     """What the asset's page shows: the plots, the verdict in words and the table of figures."""
     from tt_assets.report.canvas import SCREEN
-    from tt_assets.report.figures import figures_table, markdown_table
+    from tt_assets.report.figures import details_table, figures_table, markdown_table
     from tt_assets.report.plots import drawdown_plot, equity_plot, turnover_plot, weights_plot
     from tt_assets.report.verdict import verdict
 
@@ -176,6 +142,7 @@ def shown(judgement: Judgement, weights: pd.DataFrame, path: Path) -> dict[str, 
         "weights": picture("Target weights", weights_plot(weights, SCREEN)),
         "turnover": picture("Turnover and costs", turnover_plot(judgement, SCREEN._replace(height=5.6))),
         "figures": dg.MetadataValue.md(markdown_table(figures_table(judgement))),
+        "details": dg.MetadataValue.md(markdown_table(details_table(judgement))),
         "html": dg.MetadataValue.path(path),
     }
 

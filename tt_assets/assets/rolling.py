@@ -23,7 +23,7 @@ from tt_assets.runs.slices_read import Noting, numbers_of
 from tt_assets.trading.episodes.holdings import LastBar
 from tt_assets.trading.episodes.record import EpisodeRecord
 from tt_assets.trading.judging.checks import CheckResult
-from tt_assets.trading.judging.judge import AGENT, DRAWN
+from tt_assets.trading.judging.judge import AGENT, DRAWN, ENSEMBLE
 from tt_assets.trading.panel import MarketPanel
 
 if TYPE_CHECKING:
@@ -106,7 +106,8 @@ def roll(
             if rows is None:
                 raise UserError(f"tt_policy has no agent for {window.key()}; materialize tt_policy for it first.")
             noting = Noting(market)
-            episodes, panel = _roll_window(window, rows, watchlist.members(window.traded), market, noting, plan)
+            members = watchlist.members(window.traded, window.start)
+            episodes, panel = _roll_window(window, rows, members, market, noting, plan)
             rolled.episodes += episodes
             rolled.bars[window.key()] = last_bars_of(panel)
             rolled.reads[window.key()] = noting.reads(numbers.get((f"{window.start}", window.traded), 0))
@@ -144,6 +145,7 @@ def _roll_window(
     noting: Noting,
     plan: Blueprint,
 ) -> tuple[list[RolledEpisode], MarketPanel]:
+    from tt_assets.trading.agents.ensemble import Ensemble
     from tt_assets.trading.engines.trader import Engine
     from tt_assets.trading.episodes.baselines import baseline_episode
     from tt_assets.trading.episodes.roll import roll_episode
@@ -154,12 +156,19 @@ def _roll_window(
     panel = episode_panel(noting, window, symbols, config, horizon(settings))
     bars = BarsBehind.of(market, symbols, panel, plan)
     episodes = []
-    for policy_id, seed, policy in load_policies(window, rows):
+    policies = load_policies(window, rows)
+    for policy_id, seed, policy in policies:
         # Channels that came after an agent was trained are nothing to it.
         seen = panel.with_channels(policy.channels)
         record = roll_episode(policy, seen, config, engine)
         verdicts = checked(record, seen, bars.on(seen), policy=given(policy))
         episodes.append(RolledEpisode(window, AGENT, seed, policy_id, record, verdicts))
+    if len(policies) > 1:
+        together = Ensemble(tuple(policy for _, _, policy in policies))
+        seen = panel.with_channels(together.channels)
+        record = roll_episode(together, seen, config, engine)
+        verdicts = checked(record, seen, bars.on(seen), policy=given(together))
+        episodes.append(RolledEpisode(window, ENSEMBLE, 0, None, record, verdicts))
     for name in settings.baselines:
         for seed in range(settings.seeds if name == DRAWN else 1):
             record = baseline_episode(name, panel, config, seed)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -28,10 +28,11 @@ from tt_assets.runs.market_reader import MarketReader
 from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.episodes.record import EpisodeRecord
 from tt_assets.trading.judging.checks import CheckResult, stored_config
-from tt_assets.trading.judging.judge import AGENT
+from tt_assets.trading.judging.judge import AGENT, ENSEMBLE
 from tt_assets.trading.panel import MarketPanel
 
 if TYPE_CHECKING:
+    from tt_assets.trading.agents.ensemble import Actor
     from tt_assets.trading.agents.policy import TrainedPolicy
 
 FINISHED = "finished"
@@ -102,6 +103,7 @@ class _Grounds:
         self._panel = functools.cache(self._read_panel)
         self.of = functools.cache(self._read)
         self.policy = functools.cache(self._load_policy)
+        self.ensemble = functools.cache(self._load_ensemble)
 
     def _read_panel(self, symbols: tuple[str, ...], config: TradingConfig) -> MarketPanel:
         return episode_panel(self._market, self._window, symbols, config, horizon(self.plan.settings))
@@ -119,10 +121,26 @@ class _Grounds:
         ((_, _, policy),) = load_policies(self._window, self._market.policy(number))
         return policy
 
+    def _load_ensemble(self, members: str) -> Actor:
+        """The agents with these digests (commas between) as the ensemble they were rolled as."""
+        from tt_assets.trading.agents.ensemble import Ensemble
+
+        found = load_policies(self._window, self._market.policies_of(members.split(",")))
+        by_digest = {policy.sha256: policy for _, _, policy in found}
+        if lacking := [digest for digest in members.split(",") if digest not in by_digest]:
+            raise UserError(f"its agent {lacking[0][:12]}… is no longer in tt_policy; roll its window again.")
+        return Ensemble(tuple(by_digest[digest] for digest in members.split(",")))
+
+    def actor(self, header: Mapping[str, Any]) -> Actor:
+        """Who acted in an episode of an agent or of an ensemble."""
+        if header["strategy"] == ENSEMBLE:
+            return self.ensemble(str(json.loads(header["config_json"])["members"]))
+        return self.policy(int(header["policy_id"]))
+
 
 def _verdicts(episode: StoredEpisode, grounds: _Grounds) -> tuple[CheckResult, ...]:
     header = episode.header
-    acted = header["strategy"] == AGENT
+    acted = header["strategy"] in (AGENT, ENSEMBLE)
     try:
         symbols = symbols_of(episode)
         record = record_of(episode, symbols)
@@ -133,16 +151,16 @@ def _verdicts(episode: StoredEpisode, grounds: _Grounds) -> tuple[CheckResult, .
         reason = f"its rows make no episode, {type(error).__name__}: {error}"
     else:
         if acted:
-            seen = _seen_by(panel, grounds, int(header["policy_id"]))
-            return checked(record, seen, behind.on(seen), policy=lambda: grounds.policy(int(header["policy_id"])))
+            seen = _seen_by(panel, grounds, header)
+            return checked(record, seen, behind.on(seen), policy=lambda: grounds.actor(header))
         return checked(record, panel, behind, baseline=header["strategy"], seed=header["seed"])
     return tuple(CheckResult.not_made(name, reason) for name in CHECKS if acted or name != "replays")
 
 
-def _seen_by(panel: MarketPanel, grounds: _Grounds, policy_id: int) -> MarketPanel:
+def _seen_by(panel: MarketPanel, grounds: _Grounds, header: Mapping[str, Any]) -> MarketPanel:
     """The channels the agent was trained with; all of them where it cannot be loaded, which its checks will say."""
     try:
-        return panel.with_channels(grounds.policy(policy_id).channels)
+        return panel.with_channels(grounds.actor(header).channels)
     except UserError:
         return panel
 

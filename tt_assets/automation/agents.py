@@ -24,7 +24,7 @@ from tt_assets.automation.tries import SOURCE_TAG, Tries, tries_of
 from tt_assets.grid.partitions import Window
 from tt_assets.grid.sliding import Numbers, running, total
 from tt_assets.market.calendar import next_session, shift_session
-from tt_assets.market.watchlist import Watchlist
+from tt_assets.market.watchlist import Watchlist, WatchlistError
 from tt_assets.postgres.database import Database
 from tt_assets.settings import DateGrain
 from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES
@@ -56,7 +56,7 @@ class AgentState:
         for row, (_, first, last) in enumerate(self._spans):
             listed = bars[first:last].any(axis=0)
             for column, name in enumerate(axes.instruments):
-                if name in self._members and listed[self._members[name]].any():
+                if listed[self._members.get((axes.dates[row], name), [])].any():
                     found[Window(date.fromisoformat(axes.dates[row]), name)] = (row, column)
         return found
 
@@ -71,12 +71,21 @@ class AgentState:
         return policies.done & (~episodes.done | episodes.failed | stale)
 
     @cached_property
-    def _members(self) -> Mapping[str, list[int]]:
-        """What is traded → columns of its symbols among the market's instruments."""
+    def _members(self) -> Mapping[tuple[str, str], list[int]]:
+        """(window, what is traded) → columns of its members then among the market's instruments."""
         place, watchlist = self.market.axes.instrument_at, self.market.listed.watchlist
-        return {
-            name: [place[symbol] for symbol in watchlist.members(name) if symbol in place] for name in watchlist.traded
-        }
+        found: dict[tuple[str, str], list[int]] = {}
+        for name in watchlist.traded:
+            always = watchlist.members(name)
+            for day in self.cells.axes.dates:
+                symbols = always
+                if name in watchlist.portfolios:
+                    try:
+                        symbols = watchlist.members(name, date.fromisoformat(day))
+                    except WatchlistError:
+                        symbols = ()
+                found[day, name] = [place[symbol] for symbol in symbols if symbol in place]
+        return found
 
     @cached_property
     def _spans(self) -> list[tuple[int, int, int]]:
@@ -105,11 +114,11 @@ class AgentState:
         """(windows) what an episode that was rolled now would say that it was rolled on."""
         axes = self.cells.axes
         totals = running(total(self.market.cells[table].numbers for table in MARKET_TABLES))
-        trades = np.zeros((len(axes.instruments), len(self.market.axes.instruments)), dtype=np.int64)
-        for column, name in enumerate(axes.instruments):
-            trades[column, self._members.get(name, [])] = 1
         sums = self.cells["tt_policy"].numbers.copy()
         for row, (first, _, last) in enumerate(self._spans):
+            trades = np.zeros((len(axes.instruments), len(self.market.axes.instruments)), dtype=np.int64)
+            for column, name in enumerate(axes.instruments):
+                trades[column, self._members.get((axes.dates[row], name), [])] = 1
             sums[row] += trades @ (totals[last] - totals[first])
         return sums
 
@@ -136,7 +145,7 @@ class AgentState:
 
     def _settled(self, window: Window, first: int, last: int) -> bool:
         counted = self.unsettled[last] - self.unsettled[first]
-        return not counted[self._members.get(window.traded, [])].any()
+        return not counted[self._members.get((f"{window.start}", window.traded), [])].any()
 
 
 def read_agents(instance: dg.DagsterInstance, market: MarketState, database: Database) -> AgentState:

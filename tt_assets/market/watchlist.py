@@ -17,8 +17,10 @@ from pathlib import Path
 
 from tt_assets.market.watchlist_format import (
     COLUMNS,
+    DATES,
     Instrument,
     Line,
+    Membership,
     Watchlist,
     WatchlistError,
     check_name,
@@ -49,10 +51,23 @@ def write_watchlist(path: Path, watchlist: Watchlist) -> None:
     """Write `watchlist` to `path` in the form with a header, in one step; the folder is made where it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = [
-        (i.symbol, i.description, i.exchange, i.primary_exchange, i.currency, _portfolio_cell(watchlist, i.symbol))
+        (
+            i.symbol,
+            i.description,
+            i.exchange,
+            i.primary_exchange,
+            i.currency,
+            _portfolio_cell(watchlist, i.symbol),
+            str(i.listed or ""),
+            str(i.delisted or ""),
+            *_days_cells(watchlist, i.symbol),
+        )
         for i in watchlist.instruments
     ]
-    _replace("".join(_row(row, "\n") for row in [("symbol", *COLUMNS), *rows]), path)
+    # Columns of dates only where somebody has one: most lists have none.
+    width = max((place + 1 for row in rows for place, cell in enumerate(row) if cell), default=1)
+    width = max(width, 1 + len(COLUMNS) - len(DATES))
+    _replace("".join(_row(row[:width], "\n") for row in [("symbol", *COLUMNS), *rows]), path)
 
 
 def add(path: Path, symbol: str, *, portfolios: Sequence[str] = (), description: str = "") -> Watchlist:
@@ -150,6 +165,18 @@ def _read_text(path: Path) -> str:
 
 def _portfolio_cell(watchlist: Watchlist, symbol: str) -> str:
     return ";".join(name for name, symbols in watchlist.portfolios.items() if symbol in symbols)
+
+
+def _days_cells(watchlist: Watchlist, symbol: str) -> tuple[str, str]:
+    """First and last days in each portfolio of `symbol`, in their order."""
+    dated = [
+        next((member for member in watchlist.memberships.get(name, ()) if member.symbol == symbol), Membership(symbol))
+        for name, symbols in watchlist.portfolios.items()
+        if symbol in symbols
+    ]
+    cells = [[str(getattr(member, name) or "") for member in dated] for name in ("first", "last")]
+    first, last = (";".join(days) if any(days) else "" for days in cells)
+    return first, last
 
 
 def _row(cells: Sequence[str], ending: str) -> str:

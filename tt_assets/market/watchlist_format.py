@@ -1,8 +1,9 @@
 """What a watchlist is and how its CSV text is read: two forms, one line of cells per physical line.
 
 With a header: `symbol` (or `instrument`) first, then any of `description`, `exchange`, `primary_exchange`, `currency`,
-`portfolio` (names separated by `;`); lines that start with `#` are comments. Without: one line of comma-separated
-symbols. Symbols are those of Interactive Brokers (`BRK B`).
+`portfolio` (names separated by `;`), `listed` and `delisted` (dates of the instrument), `from` and `to` (first and last
+day in the portfolio: one date for all of the line's, or as many as names, separated by `;`); lines that start with `#`
+are comments. Without: one line of comma-separated symbols. Symbols are those of Interactive Brokers (`BRK B`).
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ import csv
 import difflib
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 
 from tt_assets.errors import UserError
 
 SYMBOL_COLUMNS = ("symbol", "instrument")
-COLUMNS = ("description", "exchange", "primary_exchange", "currency", "portfolio")
+DATES = ("listed", "delisted", "from", "to")
+COLUMNS = ("description", "exchange", "primary_exchange", "currency", "portfolio", *DATES)
 ILLEGAL_IN_NAMES = '|[],;"'
 """`|`, `[`, `]`, `,` separate partition keys, `;` separates portfolios, `"` quotes a cell."""
 CASH = "CASH"
@@ -37,14 +40,37 @@ class Instrument:
     exchange: str = "SMART"
     primary_exchange: str = ""
     currency: str = "USD"
+    listed: date | None = None
+    delisted: date | None = None
+
+    def trades_on(self, day: date) -> bool:
+        """Whether it is listed on `day` as far as its dates say."""
+        return (self.listed is None or self.listed <= day) and (self.delisted is None or day <= self.delisted)
+
+
+@dataclass(frozen=True)
+class Membership:
+    """Of one symbol in one portfolio: first and last day, both included; None where that is open."""
+
+    symbol: str
+    first: date | None = None
+    last: date | None = None
+
+    def holds_on(self, day: date) -> bool:
+        """Whether `day` is one of its days."""
+        return (self.first is None or self.first <= day) and (self.last is None or day <= self.last)
 
 
 @dataclass(frozen=True)
 class Watchlist:
-    """Instruments in the order of the file, portfolios (name to symbols) in the order of their first mention."""
+    """Instruments in the order of the file, portfolios (name to symbols) in the order of their first mention.
+
+    `portfolios` has whoever was a member at any time; `memberships` says when, where the file does.
+    """
 
     instruments: tuple[Instrument, ...]
     portfolios: Mapping[str, tuple[str, ...]]
+    memberships: Mapping[str, tuple[Membership, ...]] = field(default_factory=dict)
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -56,17 +82,47 @@ class Watchlist:
         """What an agent can trade: every symbol, then every portfolio."""
         return (*self.symbols, *self.portfolios)
 
-    def members(self, traded: str) -> tuple[str, ...]:
+    def members(self, traded: str, on: date | None = None) -> tuple[str, ...]:
         """Symbols that share the account of `traded`: a portfolio's symbols, or the symbol alone.
 
-        Raises WatchlistError for a name that is neither, with the nearest one.
+        Parameters
+        ----------
+        traded : a portfolio or a symbol.
+        on : the day whose members are asked for, such as the first of a walk-forward window; None: of any time.
+
+        Raises
+        ------
+        WatchlistError : the name is neither, with the nearest one; or nothing belongs to it on that day.
         """
-        if traded in self.portfolios:
+        if traded not in self.portfolios:
+            if traded in self.symbols:
+                return (traded,)
+            near = difflib.get_close_matches(traded, self.traded, n=1, cutoff=0.0)
+            raise WatchlistError(f'The watchlist has no symbol or portfolio "{traded}". The nearest is "{near[0]}".')
+        if on is None:
             return self.portfolios[traded]
-        if traded in self.symbols:
-            return (traded,)
-        near = difflib.get_close_matches(traded, self.traded, n=1, cutoff=0.0)
-        raise WatchlistError(f'The watchlist has no symbol or portfolio "{traded}". The nearest is "{near[0]}".')
+        known = {instrument.symbol: instrument for instrument in self.instruments}
+        dated = {member.symbol: member for member in self.memberships.get(traded, ())}
+        found = tuple(
+            symbol
+            for symbol in self.portfolios[traded]
+            if known[symbol].trades_on(on) and dated.get(symbol, Membership(symbol)).holds_on(on)
+        )
+        if not found:
+            raise WatchlistError(f"Portfolio {traded} has no member on {on}; see its dates (listed, from, to).")
+        return found
+
+    def chosen(self, traded: str) -> tuple[date | None, int]:
+        """Since when the members of `traded` are chosen by date, and how often they changed since; None where not.
+
+        A portfolio is chosen by date if every member says since when it belongs to it.
+        """
+        dated = self.memberships.get(traded, ())
+        if not dated or any(member.first is None for member in dated) or len(dated) < len(self.portfolios[traded]):
+            return None, 0
+        days = {member.first for member in dated} | {member.last for member in dated if member.last is not None}
+        first = min(member.first for member in dated if member.first is not None)
+        return first, len(days) - 1
 
 
 @dataclass(frozen=True)
@@ -119,6 +175,8 @@ class _Entry:
     number: int
     instrument: Instrument
     portfolios: tuple[str, ...]
+    first: tuple[date | None, ...] = ()
+    last: tuple[date | None, ...] = ()
 
 
 def _entries_of_one_line(rows: Sequence[Line], path: Path) -> list[_Entry]:
@@ -157,8 +215,39 @@ def _entries_below_header(header: tuple[str, ...], rows: Sequence[Line], path: P
         symbol = by_column.pop(header[0], "")
         if not symbol and not by_column and not names:
             continue  # a line of bare commas, as spreadsheets leave them
-        entries.append(_Entry(row.number, Instrument(symbol=symbol, **by_column), names))
+        where = f"{path}, line {row.number}"
+        first, last = (_days(by_column.pop(column, ""), column, len(names), where) for column in ("from", "to"))
+        listed, delisted = (_day(by_column.pop(column, ""), column, where) for column in ("listed", "delisted"))
+        for begin, end, what in (
+            (listed, delisted, "delisted"),
+            *((f, t, "to") for f, t in zip(first, last, strict=True)),
+        ):
+            if begin and end and end < begin:
+                raise WatchlistError(f"{where}: {what} {end} lies before {begin}. Swap them.")
+        instrument = Instrument(symbol=symbol, listed=listed, delisted=delisted, **by_column)
+        entries.append(_Entry(row.number, instrument, names, first, last))
     return entries
+
+
+def _day(cell: str, column: str, where: str) -> date | None:
+    if not cell:
+        return None
+    try:
+        return date.fromisoformat(cell)
+    except ValueError:
+        raise WatchlistError(f'{where}: {column} "{_shown(cell)}" is no date. Write it as 2012-05-18.') from None
+
+
+def _days(cell: str, column: str, portfolios: int, where: str) -> tuple[date | None, ...]:
+    """A day for each portfolio of the line: one for all, or as many as there are."""
+    parts = [part.strip() for part in cell.split(";")]
+    if len(parts) == 1:
+        parts *= portfolios
+    if cell and len(parts) != portfolios:
+        raise WatchlistError(
+            f"{where}: {column} has {len(parts)} dates for {portfolios} portfolios. Give one for all, or one each."
+        )
+    return tuple(_day(part, column, where) for part in parts[:portfolios])
 
 
 def _assemble(entries: Sequence[_Entry], path: Path) -> Watchlist:
@@ -172,14 +261,20 @@ def _assemble(entries: Sequence[_Entry], path: Path) -> Watchlist:
             )
         line_of[symbol] = entry.number
     portfolios: dict[str, tuple[str, ...]] = {}
+    memberships: dict[str, tuple[Membership, ...]] = {}
     for entry in entries:
         where = f"{path}, line {entry.number}"
-        for name in dict.fromkeys(entry.portfolios):
+        for place, name in enumerate(entry.portfolios):
+            if name in entry.portfolios[:place]:
+                continue
             check_name(name, "portfolio", where)
             if name in line_of:
                 raise WatchlistError(f'{where}: portfolio "{name}" has the name of a symbol. Choose another name.')
             portfolios[name] = (*portfolios.get(name, ()), entry.instrument.symbol)
-    return Watchlist(tuple(entry.instrument for entry in entries), portfolios)
+            days = [dates[place] if dates else None for dates in (entry.first, entry.last)]
+            if any(days):
+                memberships[name] = (*memberships.get(name, ()), Membership(entry.instrument.symbol, *days))
+    return Watchlist(tuple(entry.instrument for entry in entries), portfolios, memberships)
 
 
 def check_name(name: str, kind: str, where: str) -> None:

@@ -32,6 +32,9 @@ from tt_assets.tables import EPISODE_TABLES, HAND, OLD_AGENT, TABLES, content_co
 AGENT = "agent"
 """`tt_episode.strategy` of the agents that are current."""
 
+ENSEMBLE = "ensemble"
+"""`tt_episode.strategy` of the agents of a window acting together."""
+
 
 @dataclass(frozen=True, eq=False)
 class StoredEpisode:
@@ -127,15 +130,21 @@ def rows_of(database: Database, table: str, episode: int) -> pd.DataFrame:
     return read_frame(database, query)
 
 
-def first_agent_weights(database: Database, traded: str) -> pd.DataFrame:
-    """Recorded target weights of the first seed's agent: timestamp, instrument (CASH too), target_weight."""
+def subject_weights(database: Database, traded: str) -> pd.DataFrame:
+    """Recorded target weights of the ensemble, of the first seed's agent in windows that have none.
+
+    Columns: timestamp, instrument (CASH too), target_weight.
+    """
     query = sql.SQL(
         "SELECT t.timestamp, t.instrument, t.target_weight FROM {source} WHERE e.instrument = {traded} "
-        "AND e.strategy = {agent} AND e.seed = 0 AND e.end_time IS NOT NULL ORDER BY {order}"
+        "AND e.end_time IS NOT NULL AND (e.strategy = {ensemble} OR (e.strategy = {agent} AND e.seed = 0 "
+        "AND NOT EXISTS (SELECT FROM tt_episode AS o WHERE o.window_start = e.window_start "
+        "AND o.instrument = e.instrument AND o.strategy = {ensemble} AND o.end_time IS NOT NULL))) ORDER BY {order}"
     ).format(
         source=joined_source("tt_target_weights"),
         traded=sql.Literal(traded),
         agent=sql.Literal(AGENT),
+        ensemble=sql.Literal(ENSEMBLE),
         order=sql.SQL(", ").join(session_order("tt_target_weights")),
     )
     return read_frame(database, query)

@@ -20,19 +20,21 @@ from tt_assets.report.labels import COVERAGE_TEXT, strategy_label
 from tt_assets.report.plots import drawdown_plot, equity_plot, turnover_plot, weights_plot
 from tt_assets.report.verdict import verdict
 from tt_assets.trading.judging.bootstrap import MEAN_BLOCK
-from tt_assets.trading.judging.judge import AGENT, Judgement
+from tt_assets.trading.judging.judge import Judgement
 
 HOW_TO_READ = f"""
 Every window is traded by agents trained on earlier sessions only. Each window starts in cash, for the agent and for \
 the baselines; windows are chained by return.
 Decisions are taken at a close and filled in the next session; filled later means that many sessions after that.
-Figures are medians over the seeds. The median line joins the medians of single sessions, so it need not be the path \
-of any one agent.
+Every row is one account that could have been traded: the agents' mean action is an account that follows the mean of \
+what the seeds decide, not a mean of accounts.
 The baselines trade under the same costs, execution and books as the agent, but nothing closes them at a drawdown.
-The interval of the Sharpe ratio covers {COVERAGE_TEXT}: a stationary bootstrap with blocks of {MEAN_BLOCK} sessions \
-on average. It says how much the ratio hangs on which sessions happened; the other strategy's ratio is taken as given.
-Traded one way is half the sum of the absolute changes of target weight per decision; turnover is their mean per \
-instrument. Costs paid are commission, slippage and borrow fee.
+Who is ahead is judged on the differences of daily log returns, session by session: a stationary bootstrap with a \
+block length that the differences suggest. To have beaten all yardsticks, the largest p must be small.
+The interval of a Sharpe ratio covers {COVERAGE_TEXT} (blocks of {MEAN_BLOCK} sessions on average). It says how much \
+the ratio hangs on which sessions happened, and nothing about who is ahead.
+Traded one way is half of all that was bought and sold in a session over the net worth before; turnover is the mean \
+change of a target weight per instrument and decision. Costs are fractions of the net worth of the time, summed.
 """.strip().splitlines()
 """One sentence or two per line."""
 
@@ -137,6 +139,7 @@ def _shown(section: Section) -> _Shown:
     sessions = judgement.curves["timestamp"]
     table = figures_table(judgement)
     columns = [column for column in table.columns if column != SCENARIO]
+    subject = strategy_label(judgement.subject)
     return _Shown(
         title=section.title,
         first=f"{sessions.min():%Y-%m-%d}",
@@ -146,7 +149,7 @@ def _shown(section: Section) -> _Shown:
         columns=[_column(name) for name in columns],
         strategy_column=columns.index(STRATEGY),
         scenarios=[
-            (str(scenario), [_row(row, columns.index(STRATEGY)) for row in rows[columns].to_numpy()])
+            (str(scenario), [_row(row, columns.index(STRATEGY), subject) for row in rows[columns].to_numpy()])
             for scenario, rows in table.groupby(SCENARIO, sort=False)
         ],
         notes=section.notes,
@@ -171,5 +174,5 @@ def _column(label: str) -> _Column:
     return _Column(name, unit.replace(")", "", 1))
 
 
-def _row(cells: Sequence[str], strategy: int) -> _Row:
-    return _Row(cells[strategy].startswith(strategy_label(AGENT)), list(cells))
+def _row(cells: Sequence[str], strategy: int, subject: str) -> _Row:
+    return _Row(cells[strategy] == subject, list(cells))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from tt_assets.trading.judging.bootstrap import COVERAGE
-from tt_assets.trading.judging.judge import AGENT, RIDGE
+from tt_assets.trading.judging.judge import AGENT, BENCHMARK, ENSEMBLE, RIDGE
 
 UNDEFINED = "–"
 """What stands for NaN."""
@@ -15,6 +15,8 @@ COVERAGE_TEXT = f"{COVERAGE * 100.0:g} %"
 
 _STRATEGIES = {
     AGENT: "Agent",
+    ENSEMBLE: "Agents' mean action",
+    BENCHMARK: "Benchmark, held",
     RIDGE: "Ridge regression",
     "cash": "Cash",
     "equal_weight_hold": "Equal weight, held",
@@ -25,10 +27,10 @@ _STRATEGIES = {
 }
 
 
-def strategy_label(name: str, seeds: int = 1) -> str:
-    """The strategy's name for people; with several seeds it says that the figures are their median."""
+def strategy_label(name: str, seed: int | None = None) -> str:
+    """The strategy's name for people, with the seed where several accounts have the name."""
     label = _STRATEGIES.get(name, name.replace("_", " ").capitalize())
-    return label if seeds == 1 else f"{label} (median of {seeds} seeds)"
+    return label if seed is None else f"{label}, seed {seed}"
 
 
 def fixed(value: float, digits: int, *, signed: bool = False) -> str:

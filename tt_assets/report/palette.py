@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tt_assets.market.watchlist_format import CASH
-from tt_assets.trading.judging.judge import AGENT
+from tt_assets.trading.judging.judge import AGENT, BENCHMARK, ENSEMBLE
 
 if TYPE_CHECKING:
     from matplotlib.colors import Colormap
@@ -25,6 +25,9 @@ _CASH_COLOUR = "#8a919b"
 
 LINES: dict[str, tuple[str, str]] = {
     AGENT: (AGENT_COLOUR, "-"),
+    ENSEMBLE: (AGENT_COLOUR, "-"),
+    BENCHMARK: ("#0e6f82", "-"),
+    "ridge": ("#0e6f82", "--"),
     "cash": (INK, ":"),
     "equal_weight_hold": ("#c55810", "-"),
     "equal_weight_rebalanced": ("#c55810", "--"),

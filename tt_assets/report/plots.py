@@ -28,7 +28,7 @@ from tt_assets.report.canvas import (
 from tt_assets.report.labels import percent, strategy_label
 from tt_assets.report.palette import AGENT_COLOUR, INK, LINES, OTHER_LINE, SCENARIO_OPACITY, weight_colours
 from tt_assets.report.scenarios import CONFIGURED, rows_of, scenario_label, scenarios_of
-from tt_assets.trading.judging.judge import AGENT, DRAWN, Judgement
+from tt_assets.trading.judging.judge import AGENT, DRAWN, Judgement, bands_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,7 +45,7 @@ INSTRUMENTS_SHOWN = 9
 
 
 def equity_plot(judgement: Judgement, size: Size = PAGE) -> bytes:
-    """Net worth of the agent (median, band from worst to best seed) and of every baseline, configured costs, no delay.
+    """Net worth of the agent (band from worst to best seed) and of every baseline, configured costs, no delay.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def equity_plot(judgement: Judgement, size: Size = PAGE) -> bytes:
 
 
 def drawdown_plot(judgement: Judgement, size: Size = PAGE) -> bytes:
-    """Fall below the highest net worth so far, of the agent (median and band over seeds) and of every baseline."""
+    """Fall below the highest net worth so far, of the agent (band over seeds) and of every baseline."""
     return png(drawdown_figure, judgement, size=size)
 
 
@@ -107,8 +107,7 @@ def drawdown_figure(judgement: Judgement) -> Figure:
     """`drawdown_plot` as a figure."""
     scenarios_of(judgement)
     curves = rows_of(judgement.curves, CONFIGURED)
-    below = (-curves["drawdown"]).groupby([curves["strategy"], curves["timestamp"]], sort=False)
-    bands = below.agg(median="median", low="min", high="max").mul(100.0).reset_index()
+    bands = bands_of(curves.assign(wealth=-100.0 * curves["drawdown"]))
     falls = {str(name): f"max {percent(fall)} %" for name, fall in _configured(judgement, "max_drawdown")}
     figure, (axes,) = new_figure()
     _draw_strategies(axes, bands, judgement, falls)
@@ -120,7 +119,7 @@ def drawdown_figure(judgement: Judgement) -> Figure:
 def turnover_figure(judgement: Judgement) -> Figure:
     """`turnover_plot` as a figure."""
     scenarios = [scenario for scenario in scenarios_of(judgement) if not scenario.delay]
-    rows = rows_of(judgement.table, CONFIGURED)
+    rows = rows_of(judgement.contestants, CONFIGURED)
     figure, (traded, costs) = new_figure(columns=2)
     names, places = list(rows["strategy"]), np.arange(len(rows))[::-1]
     bars = traded.barh(places, 100.0 * rows["traded"], color=[_line(name)[0] for name in names], height=0.6)
@@ -130,7 +129,7 @@ def turnover_figure(judgement: Judgement) -> Figure:
     traded.set_title("Turnover")
     height = 0.8 / len(scenarios)
     for place, scenario in enumerate(scenarios):
-        paid = rows_of(judgement.table, scenario).set_index("strategy")["costs_paid"].reindex(names)
+        paid = rows_of(judgement.contestants, scenario).set_index("strategy")["costs_paid"].reindex(names)
         bars = costs.barh(
             places + 0.4 - height * (place + 0.5),
             100.0 * paid,
@@ -142,7 +141,7 @@ def turnover_figure(judgement: Judgement) -> Figure:
         )
         costs.bar_label(bars, labels=[f"{percent(value)} %" for value in paid], padding=4, color=INK, fontsize=7)
     costs.set_yticks(places, [])
-    costs.set_xlabel("Costs paid (% of starting cash, all windows)")
+    costs.set_xlabel("Costs paid (% of net worth, all sessions)")
     costs.set_title("Costs")
     costs.legend(loc="best")
     for axes in (traded, costs):
@@ -203,24 +202,24 @@ def _weights_grid(weights: pd.DataFrame) -> pd.DataFrame:
 def _draw_strategies(axes: Axes, bands: pd.DataFrame, judgement: Judgement, figures: dict[str, str]) -> None:
     """A line per strategy with its name and its text of `figures` beside it, and the agent's band over its seeds.
 
-    bands: strategy, timestamp, median, low, high. The y axis spans every strategy but random weights, whose trading
+    bands: strategy, timestamp, wealth, low, high. The y axis spans every strategy but random weights, whose trading
     costs would flatten all others; an arrow says where that line has left the plot.
     """
-    seeds = {str(name): int(count) for name, count in _configured(judgement, "seeds")}
+    subject, seeds = judgement.subject, _seeds(judgement)
     names, ends, lines = [], [], []
     for key, rows in bands.groupby("strategy", sort=False):
         name = str(key)
         colour, style = _line(name)
-        drawn = with_gaps(rows.set_index("timestamp")[["median", "low", "high"]])
-        is_agent = name == AGENT
-        if is_agent and seeds[name] > 1:
+        drawn = with_gaps(rows.set_index("timestamp")[["wealth", "low", "high"]])
+        is_agent = name == subject
+        if is_agent and seeds > 1:
             axes.fill_between(drawn.index, drawn["low"], drawn["high"], color=colour, alpha=0.22, linewidth=0, zorder=3)
         width, layer = (2.4, 4) if is_agent else (1.3, 2)
         lines += axes.plot(
-            drawn.index, drawn["median"], color=colour, linestyle=style, linewidth=width, zorder=layer, label=name
+            drawn.index, drawn["wealth"], color=colour, linestyle=style, linewidth=width, zorder=layer, label=name
         )
         names.append(name)
-        ends.append(float(drawn["median"].iloc[-1]))
+        ends.append(float(drawn["wealth"].iloc[-1]))
     axes.margins(x=0.0)
     date_axis(axes)
     lowest, highest = _range(bands)
@@ -230,8 +229,8 @@ def _draw_strategies(axes: Axes, bands: pd.DataFrame, judgement: Judgement, figu
     if is_narrow(axes.figure):
         labels = [f"{strategy_label(name)}  {figures[name]}" for name in names]
         legend = axes.legend(lines, labels, loc="upper center", bbox_to_anchor=(0.45, -0.22), ncols=2)
-        if seeds.get(AGENT, 1) > 1:
-            legend.set_title(f"agent: median of {seeds[AGENT]} seeds, band from worst to best")
+        if seeds > 1:
+            legend.set_title(f"band: worst to best of {seeds} seeds")
             legend.get_title().set_fontsize(7.5)
             legend.get_title().set_color(AGENT_COLOUR)
         return
@@ -242,11 +241,17 @@ def _draw_strategies(axes: Axes, bands: pd.DataFrame, judgement: Judgement, figu
         np.clip(ends, bottom, top),
         [f"{strategy_label(name)}  {figures[name]}{arrow}" for name, arrow in zip(names, arrows, strict=True)],
         [_line(name)[0] for name in names],
-        [name == AGENT for name in names],
+        [name == subject for name in names],
     )
-    if seeds.get(AGENT, 1) > 1:
-        note = f"agent: median of {seeds[AGENT]} seeds, band from worst to best"
+    if seeds > 1:
+        note = f"band: worst to best of {seeds} seeds"
         axes.set_title(note, loc="right", color=AGENT_COLOUR, fontsize=8.5, fontweight="normal")
+
+
+def _seeds(judgement: Judgement) -> int:
+    """How many agents stand behind the subject's band."""
+    rows = rows_of(judgement.table, CONFIGURED)
+    return int((rows["strategy"] == AGENT).sum())
 
 
 def _range(bands: pd.DataFrame) -> tuple[float, float]:
@@ -257,7 +262,7 @@ def _range(bands: pd.DataFrame) -> tuple[float, float]:
 
 def _configured(judgement: Judgement, figure: str) -> Iterator[tuple[str, float]]:
     """Each strategy with one figure of the table, in the configured scenario."""
-    rows = rows_of(judgement.table, CONFIGURED)
+    rows = rows_of(judgement.contestants, CONFIGURED)
     return zip(rows["strategy"], rows[figure], strict=True)
 
 

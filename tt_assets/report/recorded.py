@@ -12,7 +12,7 @@ import pandas as pd
 from tt_assets.report.canvas import SCREEN, png, stacked_figure
 from tt_assets.report.palette import AGENT_COLOUR, FALLING, INK
 from tt_assets.report.scenarios import CONFIGURED, NothingToReport
-from tt_assets.trading.judging.judge import Judgement
+from tt_assets.trading.judging.judge import Judgement, bands_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,35 +56,15 @@ def recorded_judgement(equity: pd.DataFrame) -> Judgement:
     wealth = (wide / wide.bfill().iloc[0]).ffill()
     drawdown = 1.0 - wealth / wealth.cummax()
     scenario = {"cost_multiple": CONFIGURED.cost_multiple, "delay": CONFIGURED.delay}
-    curves, bands, rows = [], [], []
-    for name in dict.fromkeys(wealth.columns.get_level_values("strategy")):
-        own, fallen = wealth[name], drawdown[name]
-        curves += [
-            pd.DataFrame(
-                {
-                    "strategy": name,
-                    "seed": seed,
-                    **scenario,
-                    "timestamp": own.index,
-                    "wealth": own[seed].to_numpy(),
-                    "drawdown": fallen[seed].to_numpy(),
-                }
-            )
-            for seed in own.columns
-        ]
-        across = own.agg(["median", "min", "max"], axis=1).set_axis(["median", "low", "high"], axis=1)
-        bands.append(across.reset_index().assign(strategy=name, **scenario))
-        rows.append(
-            {
-                "strategy": name,
-                **scenario,
-                "seeds": own.shape[1],
-                "sessions": len(own),
-                "total_return": float(own.iloc[-1].median()) - 1.0,
-                "max_drawdown": float(fallen.max().median()),
-            }
-        )
-    return Judgement(pd.concat(curves, ignore_index=True), pd.concat(bands, ignore_index=True), pd.DataFrame(rows))
+    curves, rows = [], []
+    for name, seed in wealth.columns.to_frame(index=False).itertuples(index=False, name=None):
+        own, fallen = wealth[name, seed], drawdown[name, seed]
+        key = {"strategy": name, "seed": seed, **scenario}
+        curves.append(pd.DataFrame({**key, "timestamp": own.index, "wealth": own.array, "drawdown": fallen.array}))
+        figures = {"total_return": float(own.iloc[-1]) - 1.0, "max_drawdown": float(fallen.max())}
+        rows.append({**key, "sessions": len(own), **figures})
+    every = pd.concat(curves, ignore_index=True)
+    return Judgement(every, bands_of(every), pd.DataFrame(rows))
 
 
 def learning_plot(curves: Sequence[LearningCurve]) -> bytes:

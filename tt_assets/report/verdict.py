@@ -1,21 +1,20 @@
 """What the figures say, in one paragraph of plain words.
 
-The yardstick is equal weight bought and held, what a person would do without an agent; where it was not
-judged, the first baseline that was. A lead counts as
-evidence only if the bootstrap interval of the agent's Sharpe ratio is wholly above the yardstick's ratio and the lead
-outlasts every harder scenario that was judged.
+The yardstick of the first sentences is equal weight bought and held, what a person would do without an agent; where it
+was not judged, the first baseline that was. A lead counts as evidence only if the paired test has the subject ahead of
+*every* yardstick and the lead outlasts every harder scenario that was judged.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import pandas as pd
 
 from tt_assets.report.labels import COVERAGE_TEXT, fixed, percent, strategy_label
 from tt_assets.report.scenarios import CONFIGURED, rows_of, scenario_label, scenarios_of
-from tt_assets.trading.judging.judge import AGENT, RIDGE, Judgement, Scenario
+from tt_assets.trading.judging.judge import AGENT, ENSEMBLE, RIDGE, Judgement, Scenario
+from tt_assets.trading.judging.paired import LEVEL, power_line
 from tt_assets.trading.metrics import SESSIONS_PER_YEAR
 
 YARDSTICK = "equal_weight_hold"
@@ -47,38 +46,39 @@ def verdict(judgement: Judgement) -> str:
 
     Parameters
     ----------
-    judgement : returns in it are total returns over all windows, medians over the seeds; points are percentage points.
+    judgement : returns in it are total returns over all windows; points are percentage points.
 
     Raises
     ------
     NothingToReport : the configured scenario was not judged.
     """
     scenarios = scenarios_of(judgement)
-    rows = rows_of(judgement.table, CONFIGURED).set_index("strategy")
-    if AGENT not in rows.index:
+    subject = judgement.subject
+    rows = rows_of(judgement.contestants, CONFIGURED).set_index("strategy")
+    if subject not in rows.index:
         return f"No agent was judged: the {len(rows)} strategies shown are baselines, under the same costs and books."
-    yardstick = yardstick_of(rows)
+    yardstick = yardstick_of(rows, subject)
     if yardstick is None:
         return "No baseline was judged (TT_BASELINES), so there is nothing to hold the agent against."
-    races = [_race(judgement, scenario, yardstick) for scenario in scenarios]
+    races = [_race(judgement, scenario, subject, yardstick) for scenario in scenarios]
     base = next(race for race in races if race.scenario == CONFIGURED)
     harder = [race for race in races if race.scenario != CONFIGURED]
     sentences = [
         _returns(judgement, rows, base, yardstick),
-        _others(rows),
-        *_regression(rows),
-        _sharpe(rows, yardstick),
+        _others(rows, subject),
+        *_regression(rows, subject),
+        _paired(judgement, yardstick),
         *_harder(base, harder),
-        _conclusion(rows, base, harder, yardstick),
+        _conclusion(judgement, rows, base, harder, yardstick),
     ]
     return " ".join(sentences)
 
 
-def yardstick_of(rows: pd.DataFrame) -> str | None:
+def yardstick_of(rows: pd.DataFrame, subject: str = AGENT) -> str | None:
     """The baseline that the agent is held against, of the strategies that index `rows`; None without a baseline."""
     if YARDSTICK in rows.index:
         return YARDSTICK
-    return next((str(name) for name in rows.index if name not in (AGENT, RIDGE)), None)
+    return next((str(name) for name in rows.index if name not in (subject, AGENT, RIDGE)), None)
 
 
 def yardstick_name(yardstick: str) -> str:
@@ -86,22 +86,23 @@ def yardstick_name(yardstick: str) -> str:
     return YARDSTICK_NAMES.get(yardstick) or strategy_label(yardstick).lower()
 
 
-def _race(judgement: Judgement, scenario: Scenario, yardstick: str) -> _Race:
-    returns = rows_of(judgement.table, scenario).set_index("strategy")["total_return"]
-    return _Race(scenario, float(returns[AGENT]), float(returns[yardstick]))
+def _race(judgement: Judgement, scenario: Scenario, subject: str, yardstick: str) -> _Race:
+    returns = rows_of(judgement.contestants, scenario).set_index("strategy")["total_return"]
+    return _Race(scenario, float(returns[subject]), float(returns[yardstick]))
 
 
 def _returns(judgement: Judgement, rows: pd.DataFrame, base: _Race, yardstick: str) -> str:
     curves = rows_of(judgement.curves, CONFIGURED)
-    agents = curves[curves["strategy"] == AGENT]
-    first, last = agents["timestamp"].min(), agents["timestamp"].max()
-    seeds, sessions = int(rows["seeds"][AGENT]), int(rows["sessions"][AGENT])
-    who, spread = "the agent (one seed)", ""
-    if seeds > 1:
+    agents, subject = curves[curves["strategy"] == AGENT], judgement.subject
+    first, last = curves["timestamp"].min(), curves["timestamp"].max()
+    sessions, spread = int(rows["sessions"][subject]), ""
+    who = "the agent (one seed)"
+    if subject == ENSEMBLE:
         final = agents.groupby("seed")["wealth"].last() - 1.0
-        who = f"the median of {seeds} agents"
+        who = f"the mean action of {len(final)} agents"
         spread = (
-            f"; its seeds range from {percent(final.min(), signed=True)} % to {percent(final.max(), signed=True)} %"
+            f"; its seeds alone range from {percent(final.min(), signed=True)} % to "
+            f"{percent(final.max(), signed=True)} %"
         )
     return (
         f"Out of sample over {sessions} sessions, {first:%Y-%m-%d} to {last:%Y-%m-%d}, {who} returned "
@@ -110,39 +111,37 @@ def _returns(judgement: Judgement, rows: pd.DataFrame, base: _Race, yardstick: s
     )
 
 
-def _others(rows: pd.DataFrame) -> str:
-    baselines = rows.drop(index=[name for name in (AGENT, RIDGE) if name in rows.index])["total_return"]
-    better = int((baselines > rows["total_return"][AGENT]).sum())
+def _others(rows: pd.DataFrame, subject: str) -> str:
+    baselines = rows.drop(index=[name for name in (subject, RIDGE) if name in rows.index])["total_return"]
+    better = int((baselines > rows["total_return"][subject]).sum())
     count = {0: "None", len(baselines): "All"}.get(better, str(better))
     return f"{count} of the {len(baselines)} baseline{'s' if len(baselines) > 1 else ''} returned more."
 
 
-def _regression(rows: pd.DataFrame) -> list[str]:
+def _regression(rows: pd.DataFrame, subject: str) -> list[str]:
     """How the agent stands to ridge regression on the same observation; nothing where that was not judged."""
     if RIDGE not in rows.index:
         return []
-    agent, ridge = (float(rows["total_return"][name]) for name in (AGENT, RIDGE))
+    agent, ridge = (float(rows["total_return"][name]) for name in (subject, RIDGE))
     said = f"Ridge regression on the same observation returned {percent(ridge, signed=True)} %"
     if round(agent - ridge, 3) < 0.0:
         return [f"{said}, more than the agent: it has learned nothing here that a regression does not know."]
     return [f"{said}."]
 
 
-def _sharpe(rows: pd.DataFrame, yardstick: str) -> str:
-    agent, low, high = (float(rows[name][AGENT]) for name in ("sharpe", "sharpe_low", "sharpe_high"))
-    theirs = float(rows["sharpe"][yardstick])
-    if not math.isfinite(agent):
-        return "The agent's Sharpe ratio is undefined: its net worth did not vary."
-    sentence = f"The agent's Sharpe ratio is {fixed(agent, 2)}"
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return f"{sentence}; it has no interval, as the net worth of some seed did not vary."
-    sentence += f" with a {COVERAGE_TEXT} bootstrap interval of [{fixed(low, 2)}, {fixed(high, 2)}]"
-    if not math.isfinite(theirs):
-        return f"{sentence}; the yardstick's is undefined."
-    if low <= theirs <= high:
-        return f"{sentence}, which includes the yardstick's {fixed(theirs, 2)}: these sessions do not tell them apart."
-    place = "above" if low > theirs else "below"
-    return f"{sentence}, wholly {place} the yardstick's {fixed(theirs, 2)}."
+def _paired(judgement: Judgement, yardstick: str) -> str:
+    """The paired edge over the yardstick, the test over all of them, and what the sessions could have shown."""
+    found = judgement.compared
+    if found.comparison is None:
+        return f"There is no paired test: {found.silence}"
+    paired, place = found.comparison, found.names.index(yardstick)
+    edge, low, high = (percent(float(part[place]), signed=True) for part in (paired.edge, paired.low, paired.high))
+    hardest = yardstick_name(found.names[int(paired.p.argmax())])
+    return (
+        f"Session by session its edge over {yardstick_name(yardstick)}, is {edge} % a year ({COVERAGE_TEXT} interval "
+        f"{low} to {high}; p {fixed(float(paired.p[place]), 3)}); over all yardsticks together p is "
+        f"{fixed(paired.p_all, 3)}, set by {hardest}. {power_line(paired, list(map(yardstick_name, found.names)))}"
+    )
 
 
 def _harder(base: _Race, harder: list[_Race]) -> list[str]:
@@ -161,20 +160,20 @@ def _harder(base: _Race, harder: list[_Race]) -> list[str]:
     return [f"The lead {'; it '.join(clauses)}."]
 
 
-def _conclusion(rows: pd.DataFrame, base: _Race, harder: list[_Race], yardstick: str) -> str:
-    sessions = int(rows["sessions"][AGENT])
+def _conclusion(judgement: Judgement, rows: pd.DataFrame, base: _Race, harder: list[_Race], yardstick: str) -> str:
+    sessions = int(rows["sessions"][judgement.subject])
     if base.lead <= 0.0:
         over = "holding equal parts" if yardstick == YARDSTICK else yardstick_name(yardstick)
         return f"Nothing here speaks for the agent over {over}."
     short = f" {sessions} sessions are less than a year." if sessions < SESSIONS_PER_YEAR else ""
-    above = float(rows["sharpe_low"][AGENT]) > float(rows["sharpe"][yardstick])
-    if not above:
-        return f"A lead without a Sharpe ratio clearly above the yardstick's is not evidence of skill.{short}"
+    paired = judgement.compared.comparison
+    if paired is None or paired.p_all > LEVEL:
+        return f"A lead that the paired test does not tell from luck is not evidence of skill.{short}"
     if not harder:
         return f"Whether the lead outlasts higher costs and a delay was not judged.{short}"
     if any(race.lead <= 0.0 for race in harder):
         return f"A lead that does not outlast harder conditions should not be relied on.{short}"
-    return f"That is evidence of skill on these bars, from one history.{short}"
+    return f"That is evidence of skill on these bars, from one history and before counting how often was tried.{short}"
 
 
 def _joined(parts: list[str], word: str = "and") -> str:

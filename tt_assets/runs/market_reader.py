@@ -13,7 +13,7 @@ from psycopg import sql
 
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.decision_reader import recorded_targets
-from tt_assets.postgres.episode_reader import first_agent_weights, rolled_policies
+from tt_assets.postgres.episode_reader import rolled_policies, subject_weights
 from tt_assets.postgres.ledger import next_fetch
 from tt_assets.postgres.slice_store import SliceStore, read_frame
 from tt_assets.postgres.slices import Selection
@@ -62,13 +62,22 @@ class MarketReader:
             "SELECT {columns} FROM tt_policy WHERE id = {number}", columns=columns, number=sql.Literal(number)
         )
 
+    def policies_of(self, digests: Sequence[str]) -> pd.DataFrame:
+        """Rows of `tt_policy` with one of these sha256, in force or not; one a digest."""
+        columns = sql.SQL(", ").join(sql.Identifier(column.name) for column in TABLES["tt_policy"].columns)
+        return self._query(
+            "SELECT DISTINCT ON (sha256) {columns} FROM tt_policy WHERE sha256 = ANY({digests}) ORDER BY sha256, id",
+            columns=columns,
+            digests=sql.Literal(list(digests)),
+        )
+
     def rolled_policies(self, traded: str) -> pd.DataFrame:
         """Rows of `tt_policy` whose agents have a finished episode (see `episode_reader.rolled_policies`)."""
         return rolled_policies(self.database, traded)
 
     def agent_weights(self, traded: str) -> pd.DataFrame:
-        """Recorded target weights of the first seed's agent: timestamp, instrument (CASH too), target_weight."""
-        return first_agent_weights(self.database, traded)
+        """Recorded target weights of who is judged: timestamp, instrument (CASH too), target_weight."""
+        return subject_weights(self.database, traded)
 
     def recorded_targets(self, windows: Selection) -> pd.DataFrame:
         """Every target recorded of the agents of these windows (see `decision_reader.recorded_targets`)."""

@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSou
 from tt_assets.market.ibkr_config import IbkrConfig
 from tt_assets.settings.dot_env import believed, dot_env_files
 from tt_assets.trading.config import TradingConfig
+from tt_assets.trading.judging.gate_config import GateConfig
 
 PREFIX = "TT_"
 type EnvFiles = str | Path | Sequence[str | Path] | None
@@ -23,6 +24,7 @@ type EnvFiles = str | Path | Sequence[str | Path] | None
 NESTED: Mapping[str, tuple[type[BaseModel], str]] = {
     "trading": (TradingConfig, PREFIX),
     "ibkr": (IbkrConfig, "TT_IBKR_"),
+    "gate": (GateConfig, "TT_GATE_"),
 }
 """Field of the settings → the configuration nested there, and what its variables begin with."""
 

@@ -30,6 +30,7 @@ from tt_assets.market.layouts.options import BarsOptions
 from tt_assets.market.source_names import is_source_name
 from tt_assets.settings.environment import FlatDotEnv, FlatEnvironment
 from tt_assets.trading.config import TradingConfig
+from tt_assets.trading.judging.gate_config import GateConfig
 
 if TYPE_CHECKING:
     from tt_assets.postgres.database import Database
@@ -158,6 +159,13 @@ class Settings(BaseSettings):
         ),
         description="Baselines recorded as episodes beside the agents.",
     )
+    benchmark: str = Field(
+        "", description="Symbol of the benchmark that agents are held against and that nobody trades, e.g. SPY."
+    )
+    cash_rate: str = Field(
+        "0",
+        description="What cash earns in judging: a fraction a year (0.03), or a CSV of dates and rates.",
+    )
     trading: Annotated[TradingConfig, NoDecode] = Field(
         default_factory=TradingConfig, description="How an account trades and its agent is trained."
     )
@@ -167,6 +175,9 @@ class Settings(BaseSettings):
     )
     ui_token: SecretStr | None = Field(
         None, description="What the UI asks its callers for, 16 characters or more; needed where --host is no loopback."
+    )
+    gate: Annotated[GateConfig, NoDecode] = Field(
+        default_factory=GateConfig, description="What must hold before agents are promoted."
     )
 
     alert_webhook: SecretStr | None = Field(

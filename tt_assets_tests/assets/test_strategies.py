@@ -5,22 +5,30 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from html import unescape
+from itertools import pairwise
 
 import dagster as dg
+import numpy as np
 import pandas as pd
 import pytest
 
 from tt_assets.assets.episode_checks import STORED
-from tt_assets.assets.report import finished_windows, seeds_of
+from tt_assets.assets.gate import decide
+from tt_assets.assets.judging import finished_windows, judgement_of, seeds_of, subject_of
 from tt_assets.assets.rolling import roll
 from tt_assets.errors import UserError
 from tt_assets.grid.partition_slices import selection_of
 from tt_assets.grid.partitions import Window
 from tt_assets.market.watchlist import read_watchlist
+from tt_assets.postgres.promotions import Promotion, bars_digest, promotion_status, record_promotion
+from tt_assets.postgres.trials import count, trials_of
 from tt_assets.runs.market_reader import MarketReader
 from tt_assets.settings import Settings
+from tt_assets.trading.judging.gate import Evidence, rules
+from tt_assets.trading.judging.gate_config import GateConfig
 from tt_assets_tests.assets.episode_evaluations import verdicts_of
 from tt_assets_tests.assets.sample_window import (
     AGENTS,
@@ -39,6 +47,7 @@ QUICK = {"TT_TRAIN_STEPS": "512", "TT_TRAIN_WORKERS": "1", "TT_SEEDS": str(SEEDS
 AGENT_ALONE = {"TT_SEEDS": "1", "TT_BASELINES": ","}
 SAMPLE, ALONE = f"{WINDOW}|sample", f"{WINDOW}|AAPL"
 WHO = {
+    ("ensemble", 0),
     *(("agent", seed) for seed in range(SEEDS)),
     *(("random", seed) for seed in range(SEEDS)),
     ("cash", 0),
@@ -80,7 +89,7 @@ def test_every_check_holds_in_every_episode_of_agents_and_baselines(on_sample):
         assert evaluation.passed, (name, evaluation.metadata)
         assert evaluation.blocking, name
         # No policy stands behind a baseline that could be replayed.
-        assert evaluation.metadata["episodes"].value == (SEEDS if name == "replays" else len(WHO)), name
+        assert evaluation.metadata["episodes"].value == (SEEDS + 1 if name == "replays" else len(WHO)), name
         assert 0.0 <= evaluation.metadata["worst_deviation"].value < 1e-5, name
         assert "failing" not in evaluation.metadata, name
 
@@ -192,15 +201,18 @@ def test_a_report_shows_plots_figures_and_a_verdict_and_writes_one_file_that_fet
         assert picture.startswith(b"\x89PNG\r\n\x1a\n"), name
         drawn.add(picture)
     assert len(drawn) == len(pictures)
-    assert f"the median of {SEEDS} agents" in shown["verdict"]
+    assert f"the mean action of {SEEDS} agents" in shown["verdict"]
     lines = [line for line in shown["figures"].splitlines() if line.startswith("|")]
-    # A head, a rule, and agent, ridge and six baselines in four scenarios.
-    assert len(lines) == 2 + 8 * 4
+    # A head, a rule, and ensemble, two seeds, ridge and six baselines in four scenarios.
+    assert len(lines) == 2 + 10 * 4
 
     text = written.decode("utf-8")
     assert text.startswith("<!doctype html>")
     assert text.rstrip().endswith("</html>")
     assert shown["verdict"] in unescape(text)
+    assert "today's universe: survivorship bias" in unescape(text)
+    assert "Price return without dividends; cash earns 0 %; commission 10 bps" in unescape(text)
+    assert "1 configurations were tried on sample so far" in unescape(text)
     assert "1 walk-forward windows, 2012-07-01 to 2012-10-01 (excluded)" in text
     assert not re.search(r"https?:|//\w|<script|<link|<iframe|@import", re.sub(r"base64,[A-Za-z0-9+/=]+", "", text))
     sources = re.findall(r"""\s(?:src|href|srcset|data|action)\s*=\s*["']([^"']*)""", text)
@@ -228,9 +240,88 @@ def test_the_report_s_figures_as_configured_are_those_of_the_episodes(rolled, re
     )
     first = body[0][head.index("Scenario")]
     as_configured = [value for (scenario, _), value in shown.items() if scenario == first]
-    assert len(as_configured) == 8
+    assert len(as_configured) == 10
     for strategy, drawdown in recorded.items():
         assert f"{drawdown:.1f}" in as_configured, strategy
+
+
+def test_a_report_is_a_trial_registered_before_and_closed_with_the_ensemble_s_returns(rolled, reported):
+    event, _ = reported
+    (trial,) = trials_of(rolled.database, "sample")
+    assert event.metadata["trial"].value == trial.id
+    assert (trial.source, trial.seeds, trial.windows) == ("report", (0, 1), (date.fromisoformat(WINDOW),))
+    assert trial.registered_at < trial.judged_at
+    worth = query(
+        rolled.database,
+        "SELECT c.timestamp::date, c.net_worth FROM tt_equity_curve c JOIN tt_episode e ON e.id = c.episode_id "
+        "WHERE e.instrument = 'sample' AND e.strategy = 'ensemble' ORDER BY 1",
+    )
+    days, levels = zip(*worth, strict=True)
+    assert trial.sessions.tolist() == list(days[1:])
+    assert trial.returns == pytest.approx([after / before - 1 for before, after in pairwise(levels)], abs=1e-9)
+    assert "report" in event.metadata["trials"].value
+
+
+def test_a_symbol_that_joins_the_portfolio_leaves_its_old_windows_judged(rolled, reported, tmp_path, monkeypatch):
+    listed = read_watchlist(Settings().watchlist)
+    more = tmp_path / "watchlist.csv"
+    more.write_text("symbol,portfolio\n" + "".join(f"{name},sample\n" for name in (*listed.members("sample"), "XOM")))
+    monkeypatch.setenv("TT_WATCHLIST", str(more))
+    result = run_report(rolled, "sample")
+    assert result.success
+    (event,) = result.asset_materializations_for_node("report")
+    assert event.metadata["figures"].value == reported[0].metadata["figures"].value
+
+
+def test_the_gate_refuses_one_window_of_the_bundled_bars_and_says_why(rolled, reported):
+    plan, market = current_plan(), MarketReader(rolled.database)
+    decided = decide(market, "sample", plan)
+    assert not decided.promoted
+    found = {rule.name: rule for rule in decided.rules}
+    assert found["sessions"].sessions_more == 504 - 63
+    assert "63 sessions were judged, 504 are asked: 441 more." in decided.refusal
+    assert "it could not be asked; one window is all there is" in found["ahead without its best window"].words
+    assert found["episodes are sound"].held, found["episodes are sound"].words
+    assert found["orders fit the market"].held
+    status = promotion_status(rolled.database, "sample", date(2012, 9, 28))
+    assert not status.promoted
+    assert str(status).startswith("not promoted: refused on")
+    assert decided.refusal in str(status)
+    assert "nobody asked the gate" in promotion_status(rolled.database, "IBM", date(2012, 9, 28)).reason
+    assert len(trials_of(rolled.database, "sample")) == 1  # asking the gate is the trial that the report was
+
+
+def test_a_promotion_lapses_with_time_with_its_bars_and_with_its_agents(rolled, reported):
+    plan, market = current_plan(), MarketReader(rolled.database)
+    open_gate = GateConfig(sessions=21, level=0.999, deflated_sharpe=1e-9, windows_ahead=0.0)
+    results = [rule for rule in rules_of(market, plan, open_gate) if rule.name == "sessions"]
+    assert results[0].held
+    (trial,) = trials_of(rolled.database, "sample")
+    agents = dict(
+        query(
+            rolled.database,
+            "SELECT window_start::text || ' ' || seed, sha256 FROM tt_policy WHERE instrument = 'sample'",
+        )
+    )
+    first, last = date(2012, 7, 2), date(2012, 9, 28)
+    members = ["AAPL", "IBM"]
+    decision = Promotion(
+        "sample", trial.id, True, "1", [], agents, members, bars_digest(rolled.database, members, first, last), first,
+        last, date(2012, 12, 28),
+    )  # fmt: skip
+    record_promotion(rolled.database, decision)
+    assert promotion_status(rolled.database, "sample", last).promoted
+    assert "held until 2012-12-28" in promotion_status(rolled.database, "sample", date(2012, 12, 31)).reason
+    record_promotion(rolled.database, replace(decision, agents=agents | {f"{WINDOW} 0": "another"}))
+    assert f"{WINDOW} 0 is not the one promoted" in promotion_status(rolled.database, "sample", last).reason
+    record_promotion(rolled.database, replace(decision, bars="others"))
+    assert "have been restated since" in promotion_status(rolled.database, "sample", last).reason
+
+
+def rules_of(market, plan, config):
+    subject = subject_of(market, "sample", plan)
+    _, judgement = judgement_of(subject, market)
+    return rules(Evidence(judgement, 1, np.empty((0, 0)), [], [], 10_000.0, 10_000.0), config)
 
 
 def test_the_same_episodes_give_the_same_report(rolled, reported):
@@ -258,6 +349,7 @@ def test_only_the_seeds_and_baselines_in_force_are_rolled_and_judged(rolled, mon
     assert "; momentum, returned" in event.metadata["verdict"].value
     lines = [line for line in event.metadata["figures"].value.splitlines() if line.startswith("|")]
     assert len(lines) == 2 + 4 * 4
+    assert count(trials_of(rolled.database, "sample")) == 2  # one seed is another configuration
 
 
 def test_a_report_of_what_was_never_rolled_says_what_to_run(rolled):
@@ -281,7 +373,7 @@ def test_a_report_judges_the_seeds_that_every_window_has():
     one = Stored(q20120101=[0, 1, 2, 3], q20120401=[0, 2])
     windows = finished_windows(one, "sample", 3)
     assert [list(rows["seed"]) for rows in windows.values()] == [[0, 2], [0, 2]]
-    assert seeds_of(windows) == "0, 2"
+    assert seeds_of(windows) == (0, 2)
     with pytest.raises(UserError, match="have no seed in common; run `tt train --instruments sample`"):
         finished_windows(Stored(q20120101=[1], q20120401=[2]), "sample", 3)
     with pytest.raises(UserError, match="No finished episode of sample"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -193,3 +194,57 @@ def test_what_is_written_reads_back_the_same(path: Path):
     )
     write_watchlist(path.parent / "new" / "w.csv", watchlist)
     assert read_watchlist(path.parent / "new" / "w.csv") == watchlist
+
+
+DATED = """symbol,portfolio,listed,delisted,from,to
+AAPL,TECH;ALL,,,2005-03-01,
+GOOG,TECH;ALL,2004-08-19,,2006-04-03;2005-03-01,
+IBM,TECH,,2012-06-29,2005-03-01,2012-03-30
+"""
+
+
+def test_a_portfolio_has_the_members_of_the_day(tmp_path):
+    path = tmp_path / "watchlist.csv"
+    path.write_text(DATED)
+    listed = read_watchlist(path)
+    assert listed.members("TECH") == ("AAPL", "GOOG", "IBM")
+    for day, members in (
+        ("2006-01-03", ("AAPL", "IBM")),
+        ("2006-04-03", ("AAPL", "GOOG", "IBM")),
+        ("2012-03-30", ("AAPL", "GOOG", "IBM")),
+        ("2012-04-02", ("AAPL", "GOOG")),
+    ):
+        assert listed.members("TECH", date.fromisoformat(day)) == members
+    assert listed.members("ALL", date(2005, 3, 1)) == ("AAPL", "GOOG")
+    with pytest.raises(WatchlistError, match="Portfolio TECH has no member on 2005-01-03"):
+        listed.members("TECH", date(2005, 1, 3))
+    assert listed.chosen("TECH") == (date(2005, 3, 1), 2)
+    write_watchlist(tmp_path / "again.csv", listed)
+    assert read_watchlist(tmp_path / "again.csv") == listed
+
+
+def test_a_list_without_dates_is_today_s_universe(tmp_path):
+    path = tmp_path / "watchlist.csv"
+    path.write_text("symbol,portfolio\nAAPL,TECH\nGOOG,TECH\n")
+    listed = read_watchlist(path)
+    assert listed.chosen("TECH") == (None, 0)
+    assert listed.members("TECH", date(1990, 1, 1)) == ("AAPL", "GOOG")
+    write_watchlist(tmp_path / "again.csv", listed)
+    assert "listed" not in (tmp_path / "again.csv").read_text()
+    path.write_text("symbol,portfolio,from\nAAPL,TECH,2005-03-01\nGOOG,TECH,\n")
+    assert read_watchlist(path).chosen("TECH") == (None, 0)  # one member is of today
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("AAPL,TECH,yesterday,,", 'line 2: listed "yesterday" is no date'),
+        ("AAPL,TECH,2012-01-03,2011-01-03,", "line 2: 2011-01-03 .* lies before 2012-01-03"),
+        ("AAPL,TECH,,,2012-01-03;2012-01-04;2012-01-05", "line 2: from has 3 dates for 1 portfolios"),
+    ],
+)
+def test_dates_that_are_none_are_said(tmp_path, line, said):
+    path = tmp_path / "watchlist.csv"
+    path.write_text(f"symbol,portfolio,listed,delisted,from\n{line}\n")
+    with pytest.raises(WatchlistError, match=said):
+        read_watchlist(path)

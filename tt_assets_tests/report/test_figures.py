@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from tt_assets.report import NothingToReport, figures_table, markdown_table
+from tt_assets.report.figures import details_table
 from tt_assets.report.labels import fixed, sharpe_text, strategy_label
 from tt_assets.report.scenarios import scenario_label
 from tt_assets.trading.judging.judge import SCENARIOS, Scenario, judge
@@ -15,8 +16,16 @@ SHARPE = "Sharpe ratio (a year) [95 % interval]"
 def test_every_scenario_and_strategy_has_a_row_in_the_order_judged(judgement):
     table = figures_table(judgement)
     assert list(table["Scenario"].unique()) == ["1× costs", "2× costs", "3× costs", "1× costs, filled 1 session later"]
-    assert len(table) == len(judgement.table) == 7 * len(SCENARIOS)
-    assert list(table["Strategy"][:2]) == ["Agent (median of 3 seeds)", "Cash"]
+    assert len(table) == len(judgement.table) == 10 * len(SCENARIOS)
+    assert list(table["Strategy"][:5]) == [
+        "Agents' mean action",
+        "Agent, seed 0",
+        "Agent, seed 1",
+        "Agent, seed 2",
+        "Cash",
+    ]
+    assert list(details_table(judgement)["Strategy"]) == list(table["Strategy"][:10])
+    assert not table["Strategy"].str.contains("median").any()
 
 
 def test_cells_read_back_to_the_figures_within_their_rounding(judgement):
@@ -28,7 +37,7 @@ def test_cells_read_back_to_the_figures_within_their_rounding(judgement):
         ("Max drawdown (% of peak)", "max_drawdown", 1),
         ("Turnover (mean change of a weight, %)", "turnover", 2),
         ("Traded one way (% of net worth a session)", "traded", 1),
-        ("Costs paid (% of starting cash)", "costs_paid", 2),
+        ("Costs paid (% of net worth, all sessions)", "costs_paid", 2),
     ):
         assert (table[column].astype(float) - 100 * truth[name]).abs().max() <= 0.5 * 10**-digits + 1e-9
     varying = truth["sharpe"].notna()

@@ -117,7 +117,12 @@ def test_a_coefficient_stands_at_its_horizon_with_two_standard_errors(coefficien
 @pytest.fixture
 def equity():
     days = SPAN[:3]
-    worth = {("agent", 0): [100, 110, 99], ("agent", 1): [200, 180, 240], ("cash", 0): [50, 50, np.nan]}
+    worth = {
+        ("agent", 0): [100, 110, 99],
+        ("agent", 1): [200, 180, 240],
+        ("ensemble", 0): [10, 9, 12],
+        ("cash", 0): [50, 50, np.nan],
+    }
     rows = [
         (strategy, seed, day, value)
         for (strategy, seed), values in worth.items()
@@ -131,13 +136,12 @@ def test_recorded_curves_start_at_one_and_a_stopped_account_stays_where_it_ended
     judgement = recorded_judgement(equity)
     bands = judgement.bands.set_index("strategy")
     np.testing.assert_allclose(
-        bands.loc["agent", ["low", "median", "high"]], [[1, 1, 1], [0.9, 1.0, 1.1], [0.99, 1.095, 1.2]]
+        bands.loc["ensemble", ["low", "wealth", "high"]], [[1, 1, 1], [0.9, 0.9, 1.1], [0.99, 1.2, 1.2]]
     )
-    np.testing.assert_allclose(bands.loc["cash", "median"], [1, 1, 1])
-    table = judgement.table.set_index("strategy")
-    assert table.loc["agent", "total_return"] == pytest.approx(0.095)
-    assert table.loc["agent", "max_drawdown"] == pytest.approx(0.1)  # both seeds fell by a tenth
-    assert table.loc["agent", "seeds"] == 2
+    np.testing.assert_allclose(bands.loc["cash", "wealth"], [1, 1, 1])
+    table = judgement.table.set_index(["strategy", "seed"])
+    assert table.loc[("agent", 1), "total_return"] == pytest.approx(0.2)
+    assert table.loc[("ensemble", 0), "max_drawdown"] == pytest.approx(0.1)
     assert equity_figure(judgement).axes[0].get_title(loc="left").startswith("Net worth")
 
 
@@ -145,7 +149,7 @@ def test_a_picture_for_the_screen_has_its_legend_beneath_and_says_what_the_page_
     with style.context(_STYLE | {"figure.figsize": SCREEN[:2]}, after_reset=True):
         figure = equity_figure(judgement)
     written = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
-    table = judgement.table.query("cost_multiple == 1 and delay == 0").set_index("strategy")["total_return"]
+    table = judgement.contestants.query("cost_multiple == 1 and delay == 0").set_index("strategy")["total_return"]
     assert f"Momentum  {100 * table['momentum']:+.1f} %" in written
     assert len(written) == len(table)
 

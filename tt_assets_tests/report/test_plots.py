@@ -51,11 +51,11 @@ def texts(figure):
     return [text for text in figure.findobj(Text) if text.get_text().strip() and text.get_visible()]
 
 
-def test_lines_are_the_medians_over_seeds_and_break_where_a_quarter_was_not_judged(judgement):
+def test_lines_are_accounts_and_break_where_a_quarter_was_not_judged(judgement):
     (axes,) = equity_figure(judgement).axes
-    for strategy in ("agent", "momentum", "random"):
+    for strategy in ("ensemble", "momentum", "random"):
         values, known = drawn(axes, strategy)
-        np.testing.assert_allclose(known, wealth(judgement, strategy).median(axis=1))
+        np.testing.assert_allclose(known, wealth(judgement, strategy)[0])
         (gap,) = np.flatnonzero(np.isnan(values))
         assert gap == (wealth(judgement, strategy).index < "2012-07-01").sum()
 
@@ -70,36 +70,41 @@ def test_the_band_reaches_from_the_worst_to_the_best_seed(judgement):
 
 def test_drawdown_is_the_fall_below_the_running_peak_in_percent(judgement):
     (axes,) = drawdown_figure(judgement).axes
-    level = wealth(judgement, "agent")
-    np.testing.assert_allclose(drawn(axes, "agent")[1], 100 * (level / level.cummax() - 1).median(axis=1), atol=1e-9)
+    level = wealth(judgement, "ensemble")[0]
+    np.testing.assert_allclose(drawn(axes, "ensemble")[1], 100 * (level / level.cummax() - 1), atol=1e-9)
 
 
 def test_every_strategy_stands_beside_its_line_with_its_figure(judgement):
     written = " ".join(text.get_text() for text in texts(equity_figure(judgement)))
-    table = judgement.table.query("cost_multiple == 1 and delay == 0").set_index("strategy")["total_return"]
-    for strategy, label in (("agent", "Agent"), ("momentum", "Momentum"), ("equal_weight_hold", "Equal weight, held")):
+    table = judgement.contestants.query("cost_multiple == 1 and delay == 0").set_index("strategy")["total_return"]
+    for strategy, label in (
+        ("ensemble", "Agents' mean action"),
+        ("momentum", "Momentum"),
+        ("equal_weight_hold", "Equal weight, held"),
+    ):
         assert f"{label}  {100 * table[strategy]:+.1f} %" in written
 
 
 def test_random_weights_do_not_flatten_the_other_lines(judgement):
-    (axes,) = equity_figure(judgement).axes
+    drawn_out = ["wealth", "low", "high"]
+    poorer = judgement.bands.copy()
+    poorer.loc[poorer["strategy"] == "random", drawn_out] *= 0.5
+    (axes,) = equity_figure(dataclasses.replace(judgement, bands=poorer)).axes
     others = judgement.bands.query("strategy != 'random' and cost_multiple == 1 and delay == 0")
     low, high = others["low"].min(), others["high"].max()
     bottom, top = axes.get_ylim()
     assert (bottom, top) == pytest.approx((low - 0.05 * (high - low), high + 0.05 * (high - low)))
-    last = wealth(judgement, "random").median(axis=1).iloc[-1]
     written = [text.get_text() for text in texts(axes.figure) if "Random" in text.get_text()]
-    assert last < bottom
     assert written[0].endswith("↓")
 
 
 def test_bars_are_what_is_traded_and_what_it_costs_in_each_scenario_without_delay(judgement):
     traded, costs = turnover_figure(judgement).axes
-    base = judgement.table.query("cost_multiple == 1 and delay == 0")
+    base = judgement.contestants.query("cost_multiple == 1 and delay == 0")
     np.testing.assert_allclose([bar.get_width() for bar in traded.patches], 100 * base["traded"])
     assert len(costs.containers) == 3
     for multiple, bars in zip((1, 2, 3), costs.containers, strict=True):
-        paid = judgement.table.query(f"cost_multiple == {multiple} and delay == 0")["costs_paid"]
+        paid = judgement.contestants.query(f"cost_multiple == {multiple} and delay == 0")["costs_paid"]
         np.testing.assert_allclose([bar.get_width() for bar in bars], 100 * paid)
 
 
@@ -176,7 +181,7 @@ def test_labels_move_apart_no_further_than_needed():
 
 
 def test_wealth_over_a_wide_range_stands_on_a_logarithmic_axis(judgement):
-    wide = judgement.bands.assign(**{name: judgement.bands[name] ** 12 for name in ("median", "low", "high")})
+    wide = judgement.bands.assign(**{name: judgement.bands[name] ** 12 for name in ("wealth", "low", "high")})
     grown = type(judgement)(judgement.curves, wide, judgement.table)
     (axes,) = equity_figure(grown).axes
     assert axes.get_yscale() == "log"

@@ -2,28 +2,31 @@ import dataclasses
 import itertools
 import re
 
+import numpy as np
+import pandas as pd
+
 from tt_assets.report import verdict
 from tt_assets.report.scenarios import scenario_label
-from tt_assets.trading.judging.judge import SCENARIOS, Scenario, judge
+from tt_assets.trading.judging.judge import SCENARIOS, Judgement, Scenario, bands_of, contestants_of, judge
 from tt_assets_tests.report.conftest import renamed
 
 
 def figure(judgement, strategy, name, cost_multiple=1.0, delay=0):
-    table = judgement.table.set_index(["strategy", "cost_multiple", "delay"])
+    table = contestants_of(judgement.table).set_index(["strategy", "cost_multiple", "delay"]).sort_index()
     return table.loc[(strategy, cost_multiple, delay), name]
 
 
 def test_the_returns_lead_and_spread_are_those_of_the_judgement(judgement):
     text = verdict(judgement)
-    agent, yardstick = (figure(judgement, name, "total_return") for name in ("agent", "equal_weight_hold"))
+    agent, yardstick = (figure(judgement, name, "total_return") for name in ("ensemble", "equal_weight_hold"))
     curves = judgement.curves.query("strategy == 'agent' and cost_multiple == 1 and delay == 0")
     final = sorted(curves.groupby("seed")["wealth"].last() - 1)
-    assert f"the median of 3 agents returned {100 * agent:+.1f} % after costs" in text
+    assert f"the mean action of 3 agents returned {100 * agent:+.1f} % after costs" in text
     assert f"returned {100 * yardstick:+.1f} %. The agent is" in text
     assert f"{abs(100 * (agent - yardstick)):.1f} points" in text
     assert f"range from {100 * final[0]:+.1f} % to {100 * final[-1]:+.1f} %" in text
     assert f"over {len(curves) // 3} sessions, 2012-04-02 to 2012-12-31" in text
-    better = (judgement.table.query("cost_multiple == 1 and delay == 0")["total_return"] > agent).sum()
+    better = (judgement.contestants.query("cost_multiple == 1 and delay == 0")["total_return"] > agent).sum()
     assert f"{better or 'None'} of the 6 baselines returned more." in text
     assert "\n" not in text
 
@@ -36,36 +39,51 @@ def test_an_agent_that_trades_itself_poor_is_told_so(baselines_only):
     assert text.endswith("Nothing here speaks for the agent over holding equal parts.")
 
 
-def test_a_lead_clear_of_the_interval_in_every_scenario_is_called_evidence(costly_baselines):
-    text = verdict(renamed(costly_baselines, random="equal_weight_hold", equal_weight_hold="agent"))
-    assert "wholly above the yardstick's" in text
-    assert re.search(
-        r"The lead survives 2× costs \(.*\), 3× costs \(.*\) and 1× costs, filled 1 session later \(", text
-    )
-    assert "does not survive" not in text
+def test_the_paired_figures_are_those_of_the_comparison(judgement):
+    paired, names = judgement.compared.comparison, judgement.compared.names
+    place = names.index("equal_weight_hold")
+    text = verdict(judgement)
+    assert f"is {100 * paired.edge[place]:+.1f} % a year (95 % interval" in text
+    assert f"p {paired.p[place]:.3f}); over all yardsticks together p is {paired.p.max():.3f}, set by" in text
+    assert "sessions could only show an edge above" in text
+
+
+def test_a_lead_over_every_yardstick_in_every_scenario_is_called_evidence():
+    text = verdict(_world(edge=0.002))
+    assert re.search(r"The lead survives 2× costs \(.*\) and 1× costs, filled 1 session later \(", text)
     assert text.endswith(
-        "That is evidence of skill on these bars, from one history. 125 sessions are less than a year."
+        "That is evidence of skill on these bars, from one history and before counting how often was tried."
     )
 
 
-def test_a_ratio_wholly_below_the_yardsticks_is_told(costly_baselines):
-    text = verdict(renamed(costly_baselines, random="agent"))
-    assert "wholly below the yardstick's" in text
-    assert text.endswith("Nothing here speaks for the agent over holding equal parts.")
+def test_a_lead_over_some_yardsticks_only_is_no_evidence():
+    text = verdict(_world(edge=0.002, equal="momentum"))
+    assert "over all yardsticks together p is 1.000, set by momentum." in text
+    assert text.endswith("A lead that the paired test does not tell from luck is not evidence of skill.")
 
 
-def test_whether_the_interval_includes_the_yardstick_follows_the_figures(baselines_only, costly_baselines):
-    seen = set()
-    for judged in (baselines_only, costly_baselines):
-        for name in ("equal_weight_rebalanced", "inverse_volatility", "momentum", "random"):
-            judged_as_agent = renamed(judged, **{name: "agent"})
-            low, high = (figure(judged, name, bound) for bound in ("sharpe_low", "sharpe_high"))
-            truth = figure(judged, "equal_weight_hold", "sharpe")
-            text = verdict(judged_as_agent)
-            assert ("do not tell them apart" in text) == (low <= truth <= high)
-            assert ("wholly below" in text) == (high < truth)
-            seen.add(low <= truth <= high)
-    assert seen == {True, False}
+def test_too_few_sessions_are_said_and_are_no_evidence():
+    text = verdict(_world(edge=0.002, sessions=15))
+    assert "There is no paired test: 14 sessions are too few" in text
+    assert "is not evidence of skill. 15 sessions are less than a year." in text
+
+
+def _world(edge, sessions=500, equal=""):
+    """An agent with an `edge` a session over all yardsticks but `equal`, which it matches, in three scenarios."""
+    random = np.random.default_rng(1)
+    market = random.standard_normal(sessions - 1) * 0.01
+    agent = market + 0.002 * random.standard_normal(sessions - 1) + edge
+    curves, rows = [], []
+    for scenario in (Scenario(), Scenario(2.0), Scenario(delay=1)):
+        for name in ("agent", "equal_weight_hold", "momentum", "cash"):
+            returns = agent if name in ("agent", equal) else market * (name != "cash")
+            wealth = np.cumprod(np.concatenate([[1.0], 1.0 + returns]))
+            key = {"strategy": name, "seed": 0, **dataclasses.asdict(scenario)}
+            days = pd.bdate_range("2010-01-04", periods=sessions)
+            curves.append(pd.DataFrame({**key, "timestamp": days, "wealth": wealth, "drawdown": 0.0}))
+            rows.append({**key, "sessions": sessions, "total_return": wealth[-1] - 1.0})
+    every = pd.concat(curves, ignore_index=True)
+    return Judgement(every, bands_of(every), pd.DataFrame(rows))
 
 
 def test_each_harder_scenario_is_said_to_keep_or_to_lose_the_lead(baselines_only, costly_baselines):
@@ -94,10 +112,6 @@ def test_each_harder_scenario_is_said_to_keep_or_to_lose_the_lead(baselines_only
     assert lost > 0
 
 
-def test_an_agent_that_stays_in_cash_has_no_sharpe_ratio(baselines_only):
-    assert "Sharpe ratio is undefined: its net worth did not vary." in verdict(renamed(baselines_only, cash="agent"))
-
-
 def test_without_agents_no_verdict_on_them_is_given(baselines_only):
     assert verdict(baselines_only).startswith("No agent was judged: the 6 strategies shown are baselines")
 
@@ -111,13 +125,13 @@ def test_one_seed_and_one_scenario_are_enough(judged_windows):
 
 
 def test_without_the_usual_yardstick_the_first_baseline_judged_is_one_and_named(judgement):
-    kept = ("agent", "momentum", "random")
+    kept = ("ensemble", "agent", "momentum", "random")
     text = verdict(only(judgement, kept))
     momentum = figure(judgement, "momentum", "total_return")
     assert f"; momentum, returned {100 * momentum:+.1f} %" in text
     assert "of the 2 baselines returned more." in text
-    assert "equal" not in text
-    assert verdict(only(judgement, ("agent",))).startswith("No baseline was judged (TT_BASELINES)")
+    assert "equal weight" not in text
+    assert verdict(only(judgement, ("ensemble", "agent"))).startswith("No baseline was judged (TT_BASELINES)")
 
 
 def only(judgement, strategies):

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from tt_assets.market.watchlist_format import CASH
-from tt_assets.trading.agents.policy import TrainedPolicy
+from tt_assets.trading.agents.ensemble import Actor, Ensemble
 from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.engines.choice import open_trader
 from tt_assets.trading.engines.observation import Observation, Scaler
@@ -51,13 +51,13 @@ class Strategy(Protocol):
 
 
 class AgentStrategy:
-    """A trained agent; its name is that of the action scheme.
+    """A trained agent, or the ensemble of several; its name is that of the action scheme.
 
     Raises PolicyMismatch when the panel's instruments or channels, or settings that shape what the agent sees or does,
     differ from those of the training.
     """
 
-    def __init__(self, policy: TrainedPolicy, panel: MarketPanel, config: TradingConfig) -> None:
+    def __init__(self, policy: Actor, panel: MarketPanel, config: TradingConfig) -> None:
         policy.check_fits(panel)
         _check_settings(policy.config, config)
         self.name = config.action_scheme
@@ -75,11 +75,14 @@ class AgentStrategy:
 
     def entries(self) -> Mapping[str, str | int | float | None]:
         """See `Strategy`."""
+        if isinstance(self._policy, Ensemble):
+            members = ",".join(member.sha256 for member in self._policy.members)
+            return {"policy_sha256": self._policy.sha256, "policy_seed": None, "members": members}
         return {"policy_sha256": self._policy.sha256, "policy_seed": self._policy.seed}
 
 
 def roll_episode(
-    policy: TrainedPolicy, panel: MarketPanel, config: TradingConfig, engine: Engine = Engine.TENSORTRADE
+    policy: Actor, panel: MarketPanel, config: TradingConfig, engine: Engine = Engine.TENSORTRADE
 ) -> EpisodeRecord:
     """Roll `policy` over the panel's span (from `panel.start`; what lies before is look-back).
 

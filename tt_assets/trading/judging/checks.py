@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from tt_assets.market.watchlist_format import CASH
-from tt_assets.trading.agents.policy import TrainedPolicy
+from tt_assets.trading.agents.ensemble import Actor
 from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.engines.choice import open_trader
 from tt_assets.trading.engines.observation import ObservationBuilder, Scaler
@@ -183,7 +183,7 @@ def engines_agree(record: EpisodeRecord, panel: MarketPanel) -> CheckResult:
     return _result("engines_agree", (recorded / np.array(equity) - 1.0).abs(), AGREEMENT)
 
 
-def replays(record: EpisodeRecord, policy: TrainedPolicy) -> CheckResult:
+def replays(record: EpisodeRecord, policy: Actor) -> CheckResult:
     """The policy, shown the recorded observations, gives the recorded actions to the last bit."""
     if json.loads(record.config_json)["policy_sha256"] != policy.sha256:
         raise PolicyMismatch(
@@ -204,7 +204,7 @@ Rebuild = Callable[[pd.DataFrame], MarketPanel]
 """A panel of the episode's window, its channels computed anew from the bars given, ending with their last session."""
 
 
-def agent_decides(policy: TrainedPolicy) -> Decide:
+def agent_decides(policy: Actor) -> Decide:
     """How an agent decides."""
 
     def decide(panel: MarketPanel, account: npt.NDArray[np.float32]) -> Floats:

@@ -1,37 +1,50 @@
-"""Agents against baselines out of sample: windows chained into one curve, at several costs and with a delay.
+"""Agents against yardsticks out of sample: windows chained into one curve, at several costs and with a delay.
 
-Everything judged is rolled anew on the simulator, whose books are TensorTrade's, so that every scenario
-is made in the same way and in seconds. Plain frames come out; drawing them is for others.
+Everything judged is rolled anew on the simulator, whose books are TensorTrade's, so that every scenario is made in the
+same way and in seconds. What is judged can be traded: the mean action of the seeds, beside each seed; no figure mixes
+accounts. Plain frames come out; drawing them is for others.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
 from tt_assets.errors import UserError
+from tt_assets.trading.agents.ensemble import Actor, Ensemble
 from tt_assets.trading.agents.policy import TrainedPolicy
 from tt_assets.trading.config import TradingConfig
-from tt_assets.trading.engines.simulator_trader import SimulatorTrader
-from tt_assets.trading.episodes.baselines import BASELINES, baseline_config
-from tt_assets.trading.episodes.roll import AgentStrategy, Strategy
-from tt_assets.trading.judging.bootstrap import sharpe_interval
-from tt_assets.trading.metrics import SESSIONS_PER_YEAR, max_drawdown, sharpe_ratio
-from tt_assets.trading.panel import Floats, MarketPanel
+from tt_assets.trading.episodes.baselines import BASELINES, EqualWeightHold, baseline_config
+from tt_assets.trading.episodes.roll import AgentStrategy
+from tt_assets.trading.judging.accounts import Account, Chain, account
+from tt_assets.trading.judging.cash import CashRate
+from tt_assets.trading.judging.figures import figures_of
+from tt_assets.trading.judging.paired import CannotCompare, Comparison, compare
+from tt_assets.trading.panel import MarketPanel
 from tt_assets.trading.rules.registry import named
 
 AGENT = "agent"
-"""What the trained agents are called in curves and tables."""
+"""What each trained agent is called in curves and tables; its seed tells it from the others."""
+
+ENSEMBLE = "ensemble"
+"""The mean action of the agents of a window."""
+
+BENCHMARK = "benchmark"
+"""The instrument of TT_BENCHMARK, bought and held, which nobody trades."""
 
 RIDGE = "ridge"
 """What ridge regression on the agents' own observation is called: a yardstick that learns."""
 
 DRAWN = "random"
-"""The baseline that is rolled once per seed, as the agents are."""
+"""The baseline that is recorded once per seed, as the agents are."""
+
+YARDSTICK = EqualWeightHold.name
+"""What a person would do without an agent: beta and information ratio are against it where there is no benchmark."""
 
 
 class NothingToJudge(UserError):
@@ -58,58 +71,65 @@ SCENARIOS = (Scenario(), Scenario(cost_multiple=2.0), Scenario(cost_multiple=3.0
 
 @dataclass(frozen=True, eq=False)
 class JudgedWindow:
-    """One walk-forward window: its panel, how it is traded, and the agents trained for it, one per seed.
+    """One walk-forward window, with the members and channels it had.
 
-    `ridge` is the regression fitted on what the agents were trained on; None where there is none.
+    Parameters
+    ----------
+    panel : bars and channels of the window.
+    config : how it is traded.
+    policies : the agents trained for it, one per seed.
+    learned : other agents that are yardsticks, by name, such as `ridge`.
+    benchmark : bars of the instrument of TT_BENCHMARK over the same sessions.
     """
 
     panel: MarketPanel
     config: TradingConfig
     policies: tuple[TrainedPolicy, ...]
-    ridge: TrainedPolicy | None = None
+    learned: Mapping[str, Actor] = field(default_factory=dict)
+    benchmark: MarketPanel | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Judgement:
-    """Three long frames, sorted by their first columns.
+    """Three long frames, sorted by their first columns, and the accounts behind them.
 
     curves: strategy, seed, cost_multiple, delay, timestamp, wealth (1 at the first close), drawdown (fraction).
-    bands: strategy, cost_multiple, delay, timestamp, median, low, high of wealth over the seeds (low and high are the
-    worst and the best seed).
-    table: strategy, cost_multiple, delay, seeds, sessions, total_return, annual_return, volatility (a year), sharpe,
-    sharpe_low, sharpe_high (95 % stationary bootstrap), max_drawdown, turnover (mean |Δ target weight| over decisions
-    and instruments), traded (mean Σ|Δ target weight| / 2 per decision), costs_paid (commission, slippage and borrow
-    fee, fraction of the starting cash, summed over windows). Figures are medians over the seeds; NaN where undefined.
+    bands: strategy, cost_multiple, delay, timestamp, wealth, low, high; one strategy's own curve, for the subject with
+    the worst and the best of its seeds, for others without spread. Single seeds beside an ensemble have none.
+    table: strategy, seed, cost_multiple, delay and the figures of `figures_of`, one row an account; NaN: undefined.
+    chains: (strategy, seed) → the account as configured, for figures beyond the table.
     """
 
     curves: pd.DataFrame
     bands: pd.DataFrame
     table: pd.DataFrame
+    chains: Mapping[tuple[str, int], Chain] = field(default_factory=dict)
 
-
-@dataclass(frozen=True, eq=False)
-class _Run:
-    """One strategy over one window: growth of net worth per session from the first close on, and what it did."""
-
-    growth: Floats
-    targets: Floats
-    costs: float
-
-
-@dataclass(frozen=True, eq=False)
-class _Chain:
-    """One strategy and seed over all windows. returns: session by session; wealth: one longer, from 1."""
-
-    strategy: str
-    seed: int
-    timestamps: pd.DatetimeIndex
-    wealth: Floats
-    changes: Floats
-    costs: float
+    @cached_property
+    def compared(self) -> Compared:
+        """The subject against every yardstick, as configured."""
+        return compared(self.curves)
 
     @property
-    def returns(self) -> Floats:
-        return self.wealth[1:] / self.wealth[:-1] - 1.0
+    def subject(self) -> str:
+        """Who is judged: the ensemble, or the only agent; `agent` also where there is none."""
+        return subject_of(self.table)
+
+    @property
+    def contestants(self) -> pd.DataFrame:
+        """The rows of `table` but for the single seeds of an ensemble: one a strategy and scenario."""
+        return contestants_of(self.table)
+
+
+def subject_of(rows: pd.DataFrame) -> str:
+    """The strategy among `rows` that is judged."""
+    return ENSEMBLE if (rows["strategy"] == ENSEMBLE).any() else AGENT
+
+
+def contestants_of(rows: pd.DataFrame) -> pd.DataFrame:
+    """`rows` of strategies that stand for themselves: without the members of an ensemble, the first seed of others."""
+    own = rows[rows["strategy"] != AGENT] if subject_of(rows) == ENSEMBLE else rows
+    return own[own["seed"] == own.groupby("strategy")["seed"].transform("min")]
 
 
 def judge(
@@ -117,23 +137,25 @@ def judge(
     scenarios: Sequence[Scenario] = SCENARIOS,
     baselines: Sequence[str] = tuple(BASELINES),
     report: Callable[[int, int, str], None] | None = None,
+    cash: CashRate | None = None,
 ) -> Judgement:
-    """Chain the agents and the `baselines` over `windows`, in each scenario.
+    """Chain the agents, their ensemble and the yardsticks over `windows`, in each scenario.
 
     Windows are chained by return in the order of their first session: each starts in cash, so the session between two
     windows earns nothing. An account that is stopped stays at its last net worth until its window ends.
 
     Parameters
     ----------
-    windows : walk-forward windows with the agents trained for them, as many in each; in any order. Ridge regression is
-        judged beside them where every window has it.
+    windows : walk-forward windows with the agents trained for them, as many in each; in any order. What
+        else learned is judged beside them where every window has it.
     scenarios : costs and delays to judge under.
-    baselines : names of baselines to roll beside the agents; the one that draws is rolled once a seed.
+    baselines : names of baselines to roll beside the agents; the one that draws is rolled once.
     report : called after each scenario with scenarios done, scenarios, and a note.
+    cash : what cash earns, in all accounts; nothing where None.
 
     Returns
     -------
-    Three frames, described at `Judgement`: timestamps in market time at 00:00 without time zone, fractions, NaN where a
+    Frames described at `Judgement`: timestamps in market time at 00:00 without time zone, fractions, NaN where a
     figure is undefined.
 
     Raises
@@ -145,148 +167,127 @@ def judge(
     PolicyMismatch
         An agent was trained on other instruments, channels or settings than its window has.
     """
-    windows = sorted(windows, key=lambda window: window.panel.sessions[window.panel.start])
-    counts = {len(window.policies) for window in windows}
-    if len(counts) != 1:
-        found = ", ".join(map(str, sorted(counts))) or "no window"
-        raise NothingToJudge(f"agents per window: {found}; give windows that all have the same number of seeds.")
-    seeds = max(counts.pop(), 1)
-    contestants = [(AGENT, seed) for seed in range(seeds if windows[0].policies else 0)]
-    if windows and all(window.ridge for window in windows):
-        contestants.append((RIDGE, 0))
+    windows = in_order(windows)
     for name in baselines:
         named(BASELINES, name, "baseline")
-    contestants += [(name, seed) for name in baselines for seed in range(seeds if name == DRAWN else 1)]
-    curves, bands, rows = [], [], []
+    contestants = list(_contestants(windows, baselines))
+    curves, rows = [], []
+    chains: Mapping[tuple[str, int], Chain] = {}
     for done, scenario in enumerate(scenarios):
-        chains: dict[str, list[_Chain]] = {}
-        for name, seed in contestants:
-            chains.setdefault(name, []).append(_chain(name, seed, windows, scenario))
-        for name, of_name in chains.items():
-            rows.append({"strategy": name, **dataclasses.asdict(scenario), **_figures(of_name)})
-            bands.append(_band(of_name).assign(strategy=name, **dataclasses.asdict(scenario)))
-            curves += [_curve(chain).assign(**dataclasses.asdict(scenario)) for chain in of_name]
+        of_scenario = {key: chain_of(*key, windows, scenario, cash) for key in contestants}
+        if scenario == Scenario():
+            chains = of_scenario
+        against = of_scenario.get((BENCHMARK, 0)) or of_scenario.get((YARDSTICK, 0))
+        for (name, seed), chain in of_scenario.items():
+            key = {"strategy": name, "seed": seed, **dataclasses.asdict(scenario)}
+            rows.append(key | figures_of(chain, against))
+            curves.append(curve_of(chain).assign(**dataclasses.asdict(scenario)))
         if report is not None:
             report(done + 1, len(scenarios), f"costs × {scenario.cost_multiple:g}, delay {scenario.delay}")
     keys = ["cost_multiple", "delay"]
-    return Judgement(
-        pd.concat(curves, ignore_index=True)[["strategy", "seed", *keys, "timestamp", "wealth", "drawdown"]],
-        pd.concat(bands, ignore_index=True)[["strategy", *keys, "timestamp", "median", "low", "high"]],
-        pd.DataFrame(rows),
-    )
+    every = pd.concat(curves, ignore_index=True)[["strategy", "seed", *keys, "timestamp", "wealth", "drawdown"]]
+    return Judgement(every, bands_of(every), pd.DataFrame(rows), chains)
 
 
-def _chain(name: str, seed: int, windows: Sequence[JudgedWindow], scenario: Scenario) -> _Chain:
-    runs = [_run_of(name, seed, window, scenario) for window in windows]
-    level, wealth = 1.0, []
-    for run in runs:
-        wealth.append(level * run.growth)
-        # By return, not by dollar: every window starts with the same cash, the chain with all that was made of it.
-        level = wealth[-1][-1]
-    sessions = [window.panel.sessions[window.panel.start :] for window in windows]
-    return _Chain(
-        strategy=name,
-        seed=seed,
-        timestamps=pd.DatetimeIndex(np.concatenate(sessions)),
-        wealth=np.concatenate(wealth),
-        # Per window, since every window starts in cash; windows may hold different instruments.
-        changes=np.concatenate([_changes(run.targets) for run in runs]),
-        costs=sum(run.costs for run in runs),
-    )
+def in_order(windows: Sequence[JudgedWindow]) -> list[JudgedWindow]:
+    """Windows by time. Raises NothingToJudge where there are none or they differ in their agents."""
+    ordered = sorted(windows, key=lambda window: window.panel.sessions[window.panel.start])
+    counts = {len(window.policies) for window in ordered}
+    if len(counts) != 1:
+        found = ", ".join(map(str, sorted(counts))) or "no window"
+        raise NothingToJudge(f"agents per window: {found}; give windows that all have the same number of seeds.")
+    return ordered
 
 
-def _run_of(name: str, seed: int, window: JudgedWindow, scenario: Scenario) -> _Run:
+def _contestants(windows: Sequence[JudgedWindow], baselines: Sequence[str]) -> Iterator[tuple[str, int]]:
+    seeds = len(windows[0].policies)
+    if seeds > 1:
+        yield ENSEMBLE, 0
+    yield from ((AGENT, seed) for seed in range(seeds))
+    yield from ((name, 0) for name in baselines)
+    shared = set.intersection(*(set(window.learned) for window in windows))
+    yield from ((name, 0) for name in windows[0].learned if name in shared)
+    if all(window.benchmark is not None for window in windows):
+        yield BENCHMARK, 0
+
+
+def chain_of(
+    name: str, seed: int, windows: Sequence[JudgedWindow], scenario: Scenario, cash: CashRate | None = None
+) -> Chain:
+    """One strategy over all `windows` (in order) in one scenario."""
+    return Chain(name, seed, tuple(account_of(name, seed, window, scenario, cash) for window in windows))
+
+
+def account_of(name: str, seed: int, window: JudgedWindow, scenario: Scenario, cash: CashRate | None = None) -> Account:
+    """One strategy over one window in one scenario."""
     config = window.config.replace(cost_multiple=window.config.cost_multiple * scenario.cost_multiple)
+    acting: Actor | None = window.learned.get(name)
     if name == AGENT:
-        agent = AgentStrategy(window.policies[seed], window.panel, config)
-        return _run(agent, window.panel, config, scenario.delay)
-    if name == RIDGE and window.ridge is not None:
-        # Shown what the agents are shown; as with every yardstick, no drawdown closes it.
-        unstopped = config.replace(stoppers=())
-        return _run(AgentStrategy(window.ridge, window.panel, unstopped), window.panel, unstopped, scenario.delay)
-    under = baseline_config(config)
+        acting = window.policies[seed]
+    if name == ENSEMBLE:
+        acting = Ensemble(window.policies)
+    if name in window.learned:
+        # A yardstick for the whole window: no drawdown closes it.
+        config = config.replace(stoppers=())
+    if acting is not None:
+        return account(AgentStrategy(acting, window.panel, config), window.panel, config, scenario.delay, cash)
+    panel, under = window.panel, baseline_config(config)
+    if name == BENCHMARK and window.benchmark is not None:
+        name, panel = YARDSTICK, window.benchmark
     # A baseline is late by itself: weights of the past, traded now, would undo what the market did to what it holds.
-    return _run(BASELINES[name](window.panel, under, seed, scenario.delay), window.panel, under, delay=0)
+    return account(BASELINES[name](panel, under, seed, scenario.delay), panel, under, rate=cash)
 
 
-def _run(strategy: Strategy, panel: MarketPanel, config: TradingConfig, delay: int) -> _Run:
-    trader = SimulatorTrader(panel, config, strategy.scaler, delay)
-    observation = trader.reset()
-    quotes = panel.fill_prices(config.execution)
-    sessions = len(panel.sessions) - panel.start
-    net_worth, targets, costs = [trader.net_worth], [], 0.0
-    while len(net_worth) < sessions:
-        observation, _, terminated, _ = trader.step(strategy.act(trader, observation))
-        net_worth.append(trader.net_worth)
-        targets.append(trader.target)
-        fills = trader.fills
-        # What was closed after a delisting had no quote and cost nothing.
-        traded = (fills.shares != 0.0) & ~fills.closed
-        slipped = np.abs(fills.price[traded] - quotes[trader.session][traded])
-        costs += float((np.abs(fills.shares[traded]) * slipped).sum() + fills.commission.sum())
-        if terminated:
-            break
-    growth = np.array(net_worth) / net_worth[0]
-    # A stopped account is flat for the rest of its window, so that all chains have the same sessions.
-    growth = np.concatenate([growth, np.full(sessions - len(growth), growth[-1])])
-    rows = np.array(targets).reshape(len(targets), len(panel.instruments))
-    return _Run(growth, rows, (costs + trader.borrow_fees) / config.initial_cash)
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """The subject against the yardsticks `names`; `comparison` is None where it cannot be made, `silence` says why."""
+
+    comparison: Comparison | None
+    names: tuple[str, ...] = ()
+    silence: str = ""
 
 
-def _changes(targets: Floats) -> Floats:
-    """Per decision the mean and half the sum of |Δ target weight| over instruments (decisions × 2)."""
-    change = np.abs(np.diff(targets, axis=0, prepend=0.0))
-    return np.stack([change.mean(axis=1), change.sum(axis=1) / 2.0], axis=1)
+def compared(curves: pd.DataFrame) -> Compared:
+    """Hold the subject of `curves` against all others that stand for themselves, as configured."""
+    as_configured = (curves["cost_multiple"] == 1.0) & (curves["delay"] == 0)
+    own = contestants_of(curves[as_configured])
+    wealth = {str(name): rows["wealth"].to_numpy() for name, rows in own.groupby("strategy", sort=False)}
+    subject = wealth.pop(subject_of(own), None)
+    if subject is None or not wealth:
+        return Compared(None, (), "there is no agent, or no yardstick.")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        returns, *others = (levels[1:] / levels[:-1] - 1.0 for levels in (subject, *wealth.values()))
+    try:
+        return Compared(compare(returns, np.stack(others, axis=1)), tuple(wealth))
+    except CannotCompare as error:
+        return Compared(None, tuple(wealth), str(error))
 
 
-def _figures(chains: Sequence[_Chain]) -> dict[str, float]:
-    """The table's figures of one strategy: medians over its seeds."""
-    per_seed = pd.DataFrame([dict(_figures_of_one(chain)) for chain in chains], dtype=np.float64)
-    returns = np.stack([chain.returns for chain in chains], axis=1)
-    low, high = sharpe_interval(returns) or (np.nan, np.nan)
-    median = per_seed.median()
-    place = list(median.index).index("sharpe") + 1
-    interval = pd.Series({"sharpe_low": low, "sharpe_high": high})
-    medians = pd.concat([median.iloc[:place], interval, median.iloc[place:]])
-    return {"seeds": len(chains), "sessions": len(chains[0].timestamps)} | {
-        str(name): float(value) for name, value in medians.items()
-    }
-
-
-def _figures_of_one(chain: _Chain) -> Iterator[tuple[str, float]]:
-    wealth, years = chain.wealth, max(len(chain.returns), 1) / SESSIONS_PER_YEAR
-    sharpe = sharpe_ratio(wealth)
-    yield "total_return", float(wealth[-1]) - 1.0
-    # What is lost for good has no rate of growth.
-    yield "annual_return", float(wealth[-1]) ** (1.0 / years) - 1.0 if wealth[-1] > 0.0 else -1.0
-    yield "volatility", float(chain.returns.std(ddof=1)) * SESSIONS_PER_YEAR**0.5 if len(wealth) > 2 else np.nan
-    yield "sharpe", np.nan if sharpe is None else sharpe
-    yield "max_drawdown", max_drawdown(wealth)
-    yield "turnover", float(chain.changes[:, 0].mean()) if len(chain.changes) else 0.0
-    yield "traded", float(chain.changes[:, 1].mean()) if len(chain.changes) else 0.0
-    yield "costs_paid", chain.costs
-
-
-def _curve(chain: _Chain) -> pd.DataFrame:
-    drawdown = 1.0 - chain.wealth / np.maximum.accumulate(chain.wealth)
+def curve_of(chain: Chain) -> pd.DataFrame:
+    """strategy, seed, timestamp, wealth, drawdown of a chain."""
+    wealth = chain.wealth
     return pd.DataFrame(
         {
             "strategy": chain.strategy,
             "seed": chain.seed,
             "timestamp": chain.timestamps,
-            "wealth": chain.wealth,
-            "drawdown": drawdown,
+            "wealth": wealth,
+            "drawdown": 1.0 - wealth / np.maximum.accumulate(wealth),
         }
     )
 
 
-def _band(chains: Sequence[_Chain]) -> pd.DataFrame:
-    wealth = np.stack([chain.wealth for chain in chains], axis=1)
-    return pd.DataFrame(
-        {
-            "timestamp": chains[0].timestamps,
-            "median": np.median(wealth, axis=1),
-            "low": wealth.min(axis=1),
-            "high": wealth.max(axis=1),
-        }
-    )
+def bands_of(curves: pd.DataFrame, column: str = "wealth") -> pd.DataFrame:
+    """strategy, cost_multiple, delay, timestamp, `column`, low, high: what stands for itself, seeds as its spread."""
+    keys = ["cost_multiple", "delay", "timestamp"]
+    own = contestants_of(curves)[["strategy", *keys, column]].reset_index(drop=True)
+    own = own.assign(low=own[column], high=own[column])
+    seeds = curves[curves["strategy"] == AGENT]
+    if seeds.empty:
+        return own
+    spread = seeds.groupby(keys, sort=False)[column].agg(["min", "max"]).reset_index()
+    of_subject = own["strategy"] == subject_of(curves)
+    found = own.loc[of_subject, keys].merge(spread, on=keys, how="left")
+    own.loc[of_subject, "low"] = found["min"].to_numpy()
+    own.loc[of_subject, "high"] = found["max"].to_numpy()
+    return own

@@ -1,15 +1,22 @@
 import dataclasses
+import json
+import math
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from tt_assets.trading.agents.ensemble import Ensemble
 from tt_assets.trading.agents.training import train_policy
 from tt_assets.trading.episodes.baselines import BASELINES, baseline_episode
 from tt_assets.trading.episodes.roll import roll_episode
 from tt_assets.trading.errors import ConfigError
 from tt_assets.trading.judging.bootstrap import sharpe_interval, stationary_indices
+from tt_assets.trading.judging.cash import CashRate
+from tt_assets.trading.judging.checks import replays
+from tt_assets.trading.judging.figures import contributions
 from tt_assets.trading.judging.judge import SCENARIOS, JudgedWindow, NothingToJudge, Scenario, judge
+from tt_assets.trading.panel import BAR_FIELDS
 from tt_assets_tests.trading.conftest import wide
 
 QUARTERS = (("2012-07-02", "2012-09-28"), ("2012-10-01", "2012-12-31"))
@@ -32,7 +39,7 @@ def judgement(windows):
 
 
 def row(judgement, strategy, cost_multiple=1.0, delay=0):
-    table = judgement.table
+    table = judgement.contestants
     (found,) = table[
         (table["strategy"] == strategy) & (table["cost_multiple"] == cost_multiple) & (table["delay"] == delay)
     ].to_dict("records")
@@ -69,35 +76,111 @@ def test_figures_recompute_from_the_episodes(judgement, windows):
     decisions = [len(record.reward) for record in records]
     turnover = np.average([record.turnover for record in records], weights=decisions)
     assert figures["turnover"] == pytest.approx(turnover)
-    assert figures["traded"] == pytest.approx(turnover * 5 / 2)
-    # Slippage is 5 bps of the quote, the recorded price has it inside.
-    costs = sum(
-        (
-            record.order["commission"]
-            + record.order["size"]
-            * record.order["price"]
-            * np.where(record.order["order_type"] == "buy", 0.0005 / 1.0005, 0.0005 / 0.9995)
-        ).sum()
+    traded = [
+        (record.order["size"] * record.order["price"]).groupby(record.order["timestamp"]).sum()
+        / record.portfolio.set_index("timestamp")["net_worth"].shift(1)
         for record in records
-    )
-    assert figures["costs_paid"] == pytest.approx(costs / 10_000, rel=1e-6)
+    ]
+    assert figures["traded"] == pytest.approx(pd.concat([part.iloc[1:].fillna(0.0) for part in traded]).mean() / 2)
+    # Slippage is 5 bps of the quote, the recorded price has it inside. Costs are fractions of the net worth before.
+    paid = {"commission": 0.0, "slippage": 0.0}
+    for record in records:
+        before = record.portfolio.set_index("timestamp")["net_worth"].shift(1)
+        worth = record.order["timestamp"].map(before)
+        part = np.where(record.order["order_type"] == "buy", 0.0005 / 1.0005, 0.0005 / 0.9995)
+        paid["commission"] += (record.order["commission"] / worth).sum()
+        paid["slippage"] += (record.order["size"] * record.order["price"] * part / worth).sum()
+    assert figures["commission_paid"] == pytest.approx(paid["commission"], rel=1e-6)
+    assert figures["slippage_paid"] == pytest.approx(paid["slippage"], rel=1e-6)
+    assert figures["costs_paid"] == pytest.approx(sum(paid.values()), rel=1e-6)
+    assert figures["impact_paid"] == pytest.approx(0.0, abs=1e-12)
+    assert figures["borrow_paid"] == 0.0
 
 
-def test_every_strategy_stands_in_every_scenario_and_bands_enclose_the_seeds(judgement):
-    assert set(judgement.table["strategy"]) == {"agent", *BASELINES}
-    assert len(judgement.table) == 7 * len(SCENARIOS)
-    assert (row(judgement, "agent")["seeds"], row(judgement, "random")["seeds"]) == (3, 3)
-    bands = judgement.bands[(judgement.bands["strategy"] == "agent") & (judgement.bands["delay"] == 1)]
+def test_every_account_has_a_row_in_every_scenario_and_none_mixes_seeds(judgement):
+    assert set(judgement.table["strategy"]) == {"ensemble", "agent", *BASELINES}
+    assert len(judgement.table) == (1 + 3 + 6) * len(SCENARIOS)
+    assert len(judgement.contestants) == 7 * len(SCENARIOS)
+    assert judgement.subject == "ensemble"
+    assert not judgement.table.duplicated(["strategy", "seed", "cost_multiple", "delay"]).any()
+    bands = judgement.bands[(judgement.bands["strategy"] == "ensemble") & (judgement.bands["delay"] == 1)]
     seeds = np.stack([curve(judgement, "agent", seed, delay=1) for seed in range(3)], axis=1)
-    np.testing.assert_array_equal(bands["median"], np.median(seeds, axis=1))
+    np.testing.assert_array_equal(bands["wealth"], curve(judgement, "ensemble", 0, delay=1))
     np.testing.assert_array_equal(bands["low"], seeds.min(axis=1))
     np.testing.assert_array_equal(bands["high"], seeds.max(axis=1))
-    assert not judgement.table.drop(columns=["sharpe", "sharpe_low", "sharpe_high"]).isna().any().any()
     assert judgement.table[judgement.table["strategy"] == "cash"]["sharpe"].isna().all()
 
 
+def test_the_ensemble_is_the_episode_of_the_mean_action(judgement, windows, policies):
+    records = [roll_episode(Ensemble(policies), window.panel, window.config) for window in windows]
+    first = records[0].equity_curve.set_index("timestamp")["net_worth"] / 10_000.0
+    np.testing.assert_allclose(curve(judgement, "ensemble", 0)[first.index], first, rtol=1e-7)
+    for record in records:
+        assert replays(record, Ensemble(policies)).passed
+        singles = np.array([policy.act(seen) for policy in policies for seen in _seen(record)[:1]])
+        acted = record.action[record.action["timestamp"] == record.action["timestamp"].min()]["action_value"]
+        np.testing.assert_array_equal(acted, singles.mean(axis=0))
+
+
+def test_contributions_and_interest_are_the_returns_whatever_costs_there_are(windows):
+    costly = {"cost_model": "volume_share", "slippage_bps": 3.0, "price_impact": 0.5, "initial_cash": 1e8}
+    priced = [
+        dataclasses.replace(w, config=w.config.replace(**costly, allow_shorts=True, borrow_bps=300.0), policies=())
+        for w in windows
+    ]
+    judged = judge(priced, [Scenario()], cash=CashRate.parse("0.05"))
+    for (name, _), chain in judged.chains.items():
+        for part in chain.accounts:
+            interest = part.cash_share[:-1] * part.cash_returns
+            np.testing.assert_allclose(part.contribution.sum(axis=1) + interest, part.returns, atol=1e-12)
+        assert contributions(chain)["contribution"].sum() == pytest.approx(chain.returns.sum()), name
+    figures = row(judged, "momentum")
+    assert figures["impact_paid"] > figures["slippage_paid"] > 0.0
+    assert figures["costs_paid"] == pytest.approx(
+        sum(figures[f"{part}_paid"] for part in ("commission", "slippage", "impact", "borrow"))
+    )
+
+
+def test_cash_earns_its_rate_and_what_is_invested_does_not(windows, judgement):
+    judged = judge(windows, [Scenario()], cash=CashRate.parse("0.05"))
+    sessions = sum(len(window.panel.sessions) - window.panel.start for window in windows)
+    assert row(judged, "cash")["total_return"] == pytest.approx(1.05 ** ((sessions - 2) / 252) - 1)
+    assert math.isnan(row(judged, "cash")["sharpe"])
+    held, before = (row(one, "equal_weight_hold")["total_return"] for one in (judged, judgement))
+    assert before < held < before + 0.001  # a session in cash at the start of each window
+
+
+def test_held_trades_less_than_rebalanced(judgement):
+    held, rebalanced = (row(judgement, f"equal_weight_{name}")["traded"] for name in ("hold", "rebalanced"))
+    assert held < rebalanced
+    # Bought once a window, half of which is one way; nothing after.
+    decisions = row(judgement, "equal_weight_hold")["sessions"] - len(QUARTERS)
+    assert held == pytest.approx(0.5 * len(QUARTERS) / decisions, rel=0.02)
+
+
+def test_a_benchmark_is_bought_and_held_and_not_traded(windows, panel_of):
+    symbol = windows[0].panel.instruments[0]
+    bought = [dataclasses.replace(w, benchmark=_alone(w.panel, symbol)) for w in windows]
+    judged = judge(bought, [Scenario()], baselines=("cash",))
+    alone = judge([dataclasses.replace(w, panel=w.benchmark, policies=()) for w in bought], [Scenario()])
+    pd.testing.assert_series_equal(
+        curve(judged, "benchmark", 0), curve(alone, "equal_weight_hold", 0), check_exact=True
+    )
+    assert not math.isnan(row(judged, "ensemble")["beta"])
+
+
+def _alone(panel, symbol):
+    column = [panel.instruments.index(symbol)]
+    rows = {name: getattr(panel, name)[:, column] for name in (*BAR_FIELDS, "features")}
+    return dataclasses.replace(panel, instruments=(symbol,), **rows)
+
+
+def _seen(record):
+    return [np.array(list(json.loads(text).values()), np.float32) for text in record.observation["features"]]
+
+
 def test_more_costs_cost_more_and_a_delay_changes_what_is_earned(judgement):
-    for strategy in ("agent", "equal_weight_hold", "momentum", "random"):
+    for strategy in ("ensemble", "equal_weight_hold", "momentum", "random"):
         once, twice, thrice = (row(judgement, strategy, multiple) for multiple in (1.0, 2.0, 3.0))
         assert once["total_return"] > twice["total_return"] > thrice["total_return"]
         assert once["costs_paid"] < twice["costs_paid"] < thrice["costs_paid"]
@@ -120,15 +203,18 @@ def test_equal_weight_held_and_a_session_late_is_bought_once_a_session_later(jud
         level *= (10_000 - paid * 1.001 + (shares * closes.loc[last]).sum()) / 10_000
     figures = row(judgement, "equal_weight_hold", delay=1)
     assert figures["total_return"] == pytest.approx(level - 1.0, rel=1e-9)
-    assert figures["costs_paid"] == pytest.approx(costs, rel=1e-9)
+    assert figures["costs_paid"] == pytest.approx(costs, rel=1e-9)  # net worth is the starting cash until then
     prompt = row(judgement, "equal_weight_hold")
     assert figures["costs_paid"] == pytest.approx(prompt["costs_paid"], rel=0.02)
 
 
 def test_only_the_baselines_asked_for_are_judged(windows, judgement):
     judged = judge(windows, [Scenario()], baselines=("momentum", "cash"))
-    assert list(judged.table["strategy"]) == ["agent", "momentum", "cash"]
-    assert row(judged, "momentum") == row(judgement, "momentum")
+    assert list(judged.table["strategy"]) == ["ensemble", *["agent"] * 3, "momentum", "cash"]
+    figures = set(row(judged, "momentum")) - {"beta", "tracking_error", "information_ratio"}
+    assert {name: row(judged, "momentum")[name] for name in figures} == {
+        name: row(judgement, "momentum")[name] for name in figures
+    }
     with pytest.raises(ConfigError, match="baseline 'luck' is unknown; known are: cash"):
         judge(windows, [Scenario()], baselines=("luck",))
 
@@ -196,7 +282,7 @@ def test_returns_that_do_not_vary_have_no_interval():
 
 def test_ridge_on_the_same_observation_is_judged_beside_the_agents(windows, training_panel, small_config):
     ridge = train_policy(training_panel, small_config.replace(agent="ridge", slippage_bps=5.0), 0)
-    beside = [dataclasses.replace(window, ridge=ridge) for window in windows]
+    beside = [dataclasses.replace(window, learned={"ridge": ridge}) for window in windows]
     found = judge(beside, (Scenario(),), baselines=("cash",))
     # Rolled on TensorTrade without a stopper, window by window.
     growth = 1.0
