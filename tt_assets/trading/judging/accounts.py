@@ -143,7 +143,9 @@ def _measured(
         np.stack([commission.sum(axis=1), (slipped - impact).sum(axis=1), impact.sum(axis=1), borrow], axis=1) / before
     )
     usual = _usual_volume(panel)[rows]
-    taken = np.where((shares != 0.0) & ~closed, np.abs(shares) / np.maximum(usual, np.abs(shares)), 0.0)
+    size = np.abs(shares)
+    sent = (size > 0.0) & ~closed
+    taken = np.divide(size, np.maximum(usual, size), out=np.zeros_like(size), where=sent)
     earned = rate.per_session(panel.sessions[panel.start : panel.start + sessions])
     cash_share = _padded(cash / net_worth, sessions, 1.0)
     returns = _padded(net_worth[1:] / net_worth[:-1] - 1.0, sessions - 1, 0.0) + cash_share[:-1] * earned

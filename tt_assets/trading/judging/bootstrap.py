@@ -7,6 +7,7 @@ random, geometrically distributed length, wrapped around the end, so that resamp
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +47,19 @@ def stationary_indices(sessions: int, draws: int, mean_block: float, seed: int) 
     return rows
 
 
+@lru_cache(maxsize=4)
+def resampling_counts(sessions: int, draws: int, mean_block: float, seed: int) -> Floats:
+    """How often each draw has each session (draws × sessions): one matrix product gives the sums of every draw.
+
+    Kept, since all strategies of a judgement are drawn on the same sessions; not to be changed.
+    """
+    rows = stationary_indices(sessions, draws, mean_block, seed)
+    counts = np.zeros((draws, sessions))
+    np.add.at(counts, (np.arange(draws)[:, None], rows), 1.0)
+    counts.setflags(write=False)
+    return counts
+
+
 def sharpe_interval(
     returns: Floats, *, draws: int = DRAWS, mean_block: float = MEAN_BLOCK, coverage: float = COVERAGE, seed: int = 0
 ) -> tuple[float, float] | None:
@@ -65,13 +79,15 @@ def sharpe_interval(
     """
     if len(returns) < 2 or (np.ptp(returns, axis=0) == 0.0).any():
         return None
-    rows = stationary_indices(len(returns), draws, mean_block, seed)
-    ratios = np.empty((draws, returns.shape[1]))
-    for column in range(returns.shape[1]):
-        drawn = returns[rows, column]
-        sigma = drawn.std(axis=1, ddof=1)
-        # A draw whose returns do not vary (one quiet block over and over) has no ratio; it counts as 0.
-        ratios[:, column] = np.divide(drawn.mean(axis=1), sigma, out=np.zeros(draws), where=sigma > 0.0)
+    sessions, counts = len(returns), resampling_counts(len(returns), draws, mean_block, seed)
+    # Returns are centred first, so that the difference of two sums of squares keeps its digits.
+    centre = returns.mean(axis=0)
+    apart = returns - centre
+    mean = counts @ apart / sessions
+    variance = (counts @ apart**2 / sessions - mean**2) * sessions / (sessions - 1)
+    sigma = np.sqrt(np.maximum(variance, 0.0))
+    # A draw whose returns do not vary (one quiet block over and over) has no ratio; it counts as 0.
+    ratios = np.divide(mean + centre, sigma, out=np.zeros_like(mean), where=sigma > 1e-12 * np.abs(returns).max())
     tail = (1.0 - coverage) / 2.0
     low, high = np.quantile(np.median(ratios, axis=1) * math.sqrt(SESSIONS_PER_YEAR), [tail, 1.0 - tail])
     return float(low), float(high)

@@ -19,7 +19,7 @@ import numpy as np
 from scipy import stats
 
 from tt_assets.errors import UserError
-from tt_assets.trading.judging.bootstrap import COVERAGE, stationary_indices
+from tt_assets.trading.judging.bootstrap import COVERAGE, resampling_counts
 from tt_assets.trading.metrics import SESSIONS_PER_YEAR
 from tt_assets.trading.panel import Floats
 
@@ -115,9 +115,7 @@ def compare(subject: Floats, yardsticks: Floats, *, draws: int = DRAWS, seed: in
     mean = differences.mean(axis=0)
     differs = np.ptp(differences, axis=0) > 1e-12
     block = max((block_length(differences[:, column]) for column in np.flatnonzero(differs)), default=1.0)
-    rows = stationary_indices(sessions, draws, block, seed)
-    # Sessions × draws as counts: one matrix product gives the means of all yardsticks.
-    counts = np.stack([np.bincount(drawn, minlength=sessions) for drawn in rows]).astype(np.float64)
+    counts = resampling_counts(sessions, draws, block, seed)
     apart = counts @ (differences - mean) / sessions
     error = apart.std(axis=0, ddof=1)
     tail = (1.0 - COVERAGE) / 2.0
