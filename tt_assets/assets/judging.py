@@ -35,6 +35,7 @@ from tt_assets.trading.judging.cash import CashRate
 from tt_assets.trading.judging.judge import RIDGE, JudgedWindow, Judgement, contestants_of, judge
 from tt_assets.trading.panel import MarketPanel
 
+
 @dataclass(frozen=True, eq=False)
 class Subject:
     """What is judged of one traded key.
