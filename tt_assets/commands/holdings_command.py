@@ -26,6 +26,7 @@ from tt_assets.settings import Settings
 )
 @click.option("--session", metavar="D", help="What was said at the close of an earlier session.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print an order ticket of the change as CSV.")
+@click.option("--unpromoted", is_flag=True, help="With --csv: print the ticket although the gate did not promote.")
 @as_json
 @with_settings
 def holdings(
@@ -35,6 +36,7 @@ def holdings(
     positions: Path | None,
     session: str | None,
     as_csv: bool,
+    unpromoted: bool,
     json_: bool,
 ) -> None:
     """What the agents decided on the newest close: weight and shares of each instrument, the change, and why.
@@ -45,9 +47,11 @@ def holdings(
     from tt_assets.commands.holdings import as_json as whole
     from tt_assets.commands.holdings import current_holdings, portfolio_of, ticket
     from tt_assets.grid.horizon import horizon
+    from tt_assets.postgres.promotions import promotion_status
     from tt_assets.report.holdings import holding_rows, summary
     from tt_assets.runtime.platform import attach, open_instance
     from tt_assets.runtime.selection import parse_date
+    from tt_assets.settings import DateGrain
 
     if as_csv and json_:
         raise UserError("--csv and --json are two forms of one answer; give one of them.")
@@ -64,11 +68,16 @@ def holdings(
         positions=positions,
     )
     latest = horizon(settings).latest_session()
+    by_month = settings.date_grain is DateGrain.MONTH
+    status = promotion_status(platform.database, found.traded, found.session, by_month=by_month)
     if json_:
-        print_json(whole(found, latest))
+        told = {"promoted": status.promoted, "promotion": str(status)}
+        print_json({**whole(found, latest), **told})
         return
-    lines = summary(found, latest, settings.currency)
+    lines = [*summary(found, latest, settings.currency), f"{found.traded} is {status}"]
     if as_csv:
+        if not status.promoted and not unpromoted:
+            raise UserError(f"{found.traded} is {status} An order ticket of it is printed with --unpromoted only.")
         print(ticket(platform, found), end="")  # noqa: T201
         for line in lines:
             err().print(line, highlight=False, markup=False)
