@@ -33,7 +33,7 @@ PG_BIN = Path(_pg_bin) if _pg_bin else None
 
 
 END_TO_END = "tt_assets_tests/e2e/"
-SHARE_A_MACHINE = tuple(END_TO_END + module for module in ("test_browser.py", "test_ui.py"))
+SHARE_A_MACHINE = tuple(END_TO_END + module for module in ("test_browser.py", "test_dashboard.py", "test_ui.py"))
 """Modules that use one served machine, so one worker has to run them."""
 
 

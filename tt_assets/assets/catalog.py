@@ -68,5 +68,7 @@ def described(table: str, currency: str = "USD") -> Description:
         "metadata": {
             "dagster/table_name": table,
             "dagster/column_schema": column_schema(table, currency),
+            # A relative address: Dagster's page opens it on the server that it came from.
+            "dashboard": dg.MetadataValue.url(f"/tt/partitions?table={table}"),
         },
     }

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
+from urllib.parse import urlencode
 
-from starlette.routing import BaseRoute
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
 
 from tt_assets.assets.report import report_file
+from tt_assets.tables import TABLES
 from tt_assets.web import episode, home, instrument, partitions, portfolio, quality, trials
-from tt_assets.web.site import Maker, Site, routes
+from tt_assets.web.site import LONGEST, Maker, Site, routes
 
 PAGES: Mapping[str, Maker] = {
     "/tt": home.page,
@@ -25,7 +30,30 @@ PAGES: Mapping[str, Maker] = {
 
 def dashboard(site: Site) -> list[BaseRoute]:
     """The routes of the dashboard over `site`."""
-    return routes(site, PAGES, {"/tt/report": _report})
+    return [Route("/tt/make", _make, methods=["GET"]), *routes(site, PAGES, {"/tt/report": _report})]
+
+
+def _make(request: Request) -> Response:
+    """To Dagster's page of a table with partitions chosen: its launch dialog reads them off the address."""
+    asked = request.query_params
+    table = asked.get("table", "")
+    if table not in TABLES:
+        return RedirectResponse("/tt", 303)
+    chosen = {"view": "partitions"}
+    first, last = (_day(asked.get(name, "")) for name in ("from", "to"))
+    if first:
+        chosen["date_range"] = first if last in (None, first) else f"[{first}...{last}]"
+    names = [name.strip() for name in asked.get("instruments", "").split(",") if name.strip().isprintable()]
+    if any(names):
+        chosen["instrument_range"] = ",".join(filter(None, names))[:LONGEST]
+    return RedirectResponse(f"/assets/{table}?{urlencode(chosen)}", 303)
+
+
+def _day(text: str) -> str | None:
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        return None
 
 
 def _report(site: Site, traded: str) -> Path | None:

@@ -30,6 +30,7 @@ def page(look: Look) -> Page:
             "portfolios": [_portfolio(look, name) for name in names[:PORTFOLIOS_SHOWN]],
             "more": names[PORTFOLIOS_SHOWN:],
             "tables": _tables(look),
+            "table_names": list(TABLES),
             "failures": _failures(look),
             "runs": _runs(look.site),
             "health": health,

@@ -113,6 +113,15 @@ def test_every_page_is_strict_and_embeds_no_word_of_the_tables(client: TestClien
         assert 'src="http' not in answer.text
 
 
+@pytest.mark.parametrize("value", HOSTILE)
+def test_the_way_to_dagster_leads_nowhere_else(client: TestClient, value: str) -> None:
+    for name in ("table", "from", "to", "instruments"):
+        asked = {"table": "tt_prices", "from": "2012-05-01", name: value}
+        answer = client.get("/tt/make", params=asked, follow_redirects=False)
+        assert answer.status_code == 303
+        assert answer.headers["location"].startswith(("/assets/tt_prices?", "/tt"))
+
+
 def test_the_curve_of_a_portfolio_is_that_of_the_tables(client: TestClient, postgres: Database) -> None:
     answer = client.get("/tt/portfolio", params={"of": TRADED, "seed": "1", "csv": "equity"})
     rows = list(csv.DictReader(io.StringIO(answer.text)))
