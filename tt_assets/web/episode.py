@@ -30,7 +30,10 @@ def page(look: Look) -> Page:
             CASH,
         )
     ]
-    instrument = look.one_of("instrument", names) if names else ""
+    most = look.rows(
+        "SELECT instrument FROM tt_order WHERE episode_id = %s GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1", number
+    )
+    instrument = look.one_of("instrument", names, str(most[0][0]) if most else None) if names else ""
     steps = _steps(look, number, instrument)
     step = look.one_of("step", [row["day"] for row in steps]) if steps else ""
     charts = [_candles(look, header, instrument), _worth(look, number), *_held(look, number)] if names else []

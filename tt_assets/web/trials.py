@@ -117,15 +117,7 @@ def _promotions(look: Look) -> list[dict[str, Any]]:
     )
     found = []
     for _, instrument, promoted, decided, expires, trial, rules in rows:
-        told = json.loads(rules) if isinstance(rules, str) else rules
-        entries = (
-            told
-            if isinstance(told, list)
-            else [
-                {"rule": name, **(value if isinstance(value, dict) else {"figure": value})}
-                for name, value in (told or {}).items()
-            ]
-        )
+        told = json.loads(rules)
         found.append(
             {
                 "instrument": instrument,
@@ -134,9 +126,14 @@ def _promotions(look: Look) -> list[dict[str, Any]]:
                 "expires": f"{expires}" if promoted else "",
                 "trial": str(trial or ""),
                 "rules": [
-                    ", ".join(f"{name} {value}" for name, value in entry.items())
-                    for entry in entries
-                    if isinstance(entry, dict)
+                    {
+                        "name": str(rule.get("name", "")),
+                        "held": bool(rule.get("held")),
+                        "figure": str(rule.get("figure", "")),
+                        "threshold": str(rule.get("threshold", "")),
+                        "words": str(rule.get("words", "")),
+                    }
+                    for rule in told.get("rules", [])
                 ],
             }
         )

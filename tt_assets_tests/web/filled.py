@@ -7,6 +7,7 @@ from datetime import date, datetime
 
 from tt_assets.market.calendar import sessions
 from tt_assets.postgres.database import Database
+from tt_assets.postgres.trials import Trial, register
 
 TRADED = "pair <&'\">"
 """A name that would break a page which does not escape."""
@@ -14,12 +15,14 @@ NAMES = ("AAPL", "BRK B")
 DAYS = [datetime(day.year, day.month, day.day) for day in sessions(date(2012, 1, 3), date(2012, 6, 29))]
 WINDOW = date(2012, 4, 1)
 STEPS = [day for day in DAYS if day.date() >= WINDOW]
+RULE = "The lead is not told from chance."
 REASON = "price not finite and positive -1.0"
 
 
 def fill(database: Database) -> None:
     """Write them into empty tables."""
     config = json.dumps({"trading": {"initial_cash": 10_000.0}, "borrow_fees_usd": 0.0, "sessions": len(STEPS)})
+    trial = register(database, Trial(TRADED, {"trading": {"agent": "ppo"}}, "code", "bars", [WINDOW], [0, 1]))
     with database.connect() as connection, connection.cursor() as cursor:
         for number, name in enumerate(NAMES, start=1):
             bars = [(name, day, 10.0 * number + place % 7, place) for place, day in enumerate(DAYS)]
@@ -46,6 +49,12 @@ def fill(database: Database) -> None:
                 [(day, own, 0 if at == 3 else 1, "ab" * 16, changed if at == 5 else None, failed if at == 3 else None)
                  for own, day, _, at in bars],
             )  # fmt: skip
+        told = {"rules": [{"name": "paired", "held": False, "figure": "p 0.3", "threshold": "p 0.05", "words": RULE}]}
+        cursor.execute(
+            "INSERT INTO tt_promotion (instrument, trial_id, decided_at, promoted, rule_version, rules_json, "
+            "agents_json, bars, last_session, expires) VALUES (%s, %s, now(), false, '1', %s, '{}', '', %s, %s)",
+            [TRADED, trial, json.dumps({**told, "refusal": "no"}), DAYS[-1], DAYS[-1]],
+        )
         for strategy, seed in (("agent", 0), ("agent", 1), ("equal_weight_hold", 0)):
             ((episode,),) = cursor.execute(
                 "INSERT INTO tt_episode (window_start, instrument, strategy, seed, start_time, end_time, stop_reason, "

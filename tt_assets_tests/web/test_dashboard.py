@@ -24,7 +24,7 @@ from tt_assets.settings import Settings
 from tt_assets.web.dashboard import PAGES, dashboard
 from tt_assets.web.site import Site
 from tt_assets_tests.conftest import empty
-from tt_assets_tests.web.filled import DAYS, NAMES, REASON, STEPS, TRADED, WINDOW, fill
+from tt_assets_tests.web.filled import DAYS, NAMES, REASON, RULE, STEPS, TRADED, WINDOW, fill
 
 ROUTES = [address.replace("{table}", "tt_prices") for address in PAGES] + ["/tt/report", "/tt/static/tt.css", "/tt/no"]
 PARAMETERS = {
@@ -149,6 +149,12 @@ def test_a_step_says_what_was_wanted_and_done(client: TestClient) -> None:
     assert "buy 10.000 at 11.00" in page
     assert "&lt;script&gt;alert(1)" in page
     assert "return_1 t" in page
+
+
+def test_a_decision_on_promotion_shows_each_rule(client: TestClient) -> None:
+    page = client.get("/tt/trials").text
+    assert all(text in page for text in ("not promoted", "p 0.3", "p 0.05", RULE))
+    assert "not promoted" in client.get("/tt").text
 
 
 def test_a_failed_partition_says_why(client: TestClient) -> None:
