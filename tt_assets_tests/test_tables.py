@@ -137,7 +137,7 @@ def test_every_foreign_key_of_the_server_cascades_and_is_indexed(postgres):
             "FROM pg_constraint c JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1] "
             "WHERE c.contype = 'f'"
         ).fetchall()
-    assert len(keys) == 9
+    assert len(keys) == 10  # eight of episodes, that of an episode to its agent, that of a promotion to its trial
     for table, column, on_delete, indexed in keys:
         assert (on_delete, indexed) == ("c", True), (table, column)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 
+from tt_assets.grid.keys import CellKey
 from tt_assets.report.labels import percent
 from tt_assets.report.verdict import YARDSTICK, yardstick_name
 from tt_assets.tables import LEDGER, TABLES
@@ -149,7 +150,7 @@ def _failures(look: Look) -> list[dict[str, Any]]:
             "table": table,
             "reason": str(reason)[:240],
             "count": count,
-            "address": address(f"/tt/partition/{table}", key=f"{day}|{instrument}"),
+            "address": address(f"/tt/partition/{table}", key=str(CellKey(str(day), instrument))),
         }
         for table, reason, count, day, instrument in rows
     ]

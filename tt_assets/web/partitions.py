@@ -77,10 +77,10 @@ def _open(look: Look, table: str) -> list[dict[str, str]]:
     )
     return [
         {
-            "key": f"{day}|{name}",
+            "key": str(CellKey(str(day), name)),
             "reason": str(reason)[:300],
             "tries": str(tries),
-            "address": address(f"/tt/partition/{table}", key=f"{day}|{name}"),
+            "address": address(f"/tt/partition/{table}", key=str(CellKey(str(day), name))),
         }
         for day, name, reason, tries in rows
     ]
@@ -243,6 +243,7 @@ def _neighbours(look: Look, table: str, key: CellKey) -> list[tuple[str, str]]:
             key.date,
         )
         found += [
-            (f"{day}, {words}", address(f"/tt/partition/{table}", key=f"{day}|{key.instrument}")) for (day,) in rows
+            (f"{day}, {words}", address(f"/tt/partition/{table}", key=str(CellKey(str(day), key.instrument))))
+            for (day,) in rows
         ]
     return found

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tt_assets.grid.keys import CellKey
 from tt_assets.market.bar_checks import jumps
 from tt_assets.report.charts import Chart, Series
 from tt_assets.report.palette import AGENT_COLOUR, FALLING
@@ -48,7 +49,9 @@ def page(look: Look) -> Page:
                     "name": own.instrument,
                     "day": f"{own.session:%Y-%m-%d}",
                     "what": own.message,
-                    "address": address("/tt/partition/tt_prices", key=f"{own.session:%Y-%m-%d}|{own.instrument}"),
+                    "address": address(
+                        "/tt/partition/tt_prices", key=str(CellKey(f"{own.session:%Y-%m-%d}", own.instrument))
+                    ),
                 }
                 for own in reversed(found[-SHOWN:])
             ],
@@ -78,7 +81,7 @@ def _faults(look: Look) -> list[dict[str, Any]]:
             "name": name,
             "count": count,
             "last": day,
-            "address": address(f"/tt/partition/{table}", key=f"{day}|{name}"),
+            "address": address(f"/tt/partition/{table}", key=str(CellKey(str(day), name))),
         }
         for table, rule, name, count, day in rows
     ]
@@ -101,7 +104,7 @@ def _splits(prices: pd.DataFrame) -> list[dict[str, str]]:
                         "name": str(row["instrument"]),
                         "day": day,
                         "what": words,
-                        "address": address("/tt/partition/tt_prices", key=f"{day}|{row['instrument']}"),
+                        "address": address("/tt/partition/tt_prices", key=str(CellKey(str(day), row["instrument"]))),
                     }
                 )
     return sorted(found, key=lambda own: own["day"], reverse=True)[:SHOWN]

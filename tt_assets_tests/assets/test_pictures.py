@@ -90,7 +90,7 @@ def test_a_single_new_session_is_drawn_with_what_was_stored_before(dagster_insta
     drawn = {}
     monkeypatch.setenv("TT_PICTURES", "1")
     monkeypatch.setattr(
-        "tt_assets.report.market_plots.bars_plot", lambda bars, span, name: drawn.update({name: bars}) or PNG
+        "tt_assets.report.market_plots.bars_plot", lambda bars, span, name, currency: drawn.update({name: bars}) or PNG
     )
     assert run_job(dagster_instance, ["tt_prices"], "2012-05-31|AAPL").success
     assert len(drawn["AAPL"]) == 22  # the sessions of May

@@ -52,7 +52,7 @@ def test_verifying_makes_every_check_there_is_and_no_table() -> None:
         for key in checks.check_keys
     }
     assert made == set(current_definitions().resolve_asset_graph().asset_check_keys)
-    assert {key.asset_key.to_user_string() for key in made} == {*MARKET_TABLES, "tt_episode"}
+    assert {key.asset_key.to_user_string() for key in made} == {*MARKET_TABLES, "tt_episode", "report"}
 
 
 @pytest.mark.parametrize(

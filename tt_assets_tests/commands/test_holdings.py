@@ -157,7 +157,7 @@ def test_targets_recorded_before_their_fill_are_confirmed_bit_for_bit_when_it_co
     then = "SELECT e.seed, t.instrument, t.target_weight, t.rationale FROM tt_target_weights t JOIN tt_episode e "
     then += "ON e.id = t.episode_id WHERE t.timestamp = %s ORDER BY 1, 2"
     told = query(rolled.database, then, BEFORE)
-    assert len(told) == (SEEDS + 1) * 5
+    assert len(told) == (SEEDS + 2) * 5  # the mean of the seeds and a baseline beside them
     assert query(rolled.database, "SELECT max(timestamp)::date FROM tt_order") <= [(BEFORE,)]
 
     fill_market(rolled.database, "2011-09-01", f"{NEWEST}")

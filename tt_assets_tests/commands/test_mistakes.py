@@ -64,7 +64,7 @@ def test_a_mistyped_command_is_answered_with_the_nearest_right_one(
         ("TT_START_DATE", "foo", "First date of the market partitions"),
         ("TT_EPOCHS", "0", "greater than or equal to 1"),
         ("TT_EXECUTION", "now", "'next_open' or 'next_close'"),
-        ("TT_PRICE_SOURCE", "yahoo", "'file' or 'ibkr'"),
+        ("TT_PRICE_SOURCE", "yahoo", "neither file nor ibkr"),
         ("TT_MAX_DRAWDOWN", "20%", "valid number"),
     ],
 )
