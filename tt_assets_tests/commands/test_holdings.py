@@ -154,8 +154,8 @@ def test_targets_recorded_before_their_fill_are_confirmed_bit_for_bit_when_it_co
         connection.execute("DELETE FROM tt_slice WHERE table_name = ANY(%s)", [list(MARKET_TABLES)])
     fill_market(rolled.database, "2011-09-01", f"{BEFORE}")
     assert run_job(rolled.instance, list(EPISODE_TABLES), KEY).success
-    then = "SELECT e.seed, t.instrument, t.target_weight, t.rationale FROM tt_target_weights t JOIN tt_episode e "
-    then += "ON e.id = t.episode_id WHERE t.timestamp = %s ORDER BY 1, 2"
+    then = "SELECT e.strategy, e.seed, t.instrument, t.target_weight, t.rationale FROM tt_target_weights t "
+    then += "JOIN tt_episode e ON e.id = t.episode_id WHERE t.timestamp = %s ORDER BY 1, 2, 3"
     told = query(rolled.database, then, BEFORE)
     assert len(told) == (SEEDS + 2) * 5  # the mean of the seeds and a baseline beside them
     assert query(rolled.database, "SELECT max(timestamp)::date FROM tt_order") <= [(BEFORE,)]
