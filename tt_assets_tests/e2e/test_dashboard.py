@@ -124,7 +124,7 @@ def what_did_it_trade_and_why(do: Clicks) -> None:
     do.link("sample")
     do.link(f"{WINDOW}, seed 0")
     do.sees("Step by step")
-    do.sees("times")
+    do.sees("bought, ▼ sold")
 
 
 def what_to_hold_tomorrow(do: Clicks) -> None:
