@@ -42,7 +42,9 @@ def test_a_secret_would_be_found(text: str) -> None:
 
 
 def git(*arguments: str) -> str:
-    return subprocess.run(["git", *arguments], cwd=TOP, capture_output=True, text=True, errors="replace").stdout
+    return subprocess.run(
+        ["git", "-c", "safe.directory=*", *arguments], cwd=TOP, capture_output=True, text=True, errors="replace"
+    ).stdout
 
 
 def test_no_secret_is_in_the_files_or_in_their_history() -> None:
