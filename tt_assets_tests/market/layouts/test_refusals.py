@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import pickle
 import time
 import zipfile
@@ -252,6 +253,7 @@ def test_a_file_cut_anywhere_never_gives_a_bar_that_was_not_there(tmp_path: Path
     """A last value that happens to look whole is the only way past: then every other value is still right."""
     path = tmp_path / "ACME.csv"
     path.write_text(YAHOO[:end])
+    os.utime(path, (1_000_000_000 + end, 1_000_000_000 + end))  # at rest: a file of this moment is waited for
     try:
         clean = FileBars(path).check().clean
     except BarsFileError:
