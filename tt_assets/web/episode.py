@@ -11,6 +11,7 @@ from tt_assets.market.watchlist_format import CASH
 from tt_assets.report.charts import Chart, Marker, Series
 from tt_assets.report.labels import fixed, percent
 from tt_assets.report.palette import AGENT_COLOUR, FALLING, RISING, weight_colours
+from tt_assets.trading.episodes.record import BOUGHT
 from tt_assets.web.equity import label_of
 from tt_assets.web.site import Choice, Look, NotThere, Page, address
 
@@ -134,7 +135,12 @@ def _candles(look: Look, header: dict[str, Any], instrument: str) -> Chart:
         instrument,
     )
     markers = [
-        Marker(f"{at:%Y-%m-%d}", f"{kind} {size:.4g}", RISING if kind == "buy" else FALLING, above=kind == "sell")
+        Marker(
+            f"{at:%Y-%m-%d}",
+            f"{kind} {size:.4g}",
+            RISING if kind in BOUGHT else FALLING,
+            above=kind not in BOUGHT,
+        )
         for at, kind, size, _ in fills
         if f"{at:%Y-%m-%d}" in shown
     ]

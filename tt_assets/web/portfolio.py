@@ -12,6 +12,7 @@ from tt_assets.market.watchlist_format import CASH
 from tt_assets.report.charts import Chart, Series
 from tt_assets.report.labels import fixed, percent
 from tt_assets.report.palette import weight_colours
+from tt_assets.trading.episodes.record import BOUGHT
 from tt_assets.trading.judging.judge import AGENT
 from tt_assets.trading.metrics import SESSIONS_PER_YEAR
 from tt_assets.web.equity import MEAN, Curves, colour_of, curves_of, figures_of, label_of, traded_names
@@ -194,7 +195,7 @@ def _contribution(look: Look, traded: str, window: str, seed: int | None) -> lis
     """What each instrument earned, in percent of the starting cash of its windows, mean over the seeds.
 
     Exact: an account starts a window in cash, so an instrument earned what its sales brought in, plus what is held of
-    it at the last close, less what its purchases cost.
+    it at the last close, less what its purchases and the commission of both cost.
     """
     rows = look.rows(
         """
@@ -202,7 +203,8 @@ def _contribution(look: Look, traded: str, window: str, seed: int | None) -> lis
                      WHERE instrument = %s AND strategy = %s AND end_time IS NOT NULL
                      AND (%s = 'all' OR window_start::text = %s) AND (%s::int IS NULL OR seed = %s)),
         traded AS (SELECT o.episode_id, o.instrument,
-                          sum(CASE o.order_type WHEN 'sell' THEN 1 ELSE -1 END * o.size * o.price) AS earned
+                          sum(CASE WHEN o.order_type = ANY(%s) THEN -1 ELSE 1 END * o.size * o.price
+                              - o.commission) AS earned
                    FROM tt_order AS o JOIN own ON own.id = o.episode_id GROUP BY 1, 2),
         last AS (SELECT DISTINCT ON (p.episode_id) p.id, p.episode_id, p.timestamp FROM tt_portfolio AS p
                  JOIN own ON own.id = p.episode_id ORDER BY p.episode_id, p.timestamp DESC),
@@ -220,6 +222,7 @@ def _contribution(look: Look, traded: str, window: str, seed: int | None) -> lis
         window,
         seed,
         seed,
+        list(BOUGHT),
     )
     return bars([(name, float(share) * 100.0) for name, share in rows if name is not None])
 

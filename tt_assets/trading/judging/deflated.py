@@ -10,13 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
-from scipy import stats
 
 from tt_assets.errors import UserError
 from tt_assets.trading.metrics import SESSIONS_PER_YEAR
 from tt_assets.trading.panel import Floats
+
+NORMAL = NormalDist()
 
 
 class NoSharpeRatio(UserError):
@@ -57,6 +59,8 @@ def measured(excess: Floats) -> SharpeRatio:
     ------
     NoSharpeRatio : fewer than three returns, one that is not a number, or returns that do not vary.
     """
+    from scipy import stats  # a second of processor time, which only a judgement has to pay
+
     if len(excess) < 3:
         raise NoSharpeRatio(f"{len(excess)} returns have no Sharpe ratio to speak of; it takes 3 at least.")
     if not np.isfinite(excess).all():
@@ -75,14 +79,14 @@ def measured(excess: Floats) -> SharpeRatio:
 def probabilistic(sharpe: SharpeRatio, benchmark: float = 0.0) -> float:
     """Chance that the true ratio lies above `benchmark` (per session)."""
     z = (sharpe.ratio - benchmark) * math.sqrt(sharpe.sessions - 1) / sharpe.spread
-    return float(stats.norm.cdf(z))
+    return NORMAL.cdf(z)
 
 
 def best_of_noise(trials: int, variance: float) -> float:
     """Expected largest ratio (per session) of `trials` without skill whose ratios have this `variance`."""
     if trials < 2:
         return 0.0
-    quantile = stats.norm.ppf
+    quantile = NORMAL.inv_cdf
     best = (1.0 - np.euler_gamma) * quantile(1.0 - 1.0 / trials) + np.euler_gamma * quantile(
         1.0 - 1.0 / (trials * math.e)
     )
@@ -112,5 +116,5 @@ def fewest_sessions(sharpe: SharpeRatio, benchmark: float = 0.0, confidence: flo
     """
     if sharpe.ratio <= benchmark:
         return math.inf
-    z = float(stats.norm.ppf(confidence))
+    z = NORMAL.inv_cdf(confidence)
     return 1.0 + (sharpe.spread * z / (sharpe.ratio - benchmark)) ** 2

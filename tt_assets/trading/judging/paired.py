@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
-from scipy import stats
 
 from tt_assets.errors import UserError
 from tt_assets.trading.judging.bootstrap import COVERAGE, resampling_counts
@@ -165,4 +165,4 @@ def _spa(mean: Floats, apart: Floats, error: Floats, sessions: int) -> float:
 
 
 def _z(quantile: float) -> float:
-    return float(stats.norm.ppf(quantile))
+    return NormalDist().inv_cdf(quantile)
