@@ -93,10 +93,11 @@ def fill(database: Database) -> None:
                         [episode, day, name],
                     )
                     if at in (0, 5):
+                        sold = "delisted_sell" if name == NAMES[-1] else "sell"
                         cursor.execute(
                             "INSERT INTO tt_order (episode_id, timestamp, instrument, order_type, size, price, "
-                            "commission) VALUES (%s, %s, %s, %s, %s, 11, 0.1)",
-                            [episode, STEPS[at + 1], name, "buy" if at == 0 else "sell", 10.0 if at == 0 else 4.0],
+                            "commission) VALUES (%s, %s, %s, %s, %s, 11, 3)",
+                            [episode, STEPS[at + 1], name, "buy" if at == 0 else sold, 10.0 if at == 0 else 4.0],
                         )
                 cursor.execute(
                     "INSERT INTO tt_reward (episode_id, timestamp, reward_value) VALUES (%s, %s, 0.5)", [episode, day]
