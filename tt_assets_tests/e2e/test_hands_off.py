@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from tt_assets.market.calendar import sessions
 from tt_assets.tables import MARKET_TABLES
 from tt_assets_tests.e2e.command_line import Machine, Ui, free_port, machine, serve, wait_until
+from tt_assets_tests.made_bars import made_bars
 
 pytestmark = pytest.mark.slow
 
@@ -98,7 +98,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         "TT_BASELINES": "cash",
     }
     with machine(**settings) as here:
-        yield Watched(here, folder, _bars("ONE", "TWO", "NEW"))
+        yield Watched(here, folder, made_bars(["ONE", "TWO", "NEW"], DAYS, 11))
 
 
 @pytest.fixture(scope="module")
@@ -186,26 +186,3 @@ def _no_cell_twice(watched: Watched) -> None:
         "GROUP BY 1, 2 HAVING count(*) > 1",
         "dagster",
     ) == []  # fmt: skip
-
-
-def _bars(*names: str) -> pd.DataFrame:
-    """A year of bars of each instrument, as in tt_prices."""
-    draws = np.random.default_rng(11)
-    frames = []
-    for name in names:
-        close = 50 * np.exp(np.cumsum(draws.normal(0.0003, 0.01, len(DAYS))))
-        opening = close * np.exp(draws.normal(0, 0.003, len(DAYS)))
-        frames.append(
-            pd.DataFrame(
-                {
-                    "instrument": name,
-                    "timestamp": DAYS,
-                    "open": opening,
-                    "high": np.maximum(opening, close) * 1.002,
-                    "low": np.minimum(opening, close) / 1.002,
-                    "close": close,
-                    "volume": draws.integers(10_000, 1_000_000, len(DAYS)).astype(float),
-                }
-            )
-        )
-    return pd.concat(frames, ignore_index=True)

@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import psutil
 
@@ -33,6 +32,7 @@ from tt_assets.runtime.supervisor import DATABASE
 from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES
 from tt_assets_tests.e2e.command_line import Machine, Ui, free_port, machine, serve
 from tt_assets_tests.faults.content import content
+from tt_assets_tests.made_bars import made_bars
 
 NAMES = ("ONE", "TWO", "TRE")
 DAYS = sessions(pd.Timestamp("2020-01-02").date(), pd.Timestamp("2020-12-31").date())
@@ -158,7 +158,7 @@ def soak(minutes: float, seed: int) -> bool:
     }
     (folder / "watchlist.csv").write_text("symbol,portfolio\n" + "".join(f"{name},all\n" for name in NAMES))
     with machine(**settings) as here:
-        state = Soak(here, folder, draws, random_bars(seed))
+        state = Soak(here, folder, draws, made_bars(NAMES, DAYS, seed))
         state.write()
         ui = serve(here, free_port())
         began = time.monotonic()
@@ -228,29 +228,6 @@ def _tally(state: Soak, minutes: float, seed: int, *, lived: bool, quiet: bool) 
 def _database(here: Machine) -> Database:
     here.tt("db", "start")
     return Database.on(EmbeddedServer(here.home))
-
-
-def random_bars(seed: int) -> pd.DataFrame:
-    """A year of bars of each instrument, as in tt_prices."""
-    draws = np.random.default_rng(seed)
-    frames = []
-    for name in NAMES:
-        close = 50 * np.exp(np.cumsum(draws.normal(0.0003, 0.01, len(DAYS))))
-        opening = close * np.exp(draws.normal(0, 0.003, len(DAYS)))
-        frames.append(
-            pd.DataFrame(
-                {
-                    "instrument": name,
-                    "timestamp": DAYS,
-                    "open": opening,
-                    "high": np.maximum(opening, close) * 1.002,
-                    "low": np.minimum(opening, close) / 1.002,
-                    "close": close,
-                    "volume": draws.integers(10_000, 1_000_000, len(DAYS)).astype(float),
-                }
-            )
-        )
-    return pd.concat(frames, ignore_index=True)
 
 
 def say(what: str, **figures: Any) -> None:
