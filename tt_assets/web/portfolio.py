@@ -192,10 +192,10 @@ def _weights(look: Look, traded: str, window: str, seed: int | None) -> list[Cha
 
 
 def _contribution(look: Look, traded: str, window: str, seed: int | None) -> list[dict[str, Any]]:
-    """What each instrument earned, in percent of the starting cash of its windows, mean over the seeds.
+    """What each instrument earned before commission, in percent of the starting cash of its windows, mean over the seeds.
 
     Exact: an account starts a window in cash, so an instrument earned what its sales brought in, plus what is held of
-    it at the last close, less what its purchases and the commission of both cost.
+    it at the last close, less what its purchases cost.
     """
     rows = look.rows(
         """
@@ -203,8 +203,7 @@ def _contribution(look: Look, traded: str, window: str, seed: int | None) -> lis
                      WHERE instrument = %s AND strategy = %s AND end_time IS NOT NULL
                      AND (%s = 'all' OR window_start::text = %s) AND (%s::int IS NULL OR seed = %s)),
         traded AS (SELECT o.episode_id, o.instrument,
-                          sum(CASE WHEN o.order_type = ANY(%s) THEN -1 ELSE 1 END * o.size * o.price
-                              - o.commission) AS earned
+                          sum(CASE WHEN o.order_type = ANY(%s) THEN -1 ELSE 1 END * o.size * o.price) AS earned
                    FROM tt_order AS o JOIN own ON own.id = o.episode_id GROUP BY 1, 2),
         last AS (SELECT DISTINCT ON (p.episode_id) p.id, p.episode_id, p.timestamp FROM tt_portfolio AS p
                  JOIN own ON own.id = p.episode_id ORDER BY p.episode_id, p.timestamp DESC),

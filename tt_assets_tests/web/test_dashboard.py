@@ -136,11 +136,11 @@ def test_the_curve_of_a_portfolio_is_that_of_the_tables(client: TestClient, post
 
 
 def test_what_instruments_earned_adds_up_to_the_books(client: TestClient) -> None:
-    # Bought 10 at 11, sold 4 at 11 (one name as delisted), a commission of 3 each time, 10 held at the last close.
+    # Bought 10 at 11, sold 4 at 11 (one name as delisted), 10 held at the last close.
     page = client.get("/tt/portfolio", params={"of": TRADED}).text
     for number in (1, 2):
         close = 10.0 * number + (len(DAYS) - 1) % 7 + 0.5
-        earned = (-10 * 11 + 4 * 11 - 2 * 3 + 10 * close) / 10_000 * 100
+        earned = (-10 * 11 + 4 * 11 + 10 * close) / 10_000 * 100
         assert f"{earned:+.2f} %" in page
 
 
