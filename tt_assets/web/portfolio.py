@@ -192,7 +192,7 @@ def _weights(look: Look, traded: str, window: str, seed: int | None) -> list[Cha
 
 
 def _contribution(look: Look, traded: str, window: str, seed: int | None) -> list[dict[str, Any]]:
-    """What each instrument earned before commission, in percent of the starting cash of its windows, mean over the seeds.
+    """What each instrument earned before commission, % of the starting cash of its windows, mean over the seeds.
 
     Exact: an account starts a window in cash, so an instrument earned what its sales brought in, plus what is held of
     it at the last close, less what its purchases cost.
