@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from importlib.util import find_spec
 
 
 def test_importing_training_and_episodes_imports_nothing_heavy():
@@ -30,5 +31,6 @@ def _learn_a_step(before: str) -> str:
 def test_a_training_process_learns_the_same_without_loading_the_compiler_that_torch_loads_for_every_optimizer():
     lean = _learn_a_step("from tt_assets.trading.agents.batch import leave_out_the_compiler as lean; lean()").split("]")
     # The day torch does without it by itself, this has no purpose any more.
-    assert _learn_a_step("").split("]") == [lean[0], f" torch._inductor triton{lean[1]}"]
+    compiler = "torch._inductor triton" if find_spec("triton") else "torch._inductor"  # ours is installed without it
+    assert _learn_a_step("").split("]") == [lean[0], f" {compiler}{lean[1]}"]
     assert lean[1].strip() == ""
