@@ -11,13 +11,13 @@ from tt_assets.report.labels import strategy_label
 from tt_assets.report.palette import LINES, OTHER_LINE
 from tt_assets.report.verdict import YARDSTICK
 from tt_assets.tables import HAND, OLD_AGENT
-from tt_assets.trading.judging.judge import AGENT
+from tt_assets.trading.judging.judge import AGENT, ENSEMBLE
 from tt_assets.trading.metrics import SESSIONS_PER_YEAR, max_drawdown, sharpe_ratio
 from tt_assets.web.site import Look, NotThere
 
 STYLES = {"-": 0, ":": 1, "--": 2, "-.": 2}
 MEAN = -1
-"""The seed of a curve that is the mean of all seeds: equal parts of the capital with each, every session anew."""
+"""The seed of the curve of all seeds together: their mean action where it was rolled, else equal parts with each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,10 +26,12 @@ class Curves:
 
     wealth : sessions × (strategy, seed), the mean of several seeds of a strategy as seed MEAN.
     windows : first days of the windows, ascending.
+    subject : the strategy whose books are those of all agents together: their mean action where every window has it.
     """
 
     wealth: pd.DataFrame
     windows: tuple[str, ...]
+    subject: str = AGENT
 
     @property
     def times(self) -> list[str]:
@@ -59,7 +61,7 @@ class Curves:
     @property
     def yardstick(self) -> str | None:
         """What the agent is held against, None without baselines."""
-        return next((name for name in self.strategies if name != AGENT), None)
+        return next((name for name in self.strategies if name not in (AGENT, ENSEMBLE)), None)
 
 
 def traded_names(look: Look) -> list[str]:
@@ -107,7 +109,11 @@ def curves_of(look: Look, traded: str, window: str | None = None) -> Curves:
     for name in dict.fromkeys(wealth.columns.get_level_values(0)):
         if returns[name].shape[1] > 1:
             wealth[(name, MEAN)] = (1.0 + returns[name].mean(axis=1)).cumprod()
-    return Curves(wealth, tuple(sorted(frame["window"].unique())))
+    windows = tuple(sorted(frame["window"].unique()))
+    if set(frame.loc[frame["strategy"] == ENSEMBLE, "window"]) != set(windows):
+        return Curves(wealth, windows)
+    wealth[(AGENT, MEAN)] = wealth[next(column for column in wealth.columns if column[0] == ENSEMBLE)]
+    return Curves(wealth.drop(columns=[ENSEMBLE], level=0), windows, ENSEMBLE)
 
 
 def figures_of(curve: pd.Series) -> dict[str, float]:

@@ -11,8 +11,8 @@ from tt_assets.grid.keys import CellKey
 from tt_assets.report.labels import percent
 from tt_assets.report.verdict import YARDSTICK, yardstick_name
 from tt_assets.tables import LEDGER, TABLES
-from tt_assets.trading.judging.judge import AGENT
-from tt_assets.web.equity import MEAN, curves_of, traded_names
+from tt_assets.trading.judging.judge import AGENT, ENSEMBLE
+from tt_assets.web.equity import curves_of, traded_names
 from tt_assets.web.site import Look, Page, Site, address
 
 RUNS_SHOWN = 8
@@ -59,7 +59,9 @@ def _portfolio(look: Look, traded: str) -> dict[str, Any]:
         "lead": None if lead is None else percent(lead, signed=True),
         "yardstick": yardstick_name(other or YARDSTICK),
         "span": f"{curves.times[0]} to {curves.times[-1]}",
-        "seeds": f"mean of {seeds} agents" if (AGENT, MEAN) in curves.wealth else "one agent",
+        "seeds": f"{'mean action' if curves.subject == ENSEMBLE else 'mean'} of {seeds} agents"
+        if seeds > 1
+        else "one agent",
         "promotion": _promotion(look, traded),
         "holdings": _holdings(look, traded),
     }

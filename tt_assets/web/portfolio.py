@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,21 @@ MOST_PARTS = 12
 """Instruments that the chart of weights names; the smallest of more are one part."""
 
 
+@dataclass(frozen=True)
+class _Books:
+    """Which episodes a figure is taken from; `seed` None for all of the strategy's."""
+
+    traded: str
+    strategy: str
+    window: str
+    seed: int | None
+
+    @property
+    def parameters(self) -> tuple[Any, ...]:
+        """As the statements below have them: window and seed twice, to be compared and to be left out."""
+        return (self.traded, self.strategy, self.window, self.window, self.seed, self.seed)
+
+
 def page(look: Look) -> Page:
     """Equity, excess, drawdown, rolling Sharpe, months, weights, contribution, costs and turnover of a portfolio."""
     names = traded_names(look)
@@ -35,17 +51,18 @@ def page(look: Look) -> Page:
     seed = look.one_of("seed", ["mean", *map(str, seeds)])
     chosen = None if seed == "mean" else int(seed)
     agent = curves.of(AGENT, chosen)
+    books = _Books(traded, curves.subject if chosen is None else AGENT, window, chosen)
     yardstick = curves.yardstick
     charts = [
         _equity(curves, chosen),
         *([_excess(curves, agent)] if yardstick else []),
         _drawdown(curves, agent),
         _rolling(curves, agent),
-        *_weights(look, traded, window, chosen),
+        *_weights(look, books),
     ]
     figures = figures_of(agent)
     held = figures_of(curves.of(yardstick)) if yardstick else None
-    costs = _costs(look, traded, window, chosen)
+    costs = _costs(look, books)
     return Page(
         "portfolio.html",
         traded,
@@ -68,7 +85,7 @@ def page(look: Look) -> Page:
             "table": [_figures_row(curves, name, None) for name in curves.strategies]
             + [_figures_row(curves, AGENT, one) for one in seeds if len(seeds) > 1],
             "months": _months(agent),
-            "contribution": _contribution(look, traded, window, chosen),
+            "contribution": _contribution(look, books),
             "costs": costs,
             "episodes": _episodes(look, traded, window),
             "by_key": {chart.key: chart for chart in charts},
@@ -156,17 +173,12 @@ def _rolling(curves: Curves, agent: pd.Series) -> Chart:
     return Chart("rolling", f"Sharpe ratio over {ROLLING} sessions", "a year", curves.times, series, zero=True)
 
 
-def _weights(look: Look, traded: str, window: str, seed: int | None) -> list[Chart]:
+def _weights(look: Look, books: _Books) -> list[Chart]:
     rows = look.rows(
         "SELECT t.timestamp, t.instrument, avg(t.target_weight) FROM tt_target_weights AS t JOIN tt_episode AS e "
         "ON e.id = t.episode_id WHERE e.instrument = %s AND e.strategy = %s AND e.end_time IS NOT NULL "
         "AND (%s = 'all' OR e.window_start::text = %s) AND (%s::int IS NULL OR e.seed = %s) GROUP BY 1, 2",
-        traded,
-        AGENT,
-        window,
-        window,
-        seed,
-        seed,
+        *books.parameters,
     )
     if not rows:
         return []
@@ -191,7 +203,7 @@ def _weights(look: Look, traded: str, window: str, seed: int | None) -> list[Cha
     ]
 
 
-def _contribution(look: Look, traded: str, window: str, seed: int | None) -> list[dict[str, Any]]:
+def _contribution(look: Look, books: _Books) -> list[dict[str, Any]]:
     """What each instrument earned before commission, % of the starting cash of its windows, mean over the seeds.
 
     Exact: an account starts a window in cash, so an instrument earned what its sales brought in, plus what is held of
@@ -215,12 +227,7 @@ def _contribution(look: Look, traded: str, window: str, seed: int | None) -> lis
         FROM traded AS t FULL JOIN held AS h ON h.episode_id = t.episode_id AND h.instrument = t.instrument
         JOIN own ON own.id = coalesce(t.episode_id, h.episode_id) GROUP BY 1 ORDER BY 2 DESC
         """,
-        traded,
-        AGENT,
-        window,
-        window,
-        seed,
-        seed,
+        *books.parameters,
         list(BOUGHT),
     )
     return bars([(name, float(share) * 100.0) for name, share in rows if name is not None])
@@ -242,7 +249,7 @@ def bars(values: Sequence[tuple[str, float]], digits: int = 2) -> list[dict[str,
     ]
 
 
-def _costs(look: Look, traded: str, window: str, seed: int | None) -> dict[str, Any]:
+def _costs(look: Look, books: _Books) -> dict[str, Any]:
     """What trading cost by kind, in percent of starting cash, and how much was traded; means over the seeds."""
     ((commission, notional, orders, fees, sessions, seeds),) = look.rows(
         """
@@ -257,12 +264,7 @@ def _costs(look: Look, traded: str, window: str, seed: int | None) -> dict[str, 
                sum((told ->> 'sessions')::float), count(DISTINCT seed)
         FROM own LEFT JOIN paid AS p ON p.episode_id = own.id
         """,
-        traded,
-        AGENT,
-        window,
-        window,
-        seed,
-        seed,
+        *books.parameters,
     )
     count = max(int(seeds or 0), 1)
     return {

@@ -55,7 +55,7 @@ def fill(database: Database) -> None:
             "agents_json, bars, last_session, expires) VALUES (%s, %s, now(), false, '1', %s, '{}', '', %s, %s)",
             [TRADED, trial, json.dumps({**told, "refusal": "no"}), DAYS[-1], DAYS[-1]],
         )
-        for strategy, seed in (("agent", 0), ("agent", 1), ("equal_weight_hold", 0)):
+        for strategy, seed in (("agent", 0), ("agent", 1), ("equal_weight_hold", 0), ("ensemble", 0)):
             ((episode,),) = cursor.execute(
                 "INSERT INTO tt_episode (window_start, instrument, strategy, seed, start_time, end_time, stop_reason, "
                 "max_drawdown, sharpe_ratio, turnover, config_json) VALUES (%s, %s, %s, %s, %s, %s, "
@@ -63,7 +63,7 @@ def fill(database: Database) -> None:
                 [WINDOW, TRADED, strategy, seed, STEPS[0], STEPS[-1], config],
             ).fetchall()
             for at, day in enumerate(STEPS):
-                worth = 10_000.0 * (1 + 0.001 * at * (seed + 1))
+                worth = 10_000.0 * (1 + 0.001 * at * (5 if strategy == "ensemble" else seed + 1))
                 cursor.execute(
                     "INSERT INTO tt_equity_curve (episode_id, timestamp, net_worth) VALUES (%s, %s, %s)",
                     [episode, day, worth],

@@ -135,6 +135,15 @@ def test_the_curve_of_a_portfolio_is_that_of_the_tables(client: TestClient, post
     np.testing.assert_allclose([float(row["Agent, seed 1"]) for row in rows], wanted, atol=1e-9)
 
 
+def test_all_agents_together_are_their_mean_action_as_it_was_rolled(client: TestClient) -> None:
+    answer = client.get("/tt/portfolio", params={"of": TRADED, "csv": "equity"})
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    wanted = [0.5 * at for at in range(len(STEPS))]  # the made-up books of the mean action, not of the seeds' mean
+    np.testing.assert_allclose([float(row["Agent, mean of seeds"]) for row in rows], wanted, atol=1e-9)
+    assert "mean action of 2 agents" in client.get("/tt").text
+    assert f"{wanted[-1]:+.1f} %" in client.get("/tt").text
+
+
 def test_what_instruments_earned_adds_up_to_the_books(client: TestClient) -> None:
     # Bought 10 at 11, sold 4 at 11 (one name as delisted), 10 held at the last close.
     page = client.get("/tt/portfolio", params={"of": TRADED}).text
