@@ -14,13 +14,14 @@ from psycopg import sql
 
 from tt_assets.errors import UserError
 from tt_assets.postgres.database import Database
+from tt_assets.postgres.views import VIEWS
 
 ROLES = ("tt_owner", "tt_writer", "tt_reader")
 _SCHEMA = {"tt_owner": "USAGE, CREATE", "tt_writer": "USAGE", "tt_reader": "USAGE"}
 _ROWS = {"tt_owner": "ALL", "tt_writer": "SELECT, INSERT, UPDATE, DELETE", "tt_reader": "SELECT"}
 _SEQUENCES = {"tt_owner": "ALL", "tt_writer": "USAGE, SELECT", "tt_reader": "SELECT"}
-_READ_ONLY = ("alembic_version",)
-"""Tables that only migrations change."""
+_READ_ONLY = ("alembic_version", *(view.name for view in VIEWS))
+"""Tables that only migrations change, and views."""
 
 
 class GrantsError(UserError):
@@ -71,24 +72,25 @@ def _make_roles(database: Database) -> None:
 
 
 def _give_away(database: Database) -> None:
-    """Tables and sequences of ours go to tt_owner, unless the user would lose them by that."""
+    """Tables, views and sequences of ours go to tt_owner, unless the user would lose them by that."""
     with database.connect() as connection:
         if connection.execute("SELECT pg_has_role(current_user, 'tt_owner', 'USAGE')").fetchone() != (True,):
             return
         with suppress(psycopg.errors.InsufficientPrivilege):  # somebody else's already
-            for kind, name in connection.execute(_OURS).fetchall():
+            for kind, name in connection.execute(_OURS, [[view.name for view in VIEWS]]).fetchall():
                 statement = sql.SQL(f"ALTER {kind} {{}} OWNER TO tt_owner")
                 connection.execute(statement.format(sql.Identifier("public", name)))
 
 
 _OURS = """
-    SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.relname FROM pg_class AS c
-    WHERE c.relnamespace = 'public'::regnamespace AND (c.relname LIKE 'tt\\_%' OR c.relname = 'alembic_version')
-      AND (c.relkind IN ('r', 'p') OR c.relkind = 'S' AND NOT EXISTS (
+    SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE' WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, c.relname FROM pg_class AS c
+    WHERE c.relnamespace = 'public'::regnamespace
+      AND (c.relname LIKE 'tt\\_%%' OR c.relname = 'alembic_version' OR c.relname = ANY(%s))
+      AND (c.relkind IN ('r', 'p', 'v') OR c.relkind = 'S' AND NOT EXISTS (
           SELECT FROM pg_depend AS d WHERE d.objid = c.oid AND d.deptype = 'i'))
     ORDER BY c.relname
 """
-"""Tables of ours, and sequences that do not belong to a column of one, which follow their table."""
+"""Tables and views of ours, and sequences that do not belong to a column of one, which follow their table."""
 
 
 def _grant_in(database: Database, roles: tuple[str, ...]) -> None:

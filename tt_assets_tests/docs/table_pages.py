@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import CheckConstraint, Column, Table
 from sqlalchemy.dialects import postgresql
 
+from tt_assets.postgres.views import VIEWS, View
 from tt_assets.tables import BESIDE, LEDGER, MARKET_TABLES, TABLES, key_columns
 from tt_assets_tests.docs.markdown import code, page, table
 
@@ -23,7 +24,7 @@ def tables_page() -> str:
         ((f"[{name}](#{name})", declared.comment or "", _key(declared)) for name, declared in TABLES.items()),
     )
     sections = (_section(name, declared) for name, declared in TABLES.items())
-    return page("Tables", INTRODUCTION, overview, *sections, *map(_beside, BESIDE.values()))
+    return page("Tables", INTRODUCTION, overview, *sections, *map(_beside, BESIDE.values()), *map(_view, VIEWS))
 
 
 def _section(name: str, declared: Table) -> str:
@@ -40,6 +41,13 @@ def _beside(declared: Table) -> str:
     kept = "every writer of the tables above keeps it" if declared is LEDGER else "judging and `tt promote` add to it"
     facts = f"No asset makes it, {kept}. Key: {key}."
     return "\n\n".join([f"## {declared.name}", declared.comment or "", facts, _columns(declared)])
+
+
+def _view(view: View) -> str:
+    """A view: its columns and what they mean."""
+    facts = "A view: it reads with the rights of who asks, and nothing is written through it."
+    columns = table(("column", "meaning"), ((code(name), meaning) for name, meaning in view.columns))
+    return "\n\n".join([f"## {view.name}", view.comment, facts, columns])
 
 
 def _columns(declared: Table) -> str:

@@ -15,6 +15,7 @@ from psycopg import sql
 from tt_assets.postgres import schema
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.server.embedded import EmbeddedServer
+from tt_assets.postgres.views import VIEWS, definition
 from tt_assets.tables import BESIDE, TABLES, metadata
 
 
@@ -50,7 +51,10 @@ CATALOG = {
     "indexes": "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1, 2",
     "comments": """
         SELECT relname, obj_description(oid, 'pg_class') FROM pg_class
-        WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' ORDER BY 1""",
+        WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v') ORDER BY 1""",
+    "views": """
+        SELECT c.relname, pg_get_viewdef(c.oid), c.reloptions::text FROM pg_class AS c
+        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'v' ORDER BY 1""",
     "sequences": "SELECT sequencename, data_type, start_value, increment_by FROM pg_sequences ORDER BY 1",
 }
 """What the server itself says of a schema; NOT NULL is `is_nullable` (PostgreSQL 18 lists it as a constraint too).
@@ -70,12 +74,17 @@ def test_the_migrated_schema_is_the_one_of_tables_py(new_database: Database, sec
     schema.upgrade(new_database)
     with second_database.engine().begin() as connection:
         metadata.create_all(connection)
+    with second_database.connect() as connection:
+        for statement in (each for view in VIEWS for each in definition(view)):
+            connection.execute(statement)
     migrated, declared = _catalog(new_database), _catalog(second_database)
     for part in CATALOG:
         assert migrated[part] - declared[part] == set(), f"{part} only in the migrations"
         assert declared[part] - migrated[part] == set(), f"{part} only in tables.py"
-    assert {row[0] for row in migrated["comments"]} == {*TABLES, *BESIDE} == set(metadata.tables)
-    assert len(migrated["columns"]) == sum(len(table.columns) for table in metadata.tables.values())
+    assert {*TABLES, *BESIDE} == set(metadata.tables)
+    assert {row[0] for row in migrated["comments"]} == {*metadata.tables, *(view.name for view in VIEWS)}
+    columns = sum(len(table.columns) for table in metadata.tables.values()) + sum(len(view.columns) for view in VIEWS)
+    assert len(migrated["columns"]) == columns
 
 
 @pytest.mark.parametrize(
@@ -92,6 +101,7 @@ def test_the_migrated_schema_is_the_one_of_tables_py(new_database: Database, sec
         "DROP INDEX tt_episode_policy_id_idx",
         "COMMENT ON COLUMN tt_prices.close IS 'Last trade.'",
         "COMMENT ON TABLE tt_prices IS NULL",
+        "ALTER VIEW v_trades SET (security_invoker = false)",
     ],
 )
 def test_the_comparison_sees_every_kind_of_drift(new_database: Database, drift: str) -> None:
@@ -122,7 +132,7 @@ def test_downgrading_to_nothing_and_back_gives_the_same_schema(new_database: Dat
     with new_database.engine().begin() as connection:
         command.downgrade(schema._config(connection), "base")
     with new_database.connect() as connection:
-        left = connection.execute("SELECT relname FROM pg_class WHERE relname LIKE 'tt\\_%'").fetchall()
+        left = connection.execute("SELECT relname FROM pg_class WHERE relname ~ '^(tt|v)_'").fetchall()
     assert left == []
     schema.upgrade(new_database)
     assert _catalog(new_database) == before
