@@ -19,6 +19,8 @@ SENSOR_TAG = "tt/sensor"
 REASON_TAG = "tt/reason"
 FACTOR = 4
 """Each wait is this many times the one before."""
+SET_BACK = 3_600.0
+"""Seconds: a try that ended so far ahead was noted by a clock that has been set back since."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,11 @@ class Tries:
     last: npt.NDArray[np.float64]
 
     def due(self, now: float, first_wait: float) -> Mask:
-        """The cells that may be asked for again: never tried, or the wait after the last try is over."""
-        chosen: Mask = (self.count == 0) | (now >= self.next(first_wait))
+        """The cells that may be asked for again: never tried, or the wait after the last try is over.
+
+        A last try that lies ahead by more than `SET_BACK` says nothing: waiting for that hour would be waiting anew.
+        """
+        chosen: Mask = (self.count == 0) | (now >= self.next(first_wait)) | (self.last - now > SET_BACK)
         return chosen
 
     def next(self, first_wait: float) -> npt.NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 from dataclasses import asdict
@@ -33,6 +34,8 @@ def examine(settings: Settings) -> dict[str, Any]:
     if database["ready"]:
         wrong += _complaint(lambda: database_of(settings).check_dagster())
     wrong += _complaint(lambda: watchlist_of(settings))
+    if settings.home.exists() and not os.access(settings.home, os.W_OK):
+        wrong.append(f"{settings.home} cannot be written: make it writable, or set TT_HOME to another folder.")
     free = _free(settings.home)
     if free is not None and free < LEAST_FREE:
         wrong.append(f"Only {free / 1024**3:.1f} GB are free under {settings.home}: free some, or move TT_HOME.")

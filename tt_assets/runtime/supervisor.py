@@ -140,14 +140,14 @@ class Supervisor:
                     self.say(f"{_clock()} The {child.spec.name} is back.")
             elif now - child.started > READY_WITHIN:
                 self._kill(child, f"it did not answer within {READY_WITHIN:.0f} s", watch)
-        elif child.spec.answers is not None and now - child.asked > ASKED_EVERY:
+        elif now - child.asked > ASKED_EVERY:
             child.asked = now
             self._ask(child, now, watch)
         return child.answered or child.spec.name != CODE_SERVER
 
     def _ask(self, child: Child, now: float, watch: DatabaseWatch) -> None:
-        assert child.spec.answers is not None  # noqa: S101 - asked before
-        if child.spec.answers():
+        stopped = _is_stopped(child)
+        if not stopped and (child.spec.answers is None or child.spec.answers()):
             child.silent, child.orphaned = None, 0
             if child.state == "silent":
                 self._becomes(child, "up")
@@ -161,7 +161,8 @@ class Supervisor:
         if child.orphaned >= 2:
             self._kill(child, "the process that holds the code is gone", watch)
         elif now - child.silent > SILENT_FOR:
-            self._kill(child, f"it did not answer for {SILENT_FOR:.0f} s", watch)
+            how = "was stopped" if stopped else "did not answer"
+            self._kill(child, f"it {how} for {SILENT_FOR:.0f} s", watch)
 
     def _kill(self, child: Child, why: str, watch: DatabaseWatch) -> None:
         assert child.process is not None  # noqa: S101 - only a live one falls silent
@@ -292,6 +293,14 @@ class Supervisor:
     def told_up(self) -> None:
         """From here on a process that answers again is told of."""
         self._told_up = True
+
+
+def _is_stopped(child: Child) -> bool:
+    """Whether the process was halted, as by SIGSTOP: it lives, and does nothing until somebody lets it go on."""
+    with suppress(psutil.Error):
+        stopped = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+        return child.process is not None and psutil.Process(child.process.pid).status() in stopped
+    return False
 
 
 def _how(code: int) -> str:

@@ -49,6 +49,17 @@ def test_the_processes_of_up_and_its_last_deaths_are_shown(tmp_path: Path, alive
     assert ("was killed: `tt down` clears up" in done.output) != alive
 
 
+def test_a_home_that_cannot_be_written_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings()
+    settings.home.mkdir(parents=True)
+    assert not any("cannot be written" in line for line in examine(settings)["wrong"])
+    monkeypatch.setattr(os, "access", lambda path, mode: (path, mode) != (settings.home, os.W_OK))  # for root, too
+    assert any(
+        line.startswith(f"{settings.home} cannot be written") and "TT_HOME" in line
+        for line in examine(settings)["wrong"]
+    )
+
+
 def test_dagsters_database_gone_is_named(postgres_instance: object, monkeypatch: pytest.MonkeyPatch) -> None:
     from tt_assets.postgres import database
 
