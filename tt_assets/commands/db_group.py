@@ -54,14 +54,14 @@ def db_status(settings: Settings, json_: bool) -> None:
     sys.exit(0 if described["ready"] else 1)
 
 
-@db.command("upgrade")
+@db.command("upgrade", short_help="Create or upgrade the schema.")
 @with_settings
 def db_upgrade(settings: Settings) -> None:
-    """Create or upgrade the schema."""
+    """Create or upgrade the tables and Dagster's storage, as their owner, and give the roles their rights."""
     from tt_assets.postgres.schema import current
-    from tt_assets.runtime.platform import prepare
+    from tt_assets.runtime.platform import prepare_schema
 
-    say(f"Schema is at revision {current(prepare(settings, sync=False).database)}.")
+    say(f"Schema is at revision {current(prepare_schema(settings).database)}.")
 
 
 @db.command("url")

@@ -25,8 +25,8 @@ def describe_setting(error: ValidationError) -> str:
 
 
 _BY_STATE = {
-    "42501": "The user of TT_DATABASE_URL lacks a right ({reason}): use a login that may write (GRANT tt_writer) and "
-    "that owns Dagster's database, or have an administrator grant it.",
+    "42501": "The user of TT_DATABASE_URL lacks a right ({reason}): use a login that may write (GRANT tt_writer), "
+    "and have the owner of the tables run `tt db upgrade`, which gives it what it needs in both databases.",
     "3D000": "A database or table went missing ({reason}): run `tt db upgrade`, then the same command again.",
     "53300": "The server has no connection left ({reason}): end sessions that nobody needs (they are in "
     "pg_stat_activity), or raise its max_connections, then run the same command again.",

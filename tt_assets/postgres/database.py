@@ -45,6 +45,8 @@ _DEFAULTS = {
     "keepalives_count": "3",
     "tcp_user_timeout": "30000",
 }
+SEARCH_PATH = "-c search_path=public"
+"""The `options` of libpq of every connection: no schema named like the user, or set for it, comes before the tables."""
 _PLACE_IN_MESSAGE = re.compile(r'^.*?(?:port \d+|socket "[^"]*") failed: ', re.DOTALL)
 
 
@@ -129,6 +131,8 @@ class Database:
     @classmethod
     def of(cls, parameters: dict[str, str]) -> Database:
         """The database that libpq's `parameters` (`dbname` among them) name."""
+        given = parameters.get("options", "").removesuffix(SEARCH_PATH).strip()
+        parameters = parameters | {"options": f"{given} {SEARCH_PATH}".strip()}
         shown, secrets = split_secrets(_DEFAULTS | parameters)
         return cls(tuple(shown.items()), tuple((name, SecretStr(value)) for name, value in secrets.items()))
 

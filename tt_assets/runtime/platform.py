@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -17,6 +18,7 @@ from tt_assets.errors import UserError
 from tt_assets.grid.bars_files import watchlist_of
 from tt_assets.market.watchlist import Watchlist
 from tt_assets.postgres.database import Database
+from tt_assets.postgres.grants import GrantsError, grant
 from tt_assets.postgres.patience import patiently
 from tt_assets.runtime import in_use
 from tt_assets.runtime.home import home_unusable, make_home
@@ -88,6 +90,19 @@ def prepare(settings: Settings, *, sync: bool = True) -> Platform:
         instance = open_instance()
         patiently(platform.database, lambda: settle_dead_runs(instance, platform.database))
         add_keys(instance, platform.watchlist)
+    return platform
+
+
+def prepare_schema(settings: Settings) -> Platform:
+    """As `prepare`, for whoever owns the tables: Dagster's storage is made too, and the roles get their rights.
+
+    From then on a member of tt_writer is enough for all work. Where the user may not give rights, or the server has
+    none of the roles, they stay as they are.
+    """
+    platform = prepare(settings, sync=False)
+    open_instance().dispose()
+    with suppress(GrantsError):
+        grant(platform.database)
     return platform
 
 

@@ -277,3 +277,26 @@ def test_describing_a_database_starts_and_loads_nothing_heavy() -> None:
     )
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert loaded.strip() == "[]"
+
+
+def test_no_schema_of_the_users_comes_before_the_tables(postgres: Database) -> None:
+    from adbc_driver_postgresql import dbapi
+
+    with postgres.connect(autocommit=True) as connection:
+        connection.execute("DROP SCHEMA IF EXISTS trap CASCADE")
+        connection.execute("DROP ROLE IF EXISTS trap")
+        connection.execute("CREATE ROLE trap LOGIN IN ROLE tt_writer")
+        connection.execute("ALTER ROLE trap SET search_path = trap, public")
+        connection.execute("CREATE SCHEMA AUTHORIZATION trap CREATE TABLE tt_prices (mine integer)")
+    trapped = Database.of(dict(postgres.parameters) | {"user": "trap", "options": "-c search_path=trap -c geqo=off"})
+    question = "SELECT to_regclass('tt_prices') = 'public.tt_prices'::regclass, current_setting('geqo')"
+    with trapped.connect() as connection:
+        assert connection.execute(question).fetchone() == (True, "off")
+    with dbapi.connect(trapped.adbc_uri()) as connection, connection.cursor() as cursor:
+        cursor.execute(question)
+        assert cursor.fetchone() == (True, "off")
+    with trapped.engine().connect() as connection:
+        assert connection.execute(text(question)).fetchone() == (True, "off")
+    with create_engine(trapped.named(postgres.name).dagster_url()).connect() as connection:
+        assert connection.scalar(text("SHOW search_path")) == "public"
+    assert parse_url(trapped.adbc_uri()) == dict(trapped.parameters)

@@ -13,7 +13,7 @@ import pandas as pd
 import psycopg
 import pytest
 
-from tt_assets.postgres import patience
+from tt_assets.postgres import patience, schema
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.episode_store import EpisodeHeader, EpisodeStore
 from tt_assets.postgres.patience import Locked, Stalled, patiently
@@ -215,3 +215,35 @@ def test_a_dead_peer_is_noticed_by_the_kernel() -> None:
     asked = dict(Database.of({"host": "h", "dbname": "tt"}).parameters)
     assert int(asked["tcp_user_timeout"]) == 30_000
     assert int(asked["keepalives_idle"]) + int(asked["keepalives_count"]) * int(asked["keepalives_interval"]) <= 60
+
+
+def test_a_reader_stops_no_upgrade_for_long_and_is_named(empty_tables: Database) -> None:
+    from alembic import command
+
+    with empty_tables.engine().begin() as connection:
+        command.downgrade(schema._config(connection), "0005")
+    try:
+        with another(empty_tables, "SELECT count(*) FROM tt_order", "Excel") as reader:
+            with pytest.raises(Locked) as caught:
+                schema.upgrade(empty_tables)
+            said = str(caught.value)
+            assert f'process {reader.info.backend_pid} (user "{reader.info.user}", application "Excel"' in said
+            assert "Nothing was changed." in said
+            assert "\n" not in said
+            assert schema.current(empty_tables) == "0005"
+            # Nobody waits behind the upgrade that gave up.
+            write(empty_tables)
+    finally:
+        schema.upgrade(empty_tables)
+    schema.check(empty_tables)
+
+
+def test_an_upgrade_goes_on_once_the_reader_has_gone(empty_tables: Database) -> None:
+    from alembic import command
+
+    with empty_tables.engine().begin() as connection:
+        command.downgrade(schema._config(connection), "0005")
+    with another(empty_tables, "SELECT count(*) FROM tt_order") as reader:
+        threading.Timer(1.5, reader.rollback).start()
+        schema.upgrade(empty_tables)
+    schema.check(empty_tables)
