@@ -39,6 +39,31 @@ def describe(settings: Settings) -> dict[str, Any]:
     return described
 
 
+def read_only_url(settings: Settings) -> str:
+    """The address of the tables for a login that only reads, made where it is absent; with its password.
+
+    Over 127.0.0.1 where TT_PG_PORT is set, else over the server's socket, which only this account can open.
+
+    Raises
+    ------
+    UserError : the server is one of the user's own, with the statement that makes such a login there; or the embedded
+        one was started without the port.
+    """
+    from tt_assets.postgres.reader import read_only_login
+    from tt_assets.postgres.schema import check
+    from tt_assets.runtime.home import kept_secret
+
+    if settings.database_url is not None:
+        raise UserError(
+            "The server of TT_DATABASE_URL is yours: have its administrator run CREATE ROLE reader LOGIN PASSWORD '…' "
+            "IN ROLE tt_reader, and put that login into the address."
+        )
+    in_use.hold(settings)
+    database = database_of(settings, start=True)
+    check(database)
+    return read_only_login(database, kept_secret(settings.home / "read_only.password"), settings.pg_port).shared_uri()
+
+
 def psql(settings: Settings, arguments: Sequence[str]) -> int:
     """Run psql on the tables; the password goes through the environment, never the command line."""
     from psycopg.conninfo import conninfo_to_dict

@@ -66,9 +66,15 @@ def db_upgrade(settings: Settings) -> None:
 
 @db.command("url")
 @click.option("--show-password", is_flag=True, help="Print the password too.")
+@click.option("--read-only", is_flag=True, help="That of a login that only reads, for BI tools, its password in it.")
 @with_settings
-def db_url(settings: Settings, show_password: bool) -> None:
+def db_url(settings: Settings, show_password: bool, read_only: bool) -> None:
     """Print the address of the tables."""
+    if read_only:
+        from tt_assets.commands.database import read_only_url
+
+        say(read_only_url(settings))
+        return
     database = database_of(settings)
     say(database.adbc_uri() if show_password else database.masked())
 

@@ -96,7 +96,15 @@ class Database:
     embedded: bool = False
 
     @classmethod
-    def at(cls, url: SecretStr | None, home: Path, pg_bin: Path | None, *, start: bool = False) -> Database:
+    def at(
+        cls,
+        url: SecretStr | None,
+        home: Path,
+        pg_bin: Path | None,
+        *,
+        start: bool = False,
+        tcp_port: int | None = None,
+    ) -> Database:
         """The database that a URL names, else `tt` of the embedded server.
 
         Parameters
@@ -104,6 +112,7 @@ class Database:
         url : `postgresql://user:password@host:port/name` and libpq's options, or None.
         home : folder in which the embedded server has its cluster.
         pg_bin : folder of that server's programs, None for those that are found.
+        tcp_port : port of 127.0.0.1 on which a server that is started lets readers in; None: nowhere.
         start : have the embedded server running before it returns; nothing for a server of the user's.
 
         Raises
@@ -113,7 +122,7 @@ class Database:
         """
         if url is not None:
             return cls.of(parse_url(url.get_secret_value()))
-        server = EmbeddedServer(home, pg_bin)
+        server = EmbeddedServer(home, pg_bin, tcp_port)
         if start:
             server.ensure()
         return cls.on(server)
@@ -208,6 +217,10 @@ class Database:
         if any(name == "password" for name, _ in self.secrets):
             shown["password"] = "***"  # noqa: S105
         return libpq_uri(shown)
+
+    def shared_uri(self) -> str:
+        """The URI to hand to other programs: host, port, user, password and name. Holds the password."""
+        return libpq_uri({k: v for k, v in self._all().items() if k in ("host", "port", "user", "password", "dbname")})
 
     def create_databases(self) -> None:
         """Create this database and Dagster's where they are absent; any number of processes may do it at once.

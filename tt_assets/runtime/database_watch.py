@@ -30,7 +30,9 @@ class DatabaseWatch:
 
     def __init__(self, settings: Settings, database: Database, tell: Callable[[Outage], None]) -> None:
         """`tell` hears of every outage, its end included, from the thread."""
-        self._server = None if settings.database_url else EmbeddedServer(settings.home, settings.pg_bin)
+        self._server = (
+            None if settings.database_url else EmbeddedServer(settings.home, settings.pg_bin, settings.pg_port)
+        )
         self._database = database
         self._tell = tell
         self._over = threading.Event()

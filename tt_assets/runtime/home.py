@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import stat
 from pathlib import Path
 
@@ -44,6 +45,20 @@ def own_file(path: Path) -> None:
         refuse_foreign(path, os.fstat(descriptor), "The lock file")
     finally:
         os.close(descriptor)
+
+
+def kept_secret(path: Path) -> str:
+    """The secret that the file keeps, one's own and closed to others; a new one where there is none.
+
+    Raises UserError where the file is a link or somebody else's, OSError where it cannot be written.
+    """
+    own_file(path)
+    path.chmod(0o600)
+    secret = path.read_text(encoding="utf-8").strip()
+    if not secret:
+        secret = secrets.token_urlsafe(32)
+        path.write_text(f"{secret}\n", encoding="utf-8")
+    return secret
 
 
 def refuse_foreign(path: Path, entry: os.stat_result, what: str) -> None:

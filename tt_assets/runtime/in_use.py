@@ -52,7 +52,7 @@ def stop_embedded(settings: Settings) -> bool:
         return False
     from tt_assets.postgres.server.embedded import EmbeddedServer
 
-    server = EmbeddedServer(settings.home, settings.pg_bin)
+    server = EmbeddedServer(settings.home, settings.pg_bin, settings.pg_port)
     if not server.is_running():
         return False
     server.stop()

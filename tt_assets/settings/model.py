@@ -105,6 +105,13 @@ class Settings(BaseSettings):
     )
     pg_bin: Path | None = Field(None, description="Folder with initdb, pg_ctl and postgres for the embedded server.")
 
+    pg_port: int | None = Field(
+        None,
+        ge=1024,
+        le=65535,
+        description="Port of 127.0.0.1 on which the embedded server lets the login of `tt db url --read-only` in.",
+    )
+
     start_date: date | None = Field(None, description="First date of the market partitions.")
     end_date: date | None = Field(None, description="Last date of the market partitions.")
     date_grain: DateGrain = Field(DateGrain.SESSION, description="Width of a market date partition: session or month.")
@@ -294,4 +301,4 @@ def database_of(settings: Settings, *, start: bool = False) -> Database:
     """The `tt` database of the settings; `start` has an embedded server running on return. Raises as `Database.at`."""
     from tt_assets.postgres.database import Database
 
-    return Database.at(settings.database_url, settings.home, settings.pg_bin, start=start)
+    return Database.at(settings.database_url, settings.home, settings.pg_bin, start=start, tcp_port=settings.pg_port)

@@ -34,6 +34,7 @@ EMPTY = {
     "TT_HOME": "`.tt` at the top of a checkout, else `~/.tt_assets`",
     "TT_DATABASE_URL": "the embedded server",
     "TT_PG_BIN": "the programs that are found",
+    "TT_PG_PORT": "no network port at all",
     "TT_START_DATE": "the first session of the bars file, or 3 years ago",
     "TT_END_DATE": "today (the bundled sample: its last session)",
     "TT_WATCHLIST": "the instruments of the bars files (the bundled sample: its own list)",

@@ -1,7 +1,8 @@
 """Where the embedded server listens: a Unix socket only its own account and root can open, on Windows 127.0.0.1.
 
-The address follows from the data folder alone, so that every process finds the server without asking a
-file, an environment variable or another process.
+The address follows from the data folder alone, so that every process finds the server without asking an environment
+variable or another process. Where readers are let in over 127.0.0.1 too, the port they ask for is also that of the
+socket (a server has one), and a file beside the data folder says it from one start to the next.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from tt_assets.postgres.server.postmaster import replace_file
 SUPERUSER = "postgres"
 SOCKET_PORT = 5432
 """Part of the socket's file name; always given, so that a PGPORT in the environment changes nothing."""
+LOOPBACK = "127.0.0.1"
 
 LONGEST_SOCKET_PATH = 100
 """Bytes; macOS allows 103, Linux 107."""
@@ -32,7 +34,7 @@ _PLAIN_PATH = re.compile(r"[A-Za-z0-9_./+-]+", re.ASCII)
 
 
 class AddressError(UserError):
-    """The place of the server's socket is taken by somebody else."""
+    """The place of the server's socket, or its port, is taken by somebody else."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +55,14 @@ def server_address(data: Path) -> ServerAddress:
     """The address of the server of the cluster in `data`, whether it runs or not. Changes nothing on disk."""
     if os.name == "nt":
         return _tcp_address(data)
-    return ServerAddress(str(_socket_folder(data)), SOCKET_PORT)
+    return ServerAddress(str(_socket_folder(data)), _socket_port(data))
 
 
-def prepare_address(data: Path, account: ServerAccount) -> ServerAddress:
+def prepare_address(data: Path, account: ServerAccount, tcp_port: int | None = None) -> ServerAddress:
     """Make what the address needs before a start: the private socket folder, or a free port on Windows.
 
-    Raises AddressError where the short socket folder belongs to somebody else.
+    With `tcp_port` the server will listen on that port of 127.0.0.1 too. Raises AddressError where the short socket
+    folder belongs to somebody else, or the port is taken.
     """
     if os.name == "nt":
         port = _tcp_address(data).port
@@ -76,7 +79,12 @@ def prepare_address(data: Path, account: ServerAccount) -> ServerAddress:
             folder.mkdir(mode=0o700)
             account.take(folder)
         _refuse_foreign(folder, account.effective_uid)
-    return ServerAddress(str(folder), SOCKET_PORT)
+    if tcp_port is None:
+        _port_file(data).unlink(missing_ok=True)
+    else:
+        _refuse_taken(tcp_port)
+        replace_file(_port_file(data), f"{tcp_port}\n", account)
+    return ServerAddress(str(folder), tcp_port or SOCKET_PORT)
 
 
 def make_password(data: Path, account: ServerAccount) -> Path:
@@ -108,6 +116,25 @@ def _refuse_foreign(folder: Path, owner: int) -> None:
             f'The socket folder "{folder}" is not a private folder of the server\'s account: '
             "remove it, or set TT_HOME to a shorter path of plain letters and digits."
         )
+
+
+def _socket_port(data: Path) -> int:
+    """The port of the server as it was last started."""
+    try:
+        return int(_port_file(data).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return SOCKET_PORT
+
+
+def _refuse_taken(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError as error:
+            raise AddressError(
+                f"TT_PG_PORT {port} cannot be listened on ({error.strerror}): choose another port, or leave it empty."
+            ) from None
 
 
 def _tcp_address(data: Path) -> ServerAddress:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tt_assets.errors import UserError
 from tt_assets.postgres.server.account import ServerAccount
-from tt_assets.postgres.server.address import SUPERUSER, ServerAddress, make_password
+from tt_assets.postgres.server.address import LOOPBACK, SUPERUSER, ServerAddress, make_password
 from tt_assets.postgres.server.binaries import Binaries
 from tt_assets.postgres.server.postmaster import replace_file
 
@@ -31,7 +31,11 @@ SERVER_SETTINGS: Mapping[str, str] = {
 }
 """Written before every start; `ALTER SYSTEM` overrules them."""
 
+READER_LOGIN = "tt_read_only"
+"""The one login that is let in over TCP, where that is asked for."""
+
 _SETTINGS_FILE = "tt_assets.conf"
+_OURS = "# tt_assets, for TT_PG_PORT"
 _PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR")
 
 
@@ -104,19 +108,35 @@ def refuse_other_major(data: Path, binaries: Binaries) -> None:
         )
 
 
-def write_settings(data: Path, address: ServerAddress, account: ServerAccount) -> None:
-    """Write the settings that every start depends on into a file that the cluster's own configuration includes."""
+def write_settings(data: Path, address: ServerAddress, account: ServerAccount, tcp_port: int | None = None) -> None:
+    """Write the settings that every start depends on into a file that the cluster's own configuration includes.
+
+    With `tcp_port` the login READER_LOGIN, and no other, is let in over 127.0.0.1 with its password.
+    """
     if address.socket_folder is None:
         place = {"listen_addresses": address.host, "port": str(address.port)}
     else:
         place = {
-            "listen_addresses": "",
+            "listen_addresses": LOOPBACK if tcp_port else "",
             "port": str(address.port),
             "unix_socket_directories": str(address.socket_folder),
             "unix_socket_permissions": "0700",
         }
+        _let_in(data / "pg_hba.conf", account, tcp_port is not None)
     settings = {**SERVER_SETTINGS, **place}
     replace_file(data / _SETTINGS_FILE, "".join(f"{name} = '{value}'\n" for name, value in settings.items()), account)
+
+
+def _let_in(rules: Path, account: ServerAccount, over_tcp: bool) -> None:
+    """Have the rule for READER_LOGIN before all others in the server's list of who may enter, or not at all."""
+    before = rules.read_text(encoding="utf-8")
+    lines = [line for line in before.splitlines() if not line.endswith(_OURS)]
+    if over_tcp:
+        first = f"host all {READER_LOGIN} {LOOPBACK}/32 scram-sha-256 {_OURS}"
+        lines = [first, f"host all all all reject {_OURS}", *lines]
+    after = "\n".join([*lines, ""])
+    if after != before:
+        replace_file(rules, after, account)
 
 
 def server_environment() -> dict[str, str]:

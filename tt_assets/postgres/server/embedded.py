@@ -50,11 +50,13 @@ class EmbeddedServer:
     """The server whose cluster lives in `<home>/pgdata`, whether it runs or not.
 
     `home` need not exist. `pg_bin` is the folder of PostgreSQL's programs; None takes the wheel's, else the system's.
+    `tcp_port` is where a start has it let readers in over 127.0.0.1; None: nowhere.
     """
 
-    def __init__(self, home: Path, pg_bin: Path | None = None) -> None:
+    def __init__(self, home: Path, pg_bin: Path | None = None, tcp_port: int | None = None) -> None:
         self.home = Path(os.path.abspath(home))  # noqa: PTH100 - keeps symbolic links
         self.pg_bin = pg_bin
+        self.tcp_port = tcp_port
 
     def __repr__(self) -> str:
         return f"EmbeddedServer({str(self.home)!r})"
@@ -185,8 +187,8 @@ class EmbeddedServer:
             )
 
     def _start(self, data: Path, binaries: Binaries, account: ServerAccount) -> None:
-        address = prepare_address(data, account)
-        write_settings(data, address, account)
+        address = prepare_address(data, account, self.tcp_port)
+        write_settings(data, address, account, self.tcp_port)
         sweep(data)
         log = data / "server.log"
         if log.exists() and log.stat().st_size > _LARGEST_LOG:
