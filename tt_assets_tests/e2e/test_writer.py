@@ -74,7 +74,7 @@ def _done(result: subprocess.CompletedProcess[str]) -> str:
 
 
 def test_it_loads_trains_rolls_reports_and_judges(writing: Machine, tmp_path: Path) -> None:
-    span = ("--from", "2012-01-03", "--to", "2012-06-29", "--instruments", "AAPL")
+    span = ("--from", "2011-09-01", "--to", "2012-06-29", "--instruments", "AAPL")
     _done(writing.tt("backfill", "market", *span))
     _done(writing.tt("backfill", "agents", "--from", "2012-04-02", *span[2:]))
     assert "AAPL" in _done(writing.tt("report"))

@@ -103,9 +103,9 @@ HOSTILE = {
     "SET ROLE tt_writer": "permission",
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'postgres'": "permission",
     "SELECT rolpassword FROM pg_authid": "permission",
-    "ALTER SYSTEM SET fsync = off": "permission",
+    "ALTER SYSTEM SET fsync = off": "read-only|permission",
     "SET temp_file_limit = -1": "permission",
-    "ALTER ROLE tt_read_only CONNECTION LIMIT -1": "permission",
+    "ALTER ROLE tt_read_only CONNECTION LIMIT -1": "read-only|permission",
 }
 
 
