@@ -81,7 +81,7 @@ def test_it_loads_trains_rolls_reports_and_judges(writing: Machine, tmp_path: Pa
     scores = tmp_path / "scores.csv"
     scores.write_text("instrument,timestamp,signal_name,score\nAAPL,2012-05-18,mine,0.5\n")
     _done(writing.tt("signals", "import", str(scores)))
-    for command in (("status",), ("db", "status"), ("status", "--partitions"), ("trials", "list"), ("holdings",)):
+    for command in (("status",), ("db", "status"), ("status", "--partitions"), ("trials", "list")):
         _done(writing.tt(*command))
 
 
