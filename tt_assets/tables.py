@@ -181,7 +181,7 @@ tt_policy = Table(
         "layer": Layer.AGENT,
         "kinds": ("postgres", "stablebaselines3"),
         "kept_if_equal": "sha256",
-        "in_force": "superseded_at IS NULL",
+        "current": "superseded_at IS NULL",
     },
 )
 

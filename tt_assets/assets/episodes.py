@@ -22,7 +22,7 @@ from tt_assets.grid.partitions import Window, windows_of
 from tt_assets.postgres.episode_store import EpisodeHeader
 from tt_assets.postgres.ledger import Provenance
 from tt_assets.runs._dagster import step_of
-from tt_assets.runs.attempts import take_over
+from tt_assets.runs.attempts import plan_by_name
 from tt_assets.runs.failed_partitions import name_failed_cells
 from tt_assets.runs.io_managers import SOURCE_TAG, EpisodeIOManager, EpisodeRows, landed, refuse
 from tt_assets.runs.market_reader import MarketReader
@@ -131,7 +131,7 @@ def episodes_asset(plan: Blueprint) -> dg.AssetsDefinition:
             if not rolled.failed:
                 yield dg.Output(rows, table, metadata=said)
                 continue
-            take_over(step, dg.AssetKey(table), rows.counts)
+            plan_by_name(step, dg.AssetKey(table), rows.counts)
             cells = episode_tables.cells(table, rows, list(rows.counts)[-1])
             yield from landed(step, dg.AssetKey(table), cells, {**rows.written, **said})
         if rolled.failed:

@@ -17,7 +17,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from tt_assets.assets.rolling import in_force, load_policies
+from tt_assets.assets.rolling import load_policies, of_seeds
 from tt_assets.assets.spans import episode_panel, training_panel
 from tt_assets.errors import UserError
 from tt_assets.grid.blueprint import Blueprint
@@ -120,7 +120,7 @@ def finished_windows(market: MarketReader, traded: str, seeds: int) -> Mapping[W
     Of the seeds below `seeds` only, and of those the ones that every window has: TT_SEEDS may have been changed since
     some of them were trained.
     """
-    rows = in_force(market.rolled_policies(traded), seeds)
+    rows = of_seeds(market.rolled_policies(traded), seeds)
     if rows.empty:
         raise UserError(f"No finished episode of {traded}; run `tt train --instruments {traded}` first.")
     windows_of_seed = rows.groupby("seed")["window_start"].nunique()

@@ -98,7 +98,7 @@ def roll(
     """
     rolled = Rolled()
     numbers = numbers_of(policies[1])
-    acting = in_force(policies[0], plan.settings.seeds)
+    acting = of_seeds(policies[0], plan.settings.seeds)
     by_window = dict(list(acting.groupby(["window_start", "instrument"], sort=False)))
     for done, window in enumerate(windows, start=1):
         rows = by_window.get((pd.Timestamp(window.start), window.traded))
@@ -117,7 +117,7 @@ def roll(
     return rolled
 
 
-def in_force(policies: pd.DataFrame, seeds: int) -> pd.DataFrame:
+def of_seeds(policies: pd.DataFrame, seeds: int) -> pd.DataFrame:
     """The rows of `tt_policy` with a seed below `seeds`, which TT_SEEDS sets.
 
     Agents of seeds beyond stay in the table until their window is trained again, and act no more.

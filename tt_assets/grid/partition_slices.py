@@ -54,19 +54,19 @@ def _bounds(dates: dg.TimeWindowPartitionsDefinition, day: str) -> tuple[datetim
 
 
 @dataclass(frozen=True)
-class Beyond:
+class OutsideRun:
     """Cells outside a run's partitions; `partitions` are the keys among them that the grid has."""
 
     cells: Selection
     partitions: frozenset[str]
 
     @classmethod
-    def nothing(cls) -> Beyond:
+    def nothing(cls) -> OutsideRun:
         """No cell."""
         return cls(Selection.of({}), frozenset())
 
 
-def cells_around(grid: dg.PartitionsDefinition, rows: pd.DataFrame) -> Beyond:
+def cells_around(grid: dg.PartitionsDefinition, rows: pd.DataFrame) -> OutsideRun:
     """The cells of `grid` that `rows` fall in; a row before or after the grid's dates has a day of its own."""
     dates = _dates_of(grid)
     known = sorted(dates.get_partition_keys())
@@ -81,7 +81,7 @@ def cells_around(grid: dg.PartitionsDefinition, rows: pd.DataFrame) -> Beyond:
         cells[key] = (instrument, start, end)
         if exists:
             partitions.add(key)
-    return Beyond(Selection.of(cells), frozenset(partitions))
+    return OutsideRun(Selection.of(cells), frozenset(partitions))
 
 
 def _window_around(

@@ -283,9 +283,9 @@ class SliceStore:
         )
 
     def _inside(self) -> sql.Composed:
-        rule = self.table.info.get("in_force")
-        return sql.SQL("t.instrument = s.i AND t.{date} >= s.f AND t.{date} < s.u{in_force}").format(
-            date=sql.Identifier(self.date_column), in_force=sql.SQL(f" AND t.{rule}" if rule else "")
+        rule = self.table.info.get("current")
+        return sql.SQL("t.instrument = s.i AND t.{date} >= s.f AND t.{date} < s.u{current}").format(
+            date=sql.Identifier(self.date_column), current=sql.SQL(f" AND t.{rule}" if rule else "")
         )
 
 

@@ -80,7 +80,7 @@ def _query(table: Table, selection: Selection | None, *, by_month: bool) -> sql.
     else:
         owner, names = "t", list(content_columns(table))
         order = [by_code_point(table, name) for name in key_columns(table)]
-        rule = table.info.get("in_force")
+        rule = table.info.get("current")
         conditions = [sql.SQL(f"t.{rule}")] if rule else []
         if table.name in MARKET_TABLES:
             day = sql.SQL("date_trunc('month', t.timestamp)::date" if by_month else "t.timestamp::date")

@@ -15,7 +15,7 @@ from tt_assets.grid.run_tags import PARTITION
 from tt_assets.runs._dagster import planned, report
 
 
-def take_over(step_context: dg.StepExecutionContext, asset_key: dg.AssetKey, keys: Iterable[str]) -> None:
+def plan_by_name(step_context: dg.StepExecutionContext, asset_key: dg.AssetKey, keys: Iterable[str]) -> None:
     """Plan by name those of the partitions `keys`, which are about to land, that were planned by name and never landed.
 
     A run of one partition is planned by name as it is.

@@ -15,7 +15,7 @@ import pandas as pd
 from pydantic import Field
 
 from tt_assets.grid.keys import CellKey
-from tt_assets.grid.partition_slices import Beyond, cells_around, selection_of
+from tt_assets.grid.partition_slices import OutsideRun, cells_around, selection_of
 from tt_assets.market.bar_checks import Finding
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.episode_reader import finished_rows
@@ -27,7 +27,7 @@ from tt_assets.postgres.slices import Selection
 from tt_assets.runs import progress
 from tt_assets.runs._dagster import add_metadata, materialized
 from tt_assets.runs.asset_page import preview, whole_table
-from tt_assets.runs.attempts import take_over
+from tt_assets.runs.attempts import plan_by_name
 from tt_assets.runs.failures import FAILED, FAILED_TOO, named
 from tt_assets.runs.session_names import name_after_run
 from tt_assets.runs.slices_read import SlicesRead, noted
@@ -209,7 +209,7 @@ class SliceIOManager(dg.ConfigurableIOManager):
         others = {key: per_cell.pop(key) for key in beyond.cells.keys}
         changed = {key: own for key, own in others.items() if key in restated and key in beyond.partitions}
         yield from landed(context.step_context, context.asset_key, changed, metadata)
-        take_over(context.step_context, context.asset_key, per_cell)
+        plan_by_name(context.step_context, context.asset_key, per_cell)
         last = next(reversed(per_cell), "") if slices.failed else keys[-1]
         # A table of rows says less than a picture, so it stands behind them.
         shown = whole_table(store.database, store.table.name)
@@ -313,7 +313,7 @@ class EpisodeIOManager(dg.ConfigurableIOManager):
     def handle_output(self, context: dg.OutputContext, obj: EpisodeRows) -> None:
         """Say of each partition what was recorded of it; the rows are stored by then, all nine tables of them."""
         table = context.asset_key.path[-1]
-        take_over(context.step_context, context.asset_key, obj.counts)
+        plan_by_name(context.step_context, context.asset_key, obj.counts)
         add_metadata(context.step_context, context.asset_key, self.cells(table, obj, context.asset_partition_keys[-1]))
         context.add_output_metadata(dict(obj.written))
 
@@ -323,14 +323,16 @@ class EpisodeIOManager(dg.ConfigurableIOManager):
         return finished_rows(self.database, context.asset_key.path[-1], selection)
 
 
-def _with_elsewhere(store: SliceStore, grid: dg.PartitionsDefinition, slices: Slices) -> tuple[Beyond, pd.DataFrame]:
+def _with_elsewhere(
+    store: SliceStore, grid: dg.PartitionsDefinition, slices: Slices
+) -> tuple[OutsideRun, pd.DataFrame]:
     """The cells that `slices.elsewhere` falls in, and all rows to write: those of the run, and of these cells.
 
     A cell wider than a session keeps its other stored rows.
     """
     rows = slices.elsewhere
     if rows is None or rows.empty:
-        return Beyond.nothing(), slices.frame
+        return OutsideRun.nothing(), slices.frame
     beyond = cells_around(grid, rows)
     stored = store.read(beyond.cells)
     named = pd.MultiIndex.from_frame(rows[["instrument", "timestamp"]])

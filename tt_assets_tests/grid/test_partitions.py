@@ -173,7 +173,18 @@ def test_keys_of_a_grid_are_told_from_others_as_dagster_does_it(grid):
     with dg.DagsterInstance.ephemeral() as instance, dg.partition_loading_context(dynamic_partitions_store=instance):
         instance.add_dynamic_partitions("instrument", ["AAPL", "BRK B"])
         instance.add_dynamic_partitions("traded", ["AAPL", "sample"])
-        theirs = type(ours).filter_valid_partition_keys(ours, keys)
+        theirs = dg.MultiPartitionsDefinition.filter_valid_partition_keys(ours, keys)
         assert ours.filter_valid_partition_keys(keys) == theirs
         assert len(theirs) == 2
         assert ours.filter_valid_partition_keys(set()) == set()
+
+
+def test_the_partitions_of_a_run_come_in_the_order_of_their_dates():
+    ours = market_grid(Settings(start_date=date(2012, 5, 1), end_date=date(2012, 6, 29)))
+    with dg.DagsterInstance.ephemeral() as instance, dg.partition_loading_context(dynamic_partitions_store=instance):
+        instance.add_dynamic_partitions("instrument", ["MSFT", "AAPL"])
+        keys = ours.get_partition_keys_in_range(dg.PartitionKeyRange("2012-05-01|MSFT", "2012-06-29|AAPL"))
+        gathered = ours.empty_subset().with_partition_keys(set(keys))
+        assert len(keys) == 86
+        assert list(gathered.get_partition_keys()) == sorted(keys)
+        assert gathered == dg.MultiPartitionsDefinition.empty_subset(ours).with_partition_keys(keys)
