@@ -6,7 +6,8 @@ reads `date|instrument`. A session's key appears at the market's next midnight, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cache
@@ -108,6 +109,26 @@ class MultiPartitionsDefinition(dg.MultiPartitionsDefinition):
         days = dates.filter_valid_partition_keys({key.date for key in keys.values()})
         names = instruments.filter_valid_partition_keys({key.instrument for key in keys.values()})
         return {text for text, (day, name) in keys.items() if day in days and name in names}
+
+    def empty_subset(self) -> Any:
+        """Where Dagster begins to gather the partitions of a run: a set that keeps them in the order of their dates.
+
+        A run reports its partitions in the order of that set, and an asset's page shows the one reported last.
+        """
+        return self.partitions_subset_class(_KeysByDate())  # type: ignore[call-arg]  # declared by the base alone
+
+
+class _KeysByDate(frozenset[str]):
+    """Partition keys, which begin with their date, met in their order and not in that of their hashes."""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(super().__iter__()))
+
+    def __or__(self, other: AbstractSet[Any]) -> _KeysByDate:
+        return _KeysByDate(super().__or__(other))
+
+    def __bool__(self) -> bool:
+        return True  # Dagster takes `subset or set()`, which would begin with a set of its own
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,8 @@ NAMED_FORMATS = (
     *("%d %b, %Y", "%b-%d-%Y", "%Y-%b-%d", "%d-%B-%Y", "%d/%b/%Y", "%d%b%Y", "%Y %b %d", "%d. %B %Y"),
 )
 FIRST_EPOCH, LAST_EPOCH = date(1900, 1, 1), date(2200, 1, 1)
+SERIAL_ZERO = date(1899, 12, 30)
+"""Day 0 of a spreadsheet, as of 1900-03-01 (it takes 1900 for a leap year)."""
 
 _CLOCK = r"(?P<clock>\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?:\s*[AaPp][Mm])?)"
 _ZONE = r"\s*(?P<zone>Z|UTC|GMT|EST|EDT|[-+]\d{2}(?::?\d{2})?)?"
@@ -33,6 +35,7 @@ _ISO = re.compile(rf"(?P<y>\d{{4}})(?P<sep>[-/.])(?P<m>\d{{1,2}})(?P=sep)(?P<d>\
 _COMPACT = re.compile(r"(?P<y>\d{4})(?P<m>\d{2})(?P<d>\d{2})(?:\.0)?(?:[T\s]?(?P<clock>\d{2}:?\d{2}(?::?\d{2})?))?Z?")
 _NUMERIC = re.compile(rf"(?P<a>\d{{1,2}})(?P<sep>[-/.])(?P<b>\d{{1,2}})(?P=sep)(?P<y>\d{{4}}|\d{{2}}){_AFTER}")
 _EPOCH = re.compile(r"(?P<epoch>-?\d{9,19})(?:\.0+)?")
+_SERIAL = re.compile(r"(?P<days>\d{5})(?P<rest>\.\d+)?")
 _SCIENTIFIC = re.compile(r"-?\d\.\d+[eE]\+?\d{1,2}")
 _WEEKDAY = re.compile(r"^(mon|tue|wed|thu|fri|sat|sun)[a-z]*,?\s+", re.IGNORECASE)
 _OFFSETS = {"Z": 0, "UTC": 0, "GMT": 0, "EST": -5, "EDT": -4}
@@ -48,6 +51,7 @@ class Order(StrEnum):
     AMBIGUOUS = "day or month first"
     CONTRADICTING = "day first and month first"
     EPOCH = "epoch"
+    SERIAL = "days of a spreadsheet"
     NAMED = "month by name"
     GIVEN = "as TT_BARS_DATE_FORMAT says"
     NONE = "no date"
@@ -154,6 +158,8 @@ def _form(filled: Sequence[str]) -> str:
             votes["numeric"] += 1
         elif _EPOCH.fullmatch(text) or _SCIENTIFIC.fullmatch(text):
             votes["epoch"] += 1
+        elif _SERIAL.fullmatch(text):
+            votes["serial"] += 1
         elif re.search(r"[A-Za-z]{3}", text) and re.search(r"\d", text):
             votes["named"] += 1
         else:
@@ -282,6 +288,20 @@ def _epoch(text: str, clock: MarketClock) -> Day:
     return Day(local.date(), BarRule.TIME_ZONE)
 
 
+def _serial(text: str, clock: MarketClock) -> Day:
+    """Days since 1899-12-30, as a spreadsheet writes a date whose cells have lost their format."""
+    match = _SERIAL.fullmatch(text)
+    if match is None:
+        return Day(None, BarRule.DATE)
+    plain = SERIAL_ZERO + timedelta(days=int(match["days"]))
+    seconds = round(float(match["rest"] or 0) * 86_400)
+    if not seconds:
+        return Day(plain)
+    if seconds == 86_400:
+        return Day(plain + timedelta(days=1))
+    return Day(plain, None, (datetime.min + timedelta(seconds=seconds)).time())
+
+
 def moment_of(number: int) -> datetime | None:
     """The moment (UTC, naive) of an epoch in seconds, milli-, micro- or nanoseconds, told by its size."""
     for unit in (1, 1_000, 1_000_000, 1_000_000_000):
@@ -296,6 +316,7 @@ _READERS = {
     "iso": (Order.ISO, _iso),
     "compact": (Order.COMPACT, _compact),
     "epoch": (Order.EPOCH, _epoch),
+    "serial": (Order.SERIAL, _serial),
 }
 
 

@@ -23,7 +23,7 @@ from tt_assets.market.errors import BarsFileError
 from tt_assets.market.layouts.containers import HEAD, READ, STREAM_ERRORS, Member, unreadable
 from tt_assets.market.layouts.vocabulary import field_of, plain
 
-SEPARATORS = dict(zip(",;\t|", ("comma", "semicolon", "tab", "pipe"), strict=True))
+SEPARATORS = dict(zip(",;\t| ", ("comma", "semicolon", "tab", "pipe", "space"), strict=True))
 MOST_HEAD_LINES = 400
 MOST_LINE = 1 << 20
 MOST_PREAMBLE = 30
@@ -207,13 +207,16 @@ def sniff(member: Member, encoding: str = "") -> Delimited:
     lines = _head_lines(member, encoding)
     if not any(line.strip() for line in lines):
         raise BarsFileError(f"{member.name} is empty. Give it a header line and bars.")
-    best = max((_tried(lines, separator) for separator in SEPARATORS), key=lambda found: found[0])
+    best = max((_tried(lines, separator) for separator in SEPARATORS if separator != " "), key=lambda found: found[0])
     (_, width), separator, rows = best
+    if width < 2:  # spaces stand in words, too: they separate only where nothing else does, and one at a time
+        (fit, width), separator, rows = _tried(lines, " ")
+        width = 1 if fit < 3 * 10 or any("  " in line.strip() for line in lines) else width
     if width < 2:
         shown = next(line.strip() for line in lines if line.strip())[:80]
         raise BarsFileError(
-            f'{member.name} is no table: its first line is "{shown}", without a comma, semicolon, tab or pipe that '
-            f"separates cells in every line. Save it as {READ}."
+            f'{member.name} is no table: its first line is "{shown}", without a comma, semicolon, tab, pipe or '
+            f"single space that separates cells in every line. Save it as {READ}."
         )
     start, first = _body(rows, width)
     width = _width(member.name, [cells for _, cells in rows[start:first]], [cells for _, cells in rows[first:]], width)

@@ -246,6 +246,19 @@ LAYOUTS: dict[str, tuple[str, str, str]] = {
         ),
         "MetaTrader",
     ),
+    "spaces": (
+        "ACME.txt",
+        table("Date Open High Low Close Volume", lambda d, o, h, lo, c, v: f"{d:%Y-%m-%d} {o} {h} {lo} {c} {v}"),
+        "export",
+    ),
+    "days of a spreadsheet": (
+        "ACME.csv",
+        table(
+            "Date,Open,High,Low,Close,Volume",
+            lambda d, o, h, lo, c, v: f"{(d - pd.Timestamp('1899-12-30')).days},{o},{h},{lo},{c},{v}",
+        ),
+        "columns by name",
+    ),
     "pipe": (
         "bars.txt",
         table(

@@ -56,6 +56,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "nothing": (b"", "is empty"),
     "blanks": (b"\n\n  \n", "is empty"),
     "words": (b"once upon a time\nthere was a price\n", "is no table: its first line is"),
+    "columns set by runs of spaces": (b"Date     Close\n2014-01-02  40.0\n", "is no table: its first line is"),
     "a broken gzip": (gz(YAHOO)[:100], "cannot be read"),
     "a gzip of zeros": (gzip.compress(bytes(10_000)), "no text"),
     "a broken zip": (in_zip("ACME.csv", YAHOO.encode())[:200], "cannot be read"),
