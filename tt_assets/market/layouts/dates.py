@@ -299,7 +299,7 @@ def _serial(text: str, clock: MarketClock) -> Day:
         return Day(plain)
     if seconds == 86_400:
         return Day(plain + timedelta(days=1))
-    return Day(plain, None, (datetime.min + timedelta(seconds=seconds)).time())
+    return Day(plain, None, time(seconds // 3600, seconds % 3600 // 60, seconds % 60))
 
 
 def moment_of(number: int) -> datetime | None:
