@@ -137,7 +137,7 @@ REPORTED = ("Net worth out of sample", "Drawdown out of sample", "Target weights
     [
         ("report", REPORTED),
         ("tt_equity_curve", (f"Net worth of {EPISODE} against the baselines", f"Drawdown of {EPISODE}")),
-        ("tt_target_weights", (f"Target weights of {EPISODE}, mean of the seeds",)),
+        ("tt_target_weights", (f"Target weights of {EPISODE}",)),
         ("tt_policy", (f"Learning curve of {EPISODE}",)),
     ],
 )
