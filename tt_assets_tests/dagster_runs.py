@@ -19,6 +19,7 @@ from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.definitions.sensor_definition import SensorExecutionData
 from dagster._core.events import EngineEventData
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
+from dagster._core.test_utils import freeze_time
 from dagster._utils.schedules import schedule_execution_time_iterator
 
 from tt_assets.automation import AGENTS_JOB, MARKET_JOB
@@ -29,7 +30,7 @@ from tt_assets.postgres.database import Database
 from tt_assets.settings import Settings
 from tt_assets.tables import MARKET_TABLES, TABLES, content_columns, key_columns
 
-__all__ = ["AllPartitionsSubset", "SensorExecutionData"]
+__all__ = ["AllPartitionsSubset", "SensorExecutionData", "freeze_time"]
 
 
 SAMPLE_DATES = {"TT_START_DATE": "2005-03-01", "TT_END_DATE": "2013-03-01"}
