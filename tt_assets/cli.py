@@ -5,6 +5,7 @@ A mistake of the user's is one line on standard error and exit code 2, work that
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
@@ -263,11 +264,13 @@ def train(settings: Settings, first: str | None, last: str | None, instruments: 
     help="Symbols or portfolios. Default: all that have episodes.",
     shell_complete=complete_instruments,
 )
+@as_json
 @with_settings
-def report(settings: Settings, instruments: str | None) -> None:
+def report(settings: Settings, instruments: str | None, json_: bool) -> None:
     """Judge the agents out of sample against the baselines, one self-contained HTML file per symbol or portfolio.
 
-    The same plots and figures are in the page of the asset `report` in the UI.
+    The same plots and figures are in the page of the asset `report` in the UI. With --json every figure is printed,
+    those of each symbol or portfolio as one object of a list; they also lie beside the HTML file.
     """
     from tt_assets.commands.backfill import check_trading
     from tt_assets.commands.report import reportable, write_reports
@@ -282,7 +285,10 @@ def report(settings: Settings, instruments: str | None) -> None:
         raise UserError("No agent has a finished episode yet; run `tt train` (or `tt demo`) first.")
     chosen = known_instruments(instruments, known, "instrument or portfolio with episodes")
     outcome, written = write_reports(platform, open_instance(), chosen)
-    for report_ in written:
+    if json_:
+        files = [(own.path, own.path.with_suffix(".json").read_text(encoding="utf-8")) for own in written]
+        print_json([{"html": str(html), **json.loads(figures)} for html, figures in files])
+    for report_ in written if not json_ else ():
         say(str(report_.path))
         err().print(paragraph(report_.verdict), highlight=False, markup=False)
     _finish(outcome)

@@ -17,9 +17,10 @@ from tt_assets.postgres.trials import RegisteredTrial, count, trials_of
 from tt_assets.runs import progress
 from tt_assets.runs.failures import named
 from tt_assets.runs.market_reader import MarketReader
-from tt_assets.settings import PriceSourceName
+from tt_assets.settings import PriceSourceName, Settings
 from tt_assets.tables import Layer
 from tt_assets.trading.judging.cash import CashRate
+from tt_assets.trading.judging.details import Details, details_of
 from tt_assets.trading.judging.judge import Judgement
 
 EPISODES_ROLLED = (
@@ -46,7 +47,7 @@ def report_asset(plan: Blueprint) -> dg.AssetsDefinition:
         kinds={"matplotlib"},
         owners=OWNERS,
         description="Agents against baselines out of sample: equity, drawdown, turnover, weights, and what costs do.",
-        code_version="1",
+        code_version="2",
         automation_condition=EPISODES_ROLLED,
     )
     def report(context: dg.AssetExecutionContext, market: dg.ResourceParam[MarketReader]) -> dg.MaterializeResult[None]:
@@ -54,14 +55,20 @@ def report_asset(plan: Blueprint) -> dg.AssetsDefinition:
         traded = context.partition_key
         subject = subject_of(market, traded, plan)
         number, judgement = judgement_of(subject, market)
+        details = details_of(
+            judgement,
+            subject.windows,
+            settings.gate.volume,
+            cash=CashRate.parse(settings.cash_rate),
+            report=lambda done, total, note: progress.tell("report", done, total, note),
+        )
         trials = trials_of(market.database, traded)
         weights = market.agent_weights(traded)
         if said := superseded_in(subject.rows):
             context.log.warning(said)
             progress.report(f"{traded}: {said}")
         path = report_file(settings.home, traded)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page(subject, judgement, weights, trials), encoding="utf-8")
+        write_files(path, traded, judgement, weights, notes_of(subject, trials), details)
         return dg.MaterializeResult(
             metadata={
                 **shown(judgement, weights, path),
@@ -86,10 +93,25 @@ def superseded_in(windows: Mapping[Window, pd.DataFrame]) -> str:
     )
 
 
-def page(subject: Subject, judgement: Judgement, weights: pd.DataFrame, trials: Sequence[RegisteredTrial]) -> str:
-    """The HTML file: everything in it, nothing fetched."""
+def write_files(
+    path: Path,
+    traded: str,
+    judgement: Judgement,
+    weights: pd.DataFrame,
+    notes: Sequence[str],
+    details: Details | None,
+) -> None:
+    """The HTML file at `path`, everything in it and nothing fetched, and its figures as JSON beside it."""
+    from tt_assets.report.as_json import report_json
     from tt_assets.report.html import report_html
 
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(report_html(traded, judgement, weights, notes, details), encoding="utf-8")
+    path.with_suffix(".json").write_text(report_json(traded, judgement, details, notes), encoding="utf-8")
+
+
+def notes_of(subject: Subject, trials: Sequence[RegisteredTrial]) -> list[str]:
+    """What was judged and under what, in sentences."""
     starts = [window.start for window in subject.rows]
     notes = [
         conditions_of(subject),
@@ -99,7 +121,7 @@ def page(subject: Subject, judgement: Judgement, weights: pd.DataFrame, trials: 
     ]
     if said := superseded_in(subject.rows):
         notes.append(said)
-    return report_html(subject.traded, judgement, weights, notes)
+    return notes
 
 
 def conditions_of(subject: Subject) -> str:
@@ -111,12 +133,18 @@ def conditions_of(subject: Subject) -> str:
     members = sorted({name for window in subject.windows for name in window.panel.instruments})
     return conditions_line(
         subject.plan.trading,
-        total_return=settings.price_source is PriceSourceName.FILE and bool(settings.bars_adjust),
+        total_return=has_dividends(settings),
         cash=CashRate.parse(settings.cash_rate).text,
         benchmark=settings.benchmark,
         members=members,
         chosen=chosen_text(*listed.chosen(subject.traded)),
     )
+
+
+def has_dividends(settings: Settings) -> bool:
+    """Whether dividends are in the closes: total return instead of price return."""
+    of_file = settings.price_source is PriceSourceName.FILE
+    return bool(settings.bars_adjust) if of_file else settings.ibkr.total_return
 
 
 def markdown_of_trials(trials: Sequence[RegisteredTrial]) -> str:

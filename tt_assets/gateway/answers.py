@@ -51,8 +51,10 @@ class HistoryFields:
         """First and last day of the answer. Raises BadRequestError for what a gateway refuses."""
         if self.bar_size not in ("1 day", "1D"):
             raise BadRequestError(f"this stand-in has daily bars only, not '{self.bar_size}'")
-        if self.what != "TRADES":
-            raise BadRequestError(f"this stand-in has TRADES only, not '{self.what}'")
+        if self.what not in ("TRADES", "ADJUSTED_LAST"):
+            raise BadRequestError(f"this stand-in has TRADES and ADJUSTED_LAST only, not '{self.what}'")
+        if self.what == "ADJUSTED_LAST" and self.end:
+            raise BadRequestError("End Date not supported with adjusted last")
         match = _DURATION.fullmatch(self.duration)
         if match is None or match[2] == "S" or not int(match[1]):
             raise BadRequestError(f"Historical data query duration is invalid: '{self.duration}'")

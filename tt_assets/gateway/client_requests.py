@@ -29,3 +29,5 @@ class Request:
     duration: str = ""
     """As sent, e.g. `15 D`; empty unless kind is HISTORY."""
     nth: int = 1
+    what: str = ""
+    """As sent, TRADES or ADJUSTED_LAST; empty unless kind is HISTORY."""

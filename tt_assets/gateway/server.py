@@ -191,8 +191,9 @@ class _Client:
 
     def _begin(self, kind: Kind, request_id: int, symbol: str, fields: Sequence[str]) -> None:
         gateway = self.gateway
-        duration = answers.HistoryFields.of(fields).duration if kind is Kind.HISTORY else ""
-        request = Request(kind, self.client_id, symbol, duration, gateway.count(kind, symbol))
+        asked = answers.HistoryFields.of(fields) if kind is Kind.HISTORY else None
+        duration, what = (asked.duration, asked.what) if asked else ("", "")
+        request = Request(kind, self.client_id, symbol, duration, gateway.count(kind, symbol), what)
         counted = kind in (Kind.HISTORY, Kind.HEAD)
         gateway.open_history += counted
         seen = gateway.log.begin(request, gateway.open_history)

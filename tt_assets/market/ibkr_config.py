@@ -92,6 +92,11 @@ class IbkrConfig(BaseModel):
         False,
         description="Keep to 60 requests in 10 minutes, IBKR's rule for small bars; daily bars do without.",
     )
+    total_return: bool = Field(
+        False,
+        description="Ask for prices adjusted for dividends too (ADJUSTED_LAST) instead of trades adjusted for splits "
+        "only. After a change set TT_IBKR_REFETCH once, so that no history is half of each.",
+    )
     refetch: bool = Field(False, description="Ask again for sessions whose bars are stored already.")
     repeat_interval: float = Field(
         15.0,
@@ -156,6 +161,11 @@ class IbkrConfig(BaseModel):
         if not ids or len(set(ids)) < len(ids) or not all(0 < number < 2**31 for number in ids):
             raise ValueError("give different whole numbers from 1 on, e.g. 81-88")
         return ids
+
+    @property
+    def what_to_show(self) -> str:
+        """What a historical request asks for, in IBKR's word."""
+        return "ADJUSTED_LAST" if self.total_return else "TRADES"
 
     @property
     def address(self) -> str:

@@ -82,7 +82,8 @@ class Link:
                 endDateTime="",
                 durationStr=duration,
                 barSizeSetting="1 day",
-                whatToShow="TRADES",
+                # ADJUSTED_LAST is given up to now only, which every request of ours asks for.
+                whatToShow=self._config.what_to_show,
                 useRTH=True,
                 formatDate=1,
                 keepUpToDate=False,

@@ -77,6 +77,26 @@ def test_a_second_run_asks_nothing_and_refetch_asks_again(load: Load):
     assert len(gateway.gateway.log.of(Kind.HISTORY)) == 3
 
 
+def test_prices_with_dividends_are_asked_for_and_a_dividend_reloads_the_history(load: Load):
+    paid = WORLD.copy()
+    # As a gateway tells the history after a dividend of 1 % on Friday: everything before is lower, volume stays.
+    before = (paid["instrument"] == "A") & (paid["timestamp"] < pd.Timestamp(FRIDAY))
+    paid.loc[before, list(PRICE_COLUMNS)] *= 0.99
+    done, gateway = refresh(load, paid, total_return=True)
+    asked = [seen.request.what for seen in gateway.gateway.log.of(Kind.HISTORY)]
+    assert set(asked) == {"ADJUSTED_LAST"}
+    result = done.results[0]
+    assert isinstance(result, IbkrFetched)
+    assert result.overlap.verdict is Verdict.READJUSTED
+    assert result.overlap.ratio == pytest.approx(0.99)
+    history = pd.concat([result.restated, result.bars])
+    pd.testing.assert_series_equal(
+        history.set_index("timestamp")["close"].sort_index(), of(paid, "A").set_index("timestamp")["close"]
+    )
+    _, plain = refresh(load, WORLD)
+    assert {seen.request.what for seen in plain.gateway.log.of(Kind.HISTORY)} == {"TRADES"}
+
+
 def holed(*days: str) -> pd.DataFrame:
     """The world in which B was listed on 7 February 2024 and has no bar of these days."""
     b = WORLD["instrument"] == "B"
