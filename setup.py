@@ -58,6 +58,8 @@ RUNTIME = [
     # clarabel and scikit-learn.
     "scipy>=1.13",
     "arch>=8,<9",
+    # `tt sweep`: what to try next, and its studies in Postgres. 5 is the major whose tables they are.
+    "optuna>=5,<6",
     # The report: its page, with every value escaped, and its plots. Dagster needs Jinja2 as well.
     "Jinja2>=3.1",
     "matplotlib>=3.9",

@@ -32,6 +32,7 @@ from tt_assets.commands.policies_group import policies
 from tt_assets.commands.printing import as_json, err, out, paragraph, print_json, say, show, width
 from tt_assets.commands.promote import promote
 from tt_assets.commands.signals_group import signals
+from tt_assets.commands.sweep import sweep
 from tt_assets.commands.trials_group import trials
 from tt_assets.commands.watchlist_group import watchlist
 from tt_assets.errors import UserError
@@ -435,6 +436,7 @@ commands.add_command(holdings)
 commands.add_command(signals)
 commands.add_command(trials)
 commands.add_command(promote)
+commands.add_command(sweep)
 commands.add_command(env)
 commands.add_command(doctor)
 

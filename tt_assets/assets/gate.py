@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from tt_assets.assets.judging import Subject, judgement_of, subject_of
+from tt_assets.assets.sweep_grounds import SOURCE as SWEEP
 from tt_assets.grid.bars_files import followed
 from tt_assets.grid.blueprint import Blueprint
 from tt_assets.market.calendar import shift_session
@@ -22,10 +23,10 @@ from tt_assets.postgres.promotions import (
     promotion_status,
     record_promotion,
 )
-from tt_assets.postgres.trials import count, latest, trials_of
+from tt_assets.postgres.trials import RegisteredTrial, count, latest, trials_of
 from tt_assets.runs.market_reader import MarketReader
 from tt_assets.settings import DateGrain
-from tt_assets.trading.judging.gate import Evidence, RuleResult, common_sessions, refusal, rule_version, rules
+from tt_assets.trading.judging.gate import Evidence, RuleResult, most_in_common, refusal, rule_version, rules
 from tt_assets.trading.judging.judge import Judgement
 
 
@@ -77,13 +78,17 @@ def decide(market: MarketReader, traded: str, plan: Blueprint) -> Decided:
 def _evidence(subject: Subject, judgement: Judgement, market: MarketReader) -> Evidence:
     settings, trading = subject.plan.settings, subject.plan.trading
     trials = trials_of(market.database, subject.traded)
-    judged = latest(trials)
+    # A sweep validates on sessions before the windows, so its trials share none with those of the windows.
+    windowed, swept = (
+        [(trial.sessions, trial.returns) for trial in latest([one for one in trials if bool(one.windows) is judged])]
+        for judged in (True, False)
+    )
     return Evidence(
         judgement=judgement,
         trials=count(trials),
-        returns=common_sessions([(trial.sessions, trial.returns) for trial in judged]),
+        returns=most_in_common(windowed, swept),
         left_out=list(_left_out(subject)),
-        unsound=list(_unsound(subject, market)),
+        unsound=[*_unsound(subject, market), *chosen_on(subject, trials)],
         initial_cash=trading.initial_cash,
         capital=settings.gate.capital or trading.initial_cash,
     )
@@ -118,6 +123,14 @@ def _unsound(subject: Subject, market: MarketReader) -> Iterator[str]:
             yield f"{start}: {reason}"
     restated = stale_windows(subject, market)
     yield from (f"{start} was rolled on other bars, scores or agents than there are now" for start in restated)
+
+
+def chosen_on(subject: Subject, trials: Sequence[RegisteredTrial]) -> Iterator[str]:
+    """Windows on whose sessions a sweep has chosen: they can judge nothing any more."""
+    last = max((trial.sessions[-1] for trial in trials if trial.source == SWEEP and len(trial.sessions)), default=None)
+    for window in subject.rows:
+        if last is not None and np.datetime64(window.start) <= last:
+            yield f"{window.start} is among what a sweep chose on"
 
 
 def stale_windows(subject: Subject, market: MarketReader) -> list[str]:

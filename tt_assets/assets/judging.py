@@ -6,7 +6,7 @@ The report and the gate judge the same thing, so both come here. A trial is regi
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -31,6 +31,7 @@ from tt_assets.runs import progress
 from tt_assets.runs.market_reader import MarketReader
 from tt_assets.runs.slices_read import Noting, numbers_of
 from tt_assets.trading.agents.ensemble import Actor
+from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.judging.cash import CashRate
 from tt_assets.trading.judging.judge import RIDGE, JudgedWindow, Judgement, contestants_of, judge
 from tt_assets.trading.panel import MarketPanel
@@ -78,23 +79,50 @@ class Subject:
         Its configuration is what the agents were trained with and are traded under, and who may be held; another
         quarter under the same is the same configuration.
         """
-        plan = self.plan
-        trained = {policy.config.to_json() for window in self.windows for policy in window.policies}
+        plan, agents = self.plan, [policy for window in self.windows for policy in window.policies]
         return Trial(
             instrument=self.traded,
-            config={
-                "agents": [json.loads(text) for text in sorted(trained)],
-                "trading": plan.trading.model_dump(mode="json"),
-                "train_windows": plan.settings.train_windows,
-                "channels": sorted({policy.channels for window in self.windows for policy in window.policies}),
-                "members": sorted({window.panel.instruments for window in self.windows}),
-                "cash_rate": plan.settings.cash_rate,
-            },
-            code=f"{version('tt_assets')} features {version_of(plan.features)} signals {version_of(plan.signals)}",
+            config=configuration(
+                {policy.config for policy in agents},
+                {policy.channels for policy in agents},
+                {window.panel.instruments for window in self.windows},
+                plan.trading,
+                plan,
+            ),
+            code=code_of(plan),
             bars=self.bars,
             windows=[window.start for window in self.rows],
             seeds=self.seeds,
         )
+
+
+def configuration(
+    agents: Iterable[TradingConfig],
+    channels: Iterable[tuple[str, ...]],
+    members: Iterable[tuple[str, ...]],
+    trading: TradingConfig,
+    plan: Blueprint,
+) -> Mapping[str, Any]:
+    """What makes one try another than the next: how agents were trained and are traded, on what, and who is held.
+
+    Parameters
+    ----------
+    agents : settings the agents were trained with. trading : settings they are traded under.
+    channels : names of what they see. members : instruments they hold, of each window.
+    """
+    return {
+        "agents": [json.loads(text) for text in sorted({config.to_json() for config in agents})],
+        "trading": trading.model_dump(mode="json"),
+        "train_windows": plan.settings.train_windows,
+        "channels": sorted(set(channels)),
+        "members": sorted(set(members)),
+        "cash_rate": plan.settings.cash_rate,
+    }
+
+
+def code_of(plan: Blueprint) -> str:
+    """Version of the code that computes what is judged."""
+    return f"{version('tt_assets')} features {version_of(plan.features)} signals {version_of(plan.signals)}"
 
 
 def subject_of(market: MarketReader, traded: str, plan: Blueprint) -> Subject:

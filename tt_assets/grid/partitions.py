@@ -37,7 +37,7 @@ def session_partitions(span: Horizon, grain: DateGrain) -> dg.TimeWindowPartitio
     if grain is DateGrain.MONTH:
         return dg.TimeWindowPartitionsDefinition(
             start=_midnight(span.first.replace(day=1)),
-            end=_midnight(_months_on(span.last.replace(day=1), 1)) if span.last else None,
+            end=_midnight(months_on(span.last.replace(day=1), 1)) if span.last else None,
             cron_schedule="0 0 1 * *",
             fmt=DATE_FORMAT,
             timezone=followed().zone.key,
@@ -62,8 +62,8 @@ def _weekends() -> list[str]:
 
 def quarter_partitions(span: Horizon, train_windows: int) -> dg.TimeWindowPartitionsDefinition:
     """Walk-forward quarters that have `train_windows` whole quarters behind them; the open one is a partition too."""
-    first = _months_on(_quarter_on_or_after(span.first), 3 * train_windows)
-    end = _months_on(quarter_of(span.last), 3) if span.last else None
+    first = months_on(_quarter_on_or_after(span.first), 3 * train_windows)
+    end = months_on(quarter_of(span.last), 3) if span.last else None
     closed = end is not None and end <= today()
     return dg.TimeWindowPartitionsDefinition(
         start=_midnight(first),
@@ -141,11 +141,11 @@ class Window:
     @property
     def end(self) -> date:
         """First day of the next quarter."""
-        return _months_on(self.start, 3)
+        return months_on(self.start, 3)
 
     def training_start(self, train_windows: int) -> date:
         """First day of the training span; the span ends the day before `start`."""
-        return _months_on(self.start, -3 * train_windows)
+        return months_on(self.start, -3 * train_windows)
 
     def key(self) -> str:
         """The partition key `date|instrument`."""
@@ -165,10 +165,11 @@ def quarter_of(day: date) -> date:
 
 def _quarter_on_or_after(day: date) -> date:
     start = quarter_of(day)
-    return start if start == day else _months_on(start, 3)
+    return start if start == day else months_on(start, 3)
 
 
-def _months_on(first_of_month: date, months: int) -> date:
+def months_on(first_of_month: date, months: int) -> date:
+    """The first day of the month `months` later, or earlier where negative."""
     index = first_of_month.year * 12 + first_of_month.month - 1 + months
     return date(index // 12, index % 12 + 1, 1)
 

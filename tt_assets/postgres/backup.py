@@ -27,6 +27,7 @@ from tt_assets.errors import UserError
 from tt_assets.postgres import schema
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.server.binaries import Binaries
+from tt_assets.postgres.sweeps import SCHEMA as SWEEPS
 
 FORMAT = 1
 TABLES_ARCHIVE, DAGSTER_ARCHIVE, MANIFEST = "tables.dump", "dagster.dump", "manifest.json"
@@ -305,6 +306,7 @@ def _compare(database: Database, manifest: Manifest) -> None:
 def _empty(database: Database) -> None:
     """Take back what a restore brought; the database held nothing before it."""
     with database.connect() as connection:
+        connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(SWEEPS)))
         connection.execute("DROP SCHEMA public CASCADE")
         connection.execute("CREATE SCHEMA public")
 

@@ -51,6 +51,7 @@ def test_the_list_of_commands_is_whole(tt: Tt) -> None:
             "settings",
             "signals",
             "status",
+            "sweep",
             "train",
             "trials",
             "up",

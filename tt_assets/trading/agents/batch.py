@@ -15,8 +15,8 @@ import threading
 import traceback
 import types
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 from tt_assets.errors import UserError
@@ -48,41 +48,53 @@ class TrainingResult:
 
 
 def train_many(
-    jobs: Sequence[TrainingJob], workers: int, report: Report | None = None, *, apart: bool = False
+    jobs: Sequence[TrainingJob],
+    workers: int,
+    report: Report | None = None,
+    *,
+    apart: bool = False,
+    pool: Executor | None = None,
 ) -> list[TrainingResult]:
     """Train every job; results in the order of `jobs`, errors in the results.
 
     With one worker or one job the training runs in this process, unless it is to stay `apart`: torch takes 600 MB that
     a process keeps to its end. `report` is called with (jobs done, jobs, name) as
-    each ends, in whatever order they end.
+    each ends, in whatever order they end. With the `pool` of `training_pool` its processes train, and stay.
     """
     results: list[TrainingResult | None] = [None] * len(jobs)
     workers = min(workers, len(jobs))
-    if not jobs or (workers <= 1 and not apart):
+    if not jobs or (pool is None and workers <= 1 and not apart):
         for place, job in enumerate(jobs):
             results[place] = _train(job)
             _tell(report, place + 1, len(jobs), job)
         return [result for result in results if result is not None]
 
+    with nullcontext(pool) if pool is not None else training_pool(workers) as processes:
+        with _interrupts_not_inherited():
+            waiting = {processes.submit(_train, job): place for place, job in enumerate(jobs)}
+        for done, future in enumerate(as_completed(waiting), start=1):
+            place = waiting[future]
+            try:
+                results[place] = future.result()
+            except Exception as error:  # noqa: BLE001 - a killed worker must not take the other trainings with it
+                results[place] = _failed(jobs[place], error)
+            _tell(report, done, len(jobs), jobs[place])
+    return [result for result in results if result is not None]
+
+
+@contextmanager
+def training_pool(workers: int) -> Iterator[Executor]:
+    """Processes that train for any number of calls of `train_many`, so that torch is loaded once in each."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker) as pool:
-        with _interrupts_not_inherited():
-            waiting = {pool.submit(_train, job): place for place, job in enumerate(jobs)}
         try:
-            for done, future in enumerate(as_completed(waiting), start=1):
-                place = waiting[future]
-                try:
-                    results[place] = future.result()
-                except Exception as error:  # noqa: BLE001 - a killed worker must not take the other trainings with it
-                    results[place] = _failed(jobs[place], error)
-                _tell(report, done, len(jobs), jobs[place])
+            yield pool
         except BaseException:
             # Ctrl-C or a cancelled run: leaving the block would wait for every training that has not begun.
             pool.shutdown(wait=False, cancel_futures=True)
             for worker in multiprocessing.active_children():
                 worker.terminate()
             raise
-    return [result for result in results if result is not None]
 
 
 def _train(job: TrainingJob) -> TrainingResult:

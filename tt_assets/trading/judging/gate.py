@@ -69,7 +69,8 @@ class Evidence:
     ----------
     judgement : of the subject in all scenarios.
     trials : configurations counted on this portfolio, the subject's included.
-    returns : net returns of the latest trial of each configuration that has some, on common sessions (T × N).
+    returns : net returns of the latest trial of each configuration that has some, on common sessions (T × N): of those
+        judged in windows or of those of sweeps, whichever are more.
     left_out : windows between the first and the last that were not judged, in words.
     unsound : what is wrong with the episodes of its windows, in words.
     initial_cash, capital : with which it was judged, and which is planned, USD.
@@ -319,6 +320,20 @@ def _variance(ratios: Sequence[float]) -> float:
 
 def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."
+
+
+def most_in_common(
+    windowed: Sequence[tuple[npt.NDArray[np.datetime64], Floats]],
+    swept: Sequence[tuple[npt.NDArray[np.datetime64], Floats]],
+) -> Floats:
+    """Returns on common sessions (T × N) of the larger of two sets of trials, which have no session in common.
+
+    Parameters
+    ----------
+    windowed : sessions and returns of the trials that were judged in windows.
+    swept : of those that a sweep validated before them.
+    """
+    return common_sessions(swept if len(swept) > len(windowed) else windowed)
 
 
 def common_sessions(parts: Sequence[tuple[npt.NDArray[np.datetime64], Floats]]) -> Floats:
