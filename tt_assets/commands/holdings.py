@@ -8,12 +8,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import pandas as pd
 
+from tt_assets.assets.recorded_holdings import bars_until, recorded_holdings
 from tt_assets.automation.agents import read_agents
 from tt_assets.automation.market import read_market
 from tt_assets.errors import UserError
@@ -22,10 +23,11 @@ from tt_assets.grid.horizon import horizon
 from tt_assets.grid.partitions import Window, quarter_of
 from tt_assets.market.calendar import sessions
 from tt_assets.market.watchlist_format import CASH
-from tt_assets.postgres.decision_reader import RecordedDecisions, last_bars, newest_decisions
+from tt_assets.postgres.decision_reader import last_bars
+from tt_assets.postgres.slice_store import read_frames
 from tt_assets.runtime.platform import Platform
 from tt_assets.trading.config import Execution
-from tt_assets.trading.episodes.holdings import Decision, Holdings, LastBar, what_to_hold
+from tt_assets.trading.episodes.holdings import Holdings, LastBar
 
 SYMBOL_NAMES = ("symbol", "instrument", "ticker")
 QUANTITY_NAMES = ("quantity", "shares", "position")
@@ -74,23 +76,20 @@ def current_holdings(
     newest = _newest_bar(platform, symbols, traded)
     if session is None:
         _refuse_stale(platform, instance, traded, newest)
-    told = newest_decisions(platform.database, traded, session)
-    if told is None:
-        when = f" on or before {session}" if session else ""
-        raise UserError(f"No finished episode of {traded}{when}; run `tt train --instruments {traded}` first.")
-    asked = session or newest
-    decided = _decided(told, traded, asked)
-    bars = _bars(platform, symbols, asked)
+    read = partial(read_frames, platform.database)
     config = blueprint(platform.settings).trading
     held = None if positions is None else read_positions(positions, symbols, traded)
     if capital is None:
+        bars = {} if held is None else bars_until(read, symbols, session or newest)
         capital = config.initial_cash if held is None else _worth(held, bars, positions)
-    return what_to_hold(traded, told.window, asked, decided, bars, capital, held=held, whole_shares=config.whole_shares)
+    return recorded_holdings(
+        read, traded, symbols, session, capital, newest=newest, held=held, whole_shares=config.whole_shares
+    )
 
 
 def _newest_bar(platform: Platform, symbols: Sequence[str], traded: str) -> date:
     last = horizon(platform.settings).latest_session()
-    bars = last_bars(platform.database, symbols, last)
+    bars = last_bars(partial(read_frames, platform.database), symbols, last)
     if bars.empty:
         raise UserError(f"tt_prices has no bar of {', '.join(symbols)}; run `tt backfill market` first.")
     newest: date = bars["timestamp"].max().date()
@@ -120,44 +119,6 @@ def _refuse_stale(platform: Platform, instance: dg.DagsterInstance, traded: str,
             f"The agents of {traded} are behind their bars of {newest}: run `tt backfill tt_episode --instruments "
             f"{traded} --from {window.start}`."
         )
-
-
-def _decided(told: RecordedDecisions, traded: str, session: date) -> list[Decision]:
-    """The decision of each seed at the close of `session`."""
-    rows = told.rows
-    at = rows["timestamp"] == pd.Timestamp(session)
-    stopped = told.seeds["stop_reason"].eq("terminated") & (told.seeds["end_time"] <= pd.Timestamp(session))
-    if not at.any() and not stopped.all():
-        last = rows["timestamp"].max() if len(rows) else told.seeds["end_time"].max()
-        raise UserError(
-            f"The agents of {traded} have decided nothing at the close of {session}; the last before it is "
-            f"{last:%Y-%m-%d}: see it with --session {last:%Y-%m-%d}, or run `tt backfill tt_episode --instruments "
-            f"{traded} --from {told.window}`."
-        )
-    decisions = []
-    for header in told.seeds.to_dict("records"):
-        own = rows[rows["seed"] == header["seed"]]
-        now, before = own[own["timestamp"] == pd.Timestamp(session)], own[own["timestamp"] < pd.Timestamp(session)]
-        decisions.append(
-            Decision(
-                seed=int(header["seed"]),
-                sha256=str(header["sha256"]),
-                weights=_by_instrument(now, "target_weight") if len(now) else None,
-                before=_by_instrument(before, "target_weight"),
-                reasons=_by_instrument(now, "rationale"),
-            )
-        )
-    return decisions
-
-
-def _by_instrument(rows: pd.DataFrame, column: str) -> dict[str, Any]:
-    return dict(zip(rows["instrument"], rows[column], strict=True))
-
-
-def _bars(platform: Platform, symbols: Sequence[str], until: date) -> dict[str, LastBar]:
-    rows = last_bars(platform.database, symbols, until).to_dict("records")
-    found = {row["instrument"]: LastBar(row["timestamp"].date(), float(row["close"])) for row in rows}
-    return {name: found[name] for name in symbols if name in found}
 
 
 def read_positions(path: Path, symbols: Sequence[str], traded: str) -> dict[str, float]:

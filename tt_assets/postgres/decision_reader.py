@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -12,8 +12,11 @@ from psycopg import sql
 
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.episode_reader import AGENT
-from tt_assets.postgres.slice_store import read_frame, read_frames
+from tt_assets.postgres.slice_store import read_frame
 from tt_assets.postgres.slices import Selection
+
+ReadFrames = Callable[[Sequence[sql.Composed]], list[pd.DataFrame]]
+"""Gives the results of queries, all of one moment: `read_frames` of a database, or a page over its one connection."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,14 +34,13 @@ class RecordedDecisions:
     rows: pd.DataFrame
 
 
-def newest_decisions(database: Database, traded: str, session: date | None = None) -> RecordedDecisions | None:
+def newest_decisions(read: ReadFrames, traded: str, session: date | None = None) -> RecordedDecisions | None:
     """What the agents of `traded` decided at the newest close, or at that of `session`; None where nothing is recorded.
 
     Of finished episodes of the agents in force, of the latest window that had begun.
     """
     begun = sql.SQL("AND start_time <= {}::date").format(sql.Literal(session)) if session else sql.SQL("")
-    headers, rows = read_frames(
-        database,
+    headers, rows = read(
         [
             sql.SQL(
                 "WITH own AS (SELECT *, max(window_start) OVER () AS newest FROM tt_episode WHERE strategy = {agent} "
@@ -87,10 +89,10 @@ def recorded_targets(database: Database, windows: Selection) -> pd.DataFrame:
     return read_frame(database, query)
 
 
-def last_bars(database: Database, symbols: Sequence[str], until: date) -> pd.DataFrame:
+def last_bars(read: ReadFrames, symbols: Sequence[str], until: date) -> pd.DataFrame:
     """instrument, timestamp and close (USD) of the last bar of each of `symbols` up to session `until`."""
     query = sql.SQL(
         "SELECT DISTINCT ON (instrument) instrument, timestamp, close FROM tt_prices WHERE instrument = ANY({symbols}) "
         "AND timestamp <= {until}::date ORDER BY instrument, timestamp DESC"
     ).format(symbols=sql.Literal(list(symbols)), until=sql.Literal(until))
-    return read_frame(database, query)
+    return read([query])[0]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import dagster as dg
 
+from tt_assets.assets.recorded_holdings import recorded_holdings
+from tt_assets.errors import UserError
+from tt_assets.grid.bars_files import followed
 from tt_assets.grid.keys import CellKey
 from tt_assets.report.labels import percent
 from tt_assets.report.verdict import YARDSTICK, yardstick_name
 from tt_assets.tables import LEDGER, TABLES
+from tt_assets.trading.episodes.holdings import Holdings
 from tt_assets.trading.judging.judge import AGENT, ENSEMBLE
 from tt_assets.web.equity import curves_of, traded_names
 from tt_assets.web.site import Look, Page, Site, address
@@ -18,6 +22,7 @@ from tt_assets.web.site import Look, Page, Site, address
 RUNS_SHOWN = 8
 PORTFOLIOS_SHOWN = 12
 KINDS_SHOWN = 12
+POSITIONS_SHOWN = 12
 
 
 def page(look: Look) -> Page:
@@ -89,29 +94,34 @@ def _promotion(look: Look, traded: str) -> dict[str, str]:
     return {"word": f"promoted until {expires}", "tone": "good"}
 
 
-def _holdings(look: Look, traded: str) -> dict[str, Any] | None:
-    """The newest recorded decision: the mean of the seeds, which is what can be held."""
-    rows = look.rows(
-        """
-        WITH own AS (SELECT id, seed, count(*) OVER () AS seeds FROM tt_episode WHERE strategy = %s AND instrument = %s
-                     AND end_time IS NOT NULL AND window_start = (SELECT max(window_start) FROM tt_episode
-                     WHERE strategy = %s AND instrument = %s AND end_time IS NOT NULL)),
-        newest AS (SELECT max(t.timestamp) AS at FROM tt_target_weights AS t JOIN own ON own.id = t.episode_id)
-        SELECT t.timestamp, t.instrument, sum(t.target_weight) / max(own.seeds), min(t.rationale)
-        FROM tt_target_weights AS t JOIN own ON own.id = t.episode_id JOIN newest ON t.timestamp = newest.at
-        GROUP BY 1, 2 ORDER BY 3 DESC LIMIT 12
-        """,
-        AGENT,
-        traded,
-        AGENT,
-        traded,
-    )
-    if not rows:
-        return None
+def _holdings(look: Look, traded: str) -> dict[str, Any]:
+    """The newest recorded decision as `tt holdings` gives it; where that says nothing, why."""
+    listed = followed(look.site.settings).watchlist
+    symbols = listed.members(traded) if traded in listed.traded else ()
+    try:
+        found = recorded_holdings(look.frames, traded, symbols, None, look.site.settings.trading.initial_cash)
+    except UserError as error:
+        return {"session": "", "rows": [], "said": str(error)}
+    ((newest,),) = look.rows("SELECT max(timestamp)::date FROM tt_prices WHERE instrument = ANY(%s)", list(symbols))
+    late = f"There are bars up to {newest}: `tt backfill tt_episode` decides on them." if _later(newest, found) else ""
+    shown = sorted(found.positions, key=lambda own: -own.weight)[:POSITIONS_SHOWN]
     return {
-        "session": f"{rows[0][0]:%Y-%m-%d}",
-        "rows": [{"name": name, "weight": percent(weight), "why": why or ""} for _, name, weight, why in rows],
+        "session": f"{found.session}",
+        "rows": [
+            {
+                "name": own.instrument,
+                "weight": percent(own.weight),
+                "change": percent(own.weight - own.weight_before, signed=True),
+                "why": own.reason,
+            }
+            for own in shown
+        ],
+        "said": late,
     }
+
+
+def _later(newest: date | None, found: Holdings) -> bool:
+    return newest is not None and newest > found.session
 
 
 def _tables(look: Look) -> list[dict[str, Any]]:

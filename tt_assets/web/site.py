@@ -16,7 +16,9 @@ from urllib.parse import urlencode
 
 import dagster as dg
 import jinja2
+import pandas as pd
 import psycopg
+from psycopg import sql
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
@@ -107,6 +109,15 @@ class Look:
     def rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         """The rows that a statement answers; `values` are bound to its %s."""
         return self.connection.execute(statement, values).fetchall()
+
+    def frames(self, queries: Sequence[sql.Composed]) -> list[pd.DataFrame]:
+        """The results of `queries` as frames, over the page's connection."""
+        found = []
+        for query in queries:
+            cursor = self.connection.execute(query)
+            columns = [column.name for column in cursor.description or ()]
+            found.append(pd.DataFrame(cursor.fetchall(), columns=columns))
+        return found
 
     def text(self, name: str, default: str = "") -> str:
         """A parameter. Raises NotThere where no name or number could look like that."""

@@ -8,17 +8,21 @@ import io
 import json
 import re
 from collections.abc import Iterator
+from functools import partial
 from urllib.parse import quote
 
 import dagster as dg
 import numpy as np
 import psycopg
 import pytest
+from scipy import stats
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from tt_assets.assets.recorded_holdings import recorded_holdings
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.reader import READER, looking, prepared_reader
+from tt_assets.postgres.slice_store import read_frames
 from tt_assets.report.charts import LIBRARY, LIBRARY_SHA256, Chart, Series
 from tt_assets.settings import Settings
 from tt_assets.web.dashboard import PAGES, dashboard
@@ -142,6 +146,40 @@ def test_all_agents_together_are_their_mean_action_as_it_was_rolled(client: Test
     np.testing.assert_allclose([float(row["Agent, mean of seeds"]) for row in rows], wanted, atol=1e-9)
     assert "mean action of 2 agents" in client.get("/tt").text
     assert f"{wanted[-1]:+.1f} %" in client.get("/tt").text
+
+
+def test_what_to_hold_is_what_tt_holdings_says(client: TestClient, postgres: Database) -> None:
+    found = recorded_holdings(partial(read_frames, postgres), TRADED, (), None, 10_000.0)
+    assert f"{found.session}" == f"{STEPS[-2]:%Y-%m-%d}"
+    page = client.get("/tt").text
+    assert f"Decided {found.session}" in page
+    assert {own.instrument: own.weight for own in found.positions} == pytest.approx(
+        {**dict.fromkeys(NAMES, 0.4), "CASH": 0.2}
+    )
+    for own in found.positions:
+        assert f'<th scope="row">{own.instrument}</th><td>{100 * own.weight:.1f}</td><td>0.0</td>' in page
+
+
+def test_coefficients_are_spearman_s(client: TestClient, postgres: Database) -> None:
+    with postgres.connect() as connection:
+        closes = connection.execute(
+            "SELECT timestamp, close::float FROM tt_prices WHERE instrument = 'AAPL' ORDER BY 1"
+        ).fetchall()
+        scores = dict(
+            connection.execute(
+                "SELECT timestamp, score::float FROM tt_signal_scores WHERE instrument = 'AAPL'"
+            ).fetchall()
+        )
+    page = client.get("/tt/instrument", params={"of": "AAPL"}).text
+    for ahead in (1, 5, 20):
+        pairs = [
+            (scores[day], closes[place + ahead][1] / close - 1.0)
+            for place, (day, close) in enumerate(closes)
+            if day in scores and place + ahead < len(closes)
+        ]
+        found = stats.spearmanr(*zip(*pairs, strict=True)).statistic
+        error = (len(pairs) / ahead) ** -0.5
+        assert f"{found:+.3f} ± {error:.3f}" in page or f"– ± {error:.3f}" in page
 
 
 def test_what_instruments_earned_adds_up_to_the_books(client: TestClient) -> None:
