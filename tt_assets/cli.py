@@ -29,7 +29,18 @@ from tt_assets.commands.handed_settings import with_settings
 from tt_assets.commands.holdings_command import holdings
 from tt_assets.commands.mistakes import describe_database, describe_setting, describe_usage
 from tt_assets.commands.policies_group import policies
-from tt_assets.commands.printing import as_json, err, out, paragraph, print_json, say, show, width
+from tt_assets.commands.printing import (
+    as_json,
+    complain,
+    err,
+    keep_logs_printable,
+    out,
+    paragraph,
+    print_json,
+    say,
+    show,
+    width,
+)
 from tt_assets.commands.promote import promote
 from tt_assets.commands.signals_group import signals
 from tt_assets.commands.sweep import sweep
@@ -46,6 +57,7 @@ PREPARING = "Preparing the database …"
 
 def main() -> None:
     """Entry point of the console script."""
+    keep_logs_printable()
     try:
         # click gives the code of `--help` and of an explicit exit back instead of leaving with it.
         sys.exit(commands(prog_name="tt", standalone_mode=False) or 0)
@@ -74,8 +86,7 @@ def main() -> None:
 
 
 def _fail(message: str, code: int = 2) -> None:
-    line = " ".join(message.split())
-    print(f"tt: {line}", file=sys.stderr)  # noqa: T201 - plain text, so that nothing is wrapped or coloured
+    complain(message)
     sys.exit(code)
 
 
@@ -89,7 +100,7 @@ def commands(context: click.Context) -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     context.obj = Settings
     for line in misspelt_once():
-        print(f"tt: {line}", file=sys.stderr)  # noqa: T201 - plain text, as an error is
+        complain(line)
     with suppress(ValidationError):  # the command itself says which setting is wrong; its help needs none
         find_own_modules(Settings())
 

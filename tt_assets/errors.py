@@ -2,8 +2,39 @@
 
 A `UserError` says on one line what is wrong, with the value, and what to do about it. The command line prints that line
 and exits with 2; Dagster shows it as the reason of a failed step. Everything else is a defect and keeps its traceback.
+
+What an error or a line quotes may come out of somebody else's file: `printable` is what it goes through on its way to
+a terminal or a log.
 """
+
+import re
+
+_UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # controls but tab and line feed
+    "\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"  # what turns, hides or breaks the text around it
+    "\ud800-\udfff]"  # halves of surrogate pairs, which no terminal can be sent
+)
+
+
+_BREAK = re.compile(r"\s*[\r\n\x0b\x0c\x85\u2028\u2029]\s*")
+LONGEST_LINE = 3_000
+"""Characters of an error; a value that it quotes may be a whole file."""
+
+
+def printable(text: str) -> str:
+    """`text` without anything that a terminal would obey: such signs are written out by their number."""
+    return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def one_line(text: str) -> str:
+    """`text` printable and on one line, its middle left out where it is longer than anybody reads."""
+    line = printable(_BREAK.sub(" ", text))
+    return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE // 2]} […] {line[-LONGEST_LINE // 3 :]}"
 
 
 class UserError(Exception):
     """Something outside the program is wrong: an input, a setting, a file, a server. One line: thing, value, remedy."""
+
+    def __str__(self) -> str:
+        """The line, printable, its middle left out where it is longer than anybody reads."""
+        return one_line(super().__str__())

@@ -1,5 +1,6 @@
 """`report`: the agents of one traded key against the baselines, out of sample, over every window that was rolled."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -176,6 +177,11 @@ def shown(judgement: Judgement, weights: pd.DataFrame, path: Path) -> dict[str, 
 
 
 def report_file(home: Path, traded: str) -> Path:
-    """Where the HTML file of `traded` lies; characters a file name should not have are replaced."""
-    plain = "".join(sign if sign.isalnum() or sign in "-_." else "_" for sign in traded)
+    """Where the HTML file of `traded` lies, which no other name has.
+
+    What a file name should not have is replaced; behind a sign that no other name keeps there is then a digest.
+    """
+    plain = "".join(sign if sign.isascii() and (sign.isalnum() or sign in "-_.") else "_" for sign in traded)
+    if plain != traded or plain.startswith("."):
+        plain = f"{plain.lstrip('.')}~{hashlib.sha256(traded.encode()).hexdigest()[:12]}"
     return home / "reports" / f"{plain}.html"

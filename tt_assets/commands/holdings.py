@@ -22,6 +22,7 @@ from tt_assets.grid.blueprint import blueprint
 from tt_assets.grid.horizon import horizon
 from tt_assets.grid.partitions import Window, quarter_of
 from tt_assets.market.calendar import sessions
+from tt_assets.market.small_files import small_text
 from tt_assets.market.watchlist_format import CASH
 from tt_assets.postgres.decision_reader import last_bars
 from tt_assets.postgres.slice_store import read_frames
@@ -130,10 +131,9 @@ def read_positions(path: Path, symbols: Sequence[str], traded: str) -> dict[str,
         there or is not traded by `traded`.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        rows = list(csv.reader(io.StringIO(small_text(path))))
+    except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"--positions {path} cannot be read ({type(error).__name__}); give a CSV file.") from None
-    rows = list(csv.reader(io.StringIO(text)))
     header = [cell.strip().casefold() for cell in rows[0]] if rows else []
     places = [
         next((header.index(name) for name in names if name in header), None) for names in (SYMBOL_NAMES, QUANTITY_NAMES)

@@ -19,9 +19,14 @@ def describe_setting(error: ValidationError) -> str:
     variable = variable_at(first["loc"])
     if variable is None:
         return f"{'.'.join(map(str, first['loc']))} is not valid: {reason}."
-    value = "" if variable.secret else f" {str(first['input'])!r}"
+    value = "" if variable.secret else f" {_short(str(first['input']))!r}"
     meaning = f" It is: {variable.meaning}" if variable.meaning else ""
     return f"{variable.name}{value} is not valid: {reason[:1].lower() + reason[1:]}.{meaning}"
+
+
+def _short(value: str, most: int = 120) -> str:
+    """A value as far as a line has room for it."""
+    return value if len(value) <= most else f"{value[:most]}…"
 
 
 _BY_STATE = {

@@ -1,12 +1,14 @@
 """Tables, JSON and the two streams of the command line.
 
 What was asked for goes to standard output, everything else (progress, failures) to standard error, and
-nothing is cut or wrapped where the output is a file or a pipe.
+nothing is cut or wrapped where the output is a file or a pipe. Everything goes through `printable`: names and reasons
+may come out of other people's files.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import sys
 import textwrap
@@ -17,23 +19,51 @@ import click
 from rich.console import Console
 from rich.table import Table as Grid
 
+from tt_assets.errors import one_line, printable
+
 WIDER_THAN_ANY_LINE = 10_000
 as_json = click.option("--json", "json_", is_flag=True, help="Print JSON instead of a table.")
 
 
+class _PlainConsole(Console):
+    """Prints texts without anything that the terminal would obey but what rich itself adds."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """As rich, of printable texts."""
+        super().print(*(printable(each) if isinstance(each, str) else each for each in objects), **options)
+
+
+class _PlainRecord(logging.LogRecord):
+    """A line of a log without anything that the terminal would obey."""
+
+    def getMessage(self) -> str:  # noqa: N802 - the name it has in the library
+        """The message, printable."""
+        return printable(super().getMessage())
+
+
+def keep_logs_printable() -> None:
+    """Have every message that is logged from here on be printable, whoever logs it."""
+    logging.setLogRecordFactory(_PlainRecord)
+
+
 def out() -> Console:
     """Standard output as it is now."""
-    return Console(width=None if sys.stdout.isatty() else WIDER_THAN_ANY_LINE, soft_wrap=True)
+    return _PlainConsole(width=None if sys.stdout.isatty() else WIDER_THAN_ANY_LINE, soft_wrap=True)
 
 
 def err() -> Console:
     """Standard error as it is now."""
-    return Console(width=None if sys.stderr.isatty() else WIDER_THAN_ANY_LINE, stderr=True, soft_wrap=True)
+    return _PlainConsole(width=None if sys.stderr.isatty() else WIDER_THAN_ANY_LINE, stderr=True, soft_wrap=True)
 
 
 def say(line: str) -> None:
     """One plain line on standard output, at once."""
-    print(line, flush=True)  # noqa: T201
+    print(printable(line), flush=True)  # noqa: T201
+
+
+def complain(line: str) -> None:
+    """One plain line on standard error, at once; nothing in it is wrapped or coloured."""
+    print(f"tt: {one_line(' '.join(line.split()))}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def width() -> int | None:
@@ -84,4 +114,4 @@ def _text(value: Any) -> str:
 
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return escape(", ".join(value) if isinstance(value, list) else "" if value is None else str(value))
+    return escape(printable(", ".join(value) if isinstance(value, list) else "" if value is None else str(value)))

@@ -11,9 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from tt_assets.errors import UserError
+from tt_assets.market.small_files import refuse_device
 
 if TYPE_CHECKING:
     from tt_assets.population import Upserted
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 COLUMNS = ("instrument", "timestamp", "signal_name", "score")
 OPTIONAL = ("meta_json",)
 _PARQUET = b"PAR1"
+_NESTED = (list, tuple, dict, set, np.ndarray)
 
 
 class ScoresFileError(UserError):
@@ -49,12 +53,13 @@ def import_scores(path: Path, *, report: bool = True) -> Upserted:
 def read_scores(path: Path) -> tuple[pd.DataFrame, Sequence[int] | None]:
     """The rows of a file as they stand there, and the line of each; None for parquet and for cells over two lines."""
     try:
+        refuse_device(path)
         with path.open("rb") as file:
             parquet = file.read(4) == _PARQUET
         scores = pd.read_parquet(path) if parquet else _csv(path)
     except OSError as error:
         raise ScoresFileError(f"{path}: no scores can be read ({error.strerror or error}). Name a file.") from None
-    except (ValueError, UnicodeDecodeError) as error:
+    except (ValueError, OverflowError, pa.ArrowException, csv.Error) as error:
         why = " ".join(str(error).split())
         raise ScoresFileError(f"{path} cannot be read ({why}). Save it as UTF-8 CSV or parquet.") from None
     absent = [name for name in COLUMNS if name not in scores.columns]
@@ -63,6 +68,9 @@ def read_scores(path: Path) -> tuple[pd.DataFrame, Sequence[int] | None]:
             f"{path} lacks the column{'s' * (len(absent) > 1)} {', '.join(absent)} (there are: "
             f"{', '.join(map(str, scores.columns)) or 'none'}). Name the columns {', '.join(COLUMNS)}."
         )
+    for name in scores.columns.intersection([*COLUMNS, *OPTIONAL]):
+        if scores[name].map(lambda cell: isinstance(cell, _NESTED)).any():
+            raise ScoresFileError(f"{path}: column {name} holds lists or objects. Write one value in each row.")
     kept = [*COLUMNS, *(name for name in OPTIONAL if name in scores.columns)]
     return scores[kept], None if parquet else _lines(path, len(scores))
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import dagster as dg
 
+from tt_assets.errors import printable
 from tt_assets.grid.run_tags import DIMENSION
 
 DATE = "date"
@@ -37,7 +38,9 @@ class CellKey(NamedTuple):
         """The key that Dagster writes as `text`. Raises ValueError for text of another form."""
         day, sign, instrument = text.partition(BETWEEN)
         if not sign:
-            raise ValueError(f'"{text}" is no partition key; one reads date{BETWEEN}instrument.')
+            raise ValueError(
+                f'"{printable(" ".join(text[:100].split()))}" is no partition key; one reads date{BETWEEN}instrument.'
+            )
         return cls(day, instrument)
 
     @classmethod

@@ -19,6 +19,8 @@ DEFAULT_PORT = 4002
 STRICT_REQUESTS = 60
 STRICT_WINDOW = 600.0
 """The strict budget: at most 60 requests in any 600 seconds."""
+MOST_CLIENT_IDS = 1_000
+"""Client ids that are tried at most; one try may take `connect_timeout`."""
 MOST_OPEN = 50
 """Requests a gateway keeps open at once; it refuses more with error 322."""
 
@@ -34,7 +36,10 @@ def _numbers(value: Any) -> Any:
     found: list[int] = []
     for part in filter(None, (piece.strip() for piece in value.split(","))):
         first, _, last = part.partition("-")
-        found.extend(range(int(first), int(last or first) + 1))
+        span = range(int(first), int(last or first) + 1)
+        if span.stop - span.start > MOST_CLIENT_IDS or len(found) + len(span) > MOST_CLIENT_IDS:
+            raise ValueError(f"it names more than {MOST_CLIENT_IDS:,} ids; a few are enough, as 81-88")
+        found.extend(span)
     return tuple(found)
 
 

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from tt_assets.market.small_files import small_text
 from tt_assets.market.watchlist_format import (
     COLUMNS,
     DATES,
@@ -152,14 +153,12 @@ def retire(path: Path, symbol: str) -> Watchlist:
 
 def _read_text(path: Path) -> str:
     try:
-        # newline="" keeps the line endings, so that a rewrite gives them back.
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return file.read()
+        return small_text(path)
     except FileNotFoundError:
         raise WatchlistError(
             f"{path}: there is no watchlist. Write a CSV with a header line `symbol`, or point TT_WATCHLIST at one."
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise WatchlistError(f"{path}: the watchlist cannot be read ({error}). Save it as UTF-8 text.") from error
 
 

@@ -23,6 +23,8 @@ DATES = ("listed", "delisted", "from", "to")
 COLUMNS = ("description", "exchange", "primary_exchange", "currency", "portfolio", *DATES)
 ILLEGAL_IN_NAMES = '|[],;"'
 """`|`, `[`, `]`, `,` separate partition keys, `;` separates portfolios, `"` quotes a cell."""
+LONGEST_NAME = 64
+"""Characters of a symbol or of a portfolio's name; IBKR's symbols have twelve at most."""
 CASH = "CASH"
 """The name of the row of tt_target_weights that holds what the weights leave in cash; no instrument may have it."""
 
@@ -281,6 +283,11 @@ def check_name(name: str, kind: str, where: str) -> None:
     """Symbols and portfolio names become partition keys: refuse what would break one."""
     if not name:
         raise WatchlistError(f"{where}: the {kind} is missing. Write it, or remove the line.")
+    if len(name) > LONGEST_NAME:
+        raise WatchlistError(
+            f'{where}: the {kind} "{_shown(name)}" has {len(name):,} characters; {LONGEST_NAME} are the most. '
+            "Shorten it."
+        )
     illegal = [sign for sign in name if sign in ILLEGAL_IN_NAMES or not sign.isprintable()]
     if illegal:
         raise WatchlistError(f'{where}: {kind} "{_shown(name)}" holds the illegal character {illegal[0]!r}. Remove it.')
@@ -291,4 +298,5 @@ def check_name(name: str, kind: str, where: str) -> None:
 
 
 def _shown(name: str) -> str:
-    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in name)
+    cut = name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}…"
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in cut)

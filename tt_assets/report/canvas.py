@@ -75,6 +75,7 @@ _STYLE: dict[str, Any] = {
     "legend.frameon": False,
     "legend.labelcolor": INK,
     "text.color": INK,
+    "text.parse_math": False,  # a $ in a name is a sign of it, not the start of a formula
     "xtick.color": INK,
     "ytick.color": INK,
     "xtick.labelsize": 8.5,

@@ -247,7 +247,16 @@ class Settings(BaseSettings):
     @field_validator("home", "watchlist", "bars_path", "pg_bin")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
-        return None if value is None else Path(os.path.abspath(value.expanduser()))  # noqa: PTH100 - keeps symlinks
+        if value is None:
+            return None
+        if "\0" in str(value):
+            raise ValueError("a path cannot hold the character NUL")
+        try:
+            return Path(os.path.abspath(value.expanduser()))  # noqa: PTH100 - keeps symlinks
+        except RuntimeError:
+            raise ValueError(
+                f"this machine knows no home of {value.parts[0]}; write the path out, or ./ before it"
+            ) from None
 
     @model_validator(mode="after")
     def _ordered(self) -> Settings:

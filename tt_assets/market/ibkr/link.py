@@ -23,6 +23,7 @@ from tt_assets.market.ibkr.faults import (
     RequestFailed,
     classify,
 )
+from tt_assets.market.ibkr.intake import Intake
 from tt_assets.market.ibkr_config import IbkrConfig
 from tt_assets.market.sources import Outcome
 from tt_assets.market.watchlist_format import Instrument
@@ -58,9 +59,16 @@ class Link:
         self._serving.set()
         self._probe: asyncio.Task[bool] | None = None
         self.up = True
+        self.overflow = ""
+        """Why the peer was cut off, where it sent more than it may."""
+        self._intake = Intake(ib.client, self._cut)
         ib.disconnectedEvent += self._on_disconnected
         ib.errorEvent += self._on_error
         ib.client.decoder.handlers[HISTORY_MESSAGE] = self._on_history
+
+    def ready(self) -> None:
+        """The handshake is over: answers may be long from here on."""
+        self._intake.ready()
 
     async def matches(self, instrument: Instrument) -> list[ContractMatch]:
         """Contracts that fit `instrument`. Raises RequestFailed, LinkDown."""
@@ -146,7 +154,9 @@ class Link:
 
         self._open.add(future)
         try:
-            return await asyncio.wait_for(future, self._config.timeout)
+            answer = await asyncio.wait_for(future, self._config.timeout)
+            self._intake.answered()
+            return answer
         except TimeoutError:
             if cancel is not None:
                 with contextlib.suppress(ConnectionError):
@@ -195,6 +205,13 @@ class Link:
 
     def _on_disconnected(self) -> None:
         self._fall("the gateway closed the connection")
+
+    def _cut(self, why: str) -> None:
+        """Hang up on a peer that sends without an end; nothing of what it still sends is read."""
+        self.overflow = why
+        self._fall(why)
+        if (transport := self._ib.client.conn.transport) is not None:
+            transport.abort()
 
     def _fall(self, why: str) -> None:
         self.up = False

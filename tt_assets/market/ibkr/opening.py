@@ -145,10 +145,11 @@ async def _open(config: IbkrConfig, client_id: int) -> Link | None:
             code, text = refused.result()
             if code == CLIENT_ID_IN_USE:
                 return None
-            raise _refusal(config, code, text)
+            raise _refusal(config, code, text or link.overflow)
         if not task.done():
             raise _silence(config, ib)
         _raise_unreachable(config, task)
+        link.ready()
     finally:
         ib.errorEvent -= on_error
         ib.client.conn.disconnected -= on_closed

@@ -34,6 +34,11 @@ MOST_FILES = 20_000
 MOST_UNPACKED = 4 << 30
 """Bytes a member of an archive may have where it has to be held in memory (xlsx, parquet inside a zip)."""
 MOST_XLSX = 256 << 20
+MOST_CELLS = 40_000_000
+"""Of a sheet: rows × columns of the rectangle around its cells, all of which its reader makes."""
+HARMLESS = 256 << 20
+MOST_TIMES = 250
+"""A file that unpacks to more than HARMLESS bytes and to more than MOST_TIMES its size is no table but a trap."""
 HEAD = 256 << 10
 STREAM_ERRORS = (
     *(OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError, RuntimeError),
@@ -178,7 +183,7 @@ def _member(name: str, inner: str, opened: Callable[[], IO[bytes]], head: bytes,
     whole = False
     for start, ending, decompress in _COMPRESSED:
         if head.startswith(start):
-            opened = _through(decompress, opened)
+            opened = _bounded(_through(decompress, opened), file.stat().st_size)
             head, whole = _head(opened, name), True
             inner = inner[: -len(ending)] if inner.lower().endswith(ending) else inner
             break
@@ -187,6 +192,37 @@ def _member(name: str, inner: str, opened: Callable[[], IO[bytes]], head: bytes,
 
 def _through(decompress: Callable[[Any], Any], opened: Callable[[], IO[bytes]]) -> Callable[[], IO[bytes]]:
     return lambda: decompress(opened())
+
+
+class _Bounded(io.RawIOBase):
+    """An unpacked stream that ends with an error where it grows beyond what `packed` bytes can honestly hold."""
+
+    def __init__(self, stream: Any, packed: int) -> None:
+        super().__init__()
+        self._stream, self._most, self._read = stream, max(HARMLESS, MOST_TIMES * packed), 0
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Raises ValueError beyond the bound, and what the stream raises."""
+        content = self._stream.read(len(buffer))
+        self._read += len(content)
+        if self._read > self._most:
+            raise ValueError(f"it unpacks to more than {MOST_TIMES} times its size, as no table does")
+        buffer[: len(content)] = content
+        return len(content)
+
+    def close(self) -> None:
+        """Closes what it reads."""
+        if not self.closed:
+            self._stream.close()
+        super().close()
+
+
+def _bounded(opened: Callable[[], Any], packed: int) -> Callable[[], IO[bytes]]:
+    return lambda: io.BufferedReader(_Bounded(opened(), packed), 1 << 20)
 
 
 def _zstd(stream: IO[bytes]) -> IO[bytes]:
@@ -231,8 +267,9 @@ def _of_zip(file: Path) -> list[Member]:
     except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
         raise unreadable(file, error) from None
     if "[Content_Types].xml" in names:
-        if file.stat().st_size > MOST_XLSX:
+        if max(file.stat().st_size, sum(entry.file_size for entry in entries) >> 3) > MOST_XLSX:
             raise BarsFileError(f"{file} is a workbook of more than {MOST_XLSX >> 20} MB. Save it as CSV or parquet.")
+        _refuse_wide(file)
         return [Member(str(file), _stem(file.name), Kind.XLSX, lambda: file.open("rb"), b"", True, file)]
     if locked:
         raise BarsFileError(f"{file} is locked by a password. Unpack it and point TT_BARS_PATH at the folder.")
@@ -246,7 +283,7 @@ def _of_zip(file: Path) -> list[Member]:
         raise BarsFileError(f"{file} is a zip without a file. Put {READ} into it.")
     found = []
     for entry in tables:
-        opened = _entry(file, entry.filename)
+        opened = _bounded(_entry(file, entry.filename), entry.compress_size)
         name = f"{file}:{entry.filename}"
         head = _head(opened, name)
         if head.startswith(b"PK\x03\x04"):
@@ -257,6 +294,42 @@ def _of_zip(file: Path) -> list[Member]:
             raise BarsFileError(f"{name} is larger than {MOST_UNPACKED >> 30} GB unpacked. Unpack {file.name} first.")
         found.append(Member(name, member.stem, member.kind, member.open, member.head, True, file))
     return found
+
+
+_CELL = re.compile(rb'<c [^>]*?r="([A-Z]{1,3})([0-9]{1,7})"')
+
+
+def _refuse_wide(file: Path) -> None:
+    """Raise BarsFileError for a workbook with a cell so far out that all those before it would not fit into memory."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            for entry in archive.infolist():
+                if not re.fullmatch(r"xl/worksheets/[^/]+\.xml", entry.filename):
+                    continue
+                with archive.open(entry) as sheet:
+                    rows, columns = _extent(sheet)
+                if rows * columns > MOST_CELLS:
+                    raise BarsFileError(
+                        f"{file}: a sheet reaches over {rows:,} rows and {columns:,} columns. Save the bars as CSV."
+                    )
+    except STREAM_ERRORS as error:
+        raise unreadable(file, error) from None
+
+
+def _extent(sheet: IO[bytes]) -> tuple[int, int]:
+    """Rows and columns of the rectangle around the cells of a sheet that say where they are."""
+    rows = columns = 0
+    rest = b""
+    while chunk := sheet.read(1 << 20):
+        text = rest + chunk
+        for letters, number in _CELL.findall(text):
+            rows = max(rows, int(number))
+            place = 0
+            for letter in letters:
+                place = place * 26 + letter - 64
+            columns = max(columns, place)
+        rest = text[text.rfind(b"<") :][-200:]
+    return rows, columns
 
 
 def _entry(file: Path, inner: str) -> Callable[[], IO[bytes]]:

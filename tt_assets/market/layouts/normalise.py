@@ -280,6 +280,11 @@ def _not_daily(column: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
 
 def _distinct(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], list[str]]:
     """Codes (rows,), -1 where empty, into the distinct cells as text."""
+    if pa.types.is_duration(column.type) or pa.types.is_time(column.type):
+        # Distinct ones of these Arrow cannot tell; a date or symbol none of them is.
+        column = pa.chunked_array(
+            [[None if value is None else str(value) for value in column.to_pylist()]], pa.string()
+        )
     if not pa.types.is_dictionary(column.type):
         column = (
             column.dictionary_encode()

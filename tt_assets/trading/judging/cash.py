@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tt_assets.errors import UserError
+from tt_assets.market.small_files import small_text
 from tt_assets.trading.metrics import SESSIONS_PER_YEAR
 from tt_assets.trading.panel import Floats
 
@@ -46,14 +47,16 @@ class CashRate:
         try:
             rate = float(text or 0.0)
         except ValueError:
-            return cls._from_file(Path(text).expanduser())
+            return cls._from_file(text)
         return cls((), (_fraction(rate, f'TT_CASH_RATE "{text}"'),), f"{100.0 * rate:g} % a year")
 
     @classmethod
-    def _from_file(cls, path: Path) -> CashRate:
+    def _from_file(cls, text: str) -> CashRate:
+        path = Path(text)
         try:
-            lines = list(csv.reader(path.read_text("utf-8-sig").splitlines()))
-        except (OSError, UnicodeDecodeError) as error:
+            path = path.expanduser()
+            lines = list(csv.reader(small_text(path).splitlines()))
+        except (OSError, ValueError, RuntimeError, csv.Error) as error:
             raise WrongCashRate(
                 f'TT_CASH_RATE "{path}" is no number and cannot be read as a file ({error}); give a fraction a year '
                 "such as 0.03, or a CSV with the columns date and rate."

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from tt_assets.market.errors import BarsFileError
 from tt_assets.market.files import FileBars
+from tt_assets.market.layouts import containers
 from tt_assets.market.layouts.options import BarsOptions
 from tt_assets_tests.market.layouts.samples import DAYS, LAYOUTS, ROWS, expected, table
 
@@ -164,6 +165,34 @@ def test_a_device_is_never_read():
     with pytest.raises(BarsFileError, match=r"/dev/zero is no regular file"):
         FileBars(Path("/dev/zero")).check()
     assert time.monotonic() - began < 60
+
+
+def test_a_file_that_unpacks_to_a_thousand_times_its_size_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(containers, "HARMLESS", 2 << 20)
+    path = tmp_path / "ACME.csv.gz"
+    for path, content in (
+        (tmp_path / "ACME.csv.gz", gzip.compress(f"{HEADER}\n".encode() + b"2014-01-02,1,1,1,1,1\n" * 500_000)),
+        (tmp_path / "ACME.zip", _deflated("ACME.csv", f"{HEADER}\n".encode() + b"2014-01-02,1,1,1,1,1\n" * 500_000)),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(BarsFileError, match="unpacks to more than 250 times its size"):
+            FileBars(path).check()
+
+
+def test_a_workbook_with_a_cell_at_the_end_of_the_world_is_refused(tmp_path: Path):
+    path = tmp_path / "ACME.xlsx"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("[Content_Types].xml", "<x/>")
+        archive.writestr("xl/worksheets/sheet1.xml", '<sheetData><row><c r="XFD1048576"><v>1</v></c></row></sheetData>')
+    with pytest.raises(BarsFileError, match="reaches over 1,048,576 rows and 16,384 columns"):
+        FileBars(path).check()
+
+
+def _deflated(name: str, content: bytes) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        archive.writestr(name, content)
+    return stream.getvalue()
 
 
 def test_a_cut_file_is_whole_again_with_its_rest(tmp_path: Path):
