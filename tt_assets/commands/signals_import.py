@@ -69,7 +69,7 @@ def read_scores(path: Path) -> tuple[pd.DataFrame, Sequence[int] | None]:
             f"{', '.join(map(str, scores.columns)) or 'none'}). Name the columns {', '.join(COLUMNS)}."
         )
     for name in scores.columns.intersection([*COLUMNS, *OPTIONAL]):
-        if scores[name].map(lambda cell: isinstance(cell, _NESTED)).any():
+        if any(isinstance(cell, _NESTED) for cell in scores[name]):
             raise ScoresFileError(f"{path}: column {name} holds lists or objects. Write one value in each row.")
     kept = [*COLUMNS, *(name for name in OPTIONAL if name in scores.columns)]
     return scores[kept], None if parquet else _lines(path, len(scores))

@@ -103,7 +103,7 @@ def test_a_connection_closed_in_the_handshake_names_the_trusted_addresses(gatewa
 
 def test_a_port_of_another_program_is_refused(gateway: Start):
     port = gateway(WORLD, lambda ask: faults.NOISE if ask.kind is Kind.GREETING else None).port
-    assert isinstance(refusal(port, connect_timeout=0.5), GatewaySilentError)
+    assert isinstance(refusal(port, connect_timeout=0.5), GatewayRefusedError)
 
 
 def test_a_client_id_in_use_is_skipped_at_once(gateway: Start):
