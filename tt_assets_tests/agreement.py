@@ -5,19 +5,26 @@ from __future__ import annotations
 import dagster as dg
 
 from tt_assets.grid.keys import CellKey
+from tt_assets.grid.run_tags import UNFINISHED
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.slice_store import NOTHING
 from tt_assets.postgres.standing import standing
-from tt_assets.runs.telling import tell
 from tt_assets.tables import TABLES
 
 
-def check(instance: dg.DagsterInstance, database: Database) -> None:
-    """Fail where a slice, its ledger entry and the newest event of its partition differ, or an agent is forgotten."""
-    tell(instance, database)  # as the next start does
+def check(instance: dg.DagsterInstance, database: Database, *, by_month: bool = False) -> None:
+    """Fail where a slice, its ledger entry and the newest event of its partition differ, or an agent is forgotten.
+
+    Nor may a run be left unfinished. `by_month` says that a partition of the market tables is a month.
+    """
+    unfinished = instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED)))
+    assert not unfinished, [(run.run_id, run.job_name, run.status) for run in unfinished]
+    rows_and_ledger_agree(database, by_month=by_month)
     for table in TABLES:
-        held = entries(database, table)
-        assert held == {key: told for key, told in events(instance, table).items() if key in held}, table
+        held, told = entries(database, table), events(instance, table)
+        # A slice that never held a row needs no event, as that of observations where nothing was observed.
+        wanted = {key: digest for key, digest in held.items() if digest != NOTHING or key in told}
+        assert wanted == {key: digest for key, digest in told.items() if key in held}, table
     for (start, traded), finished, reads, failed in agents(database):
         # An agent without an episode of its own is behind: there is no slice, or one that read another agent.
         assert finished or reads is None or failed or stale(database, start, traded), (start, traded)

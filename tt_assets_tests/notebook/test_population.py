@@ -25,6 +25,7 @@ from tt_assets.postgres.copy_format import FrameMismatch
 from tt_assets.postgres.database import Database, DatabaseUnreachable
 from tt_assets.postgres.episode_store import EpisodeHeader, EpisodeStore
 from tt_assets.research.registry import RegistryError
+from tt_assets.runtime.platform import settle_dead_runs
 from tt_assets_tests.dagster_runs import landed_cells, query, run_job, stored
 
 MAY = ("2012-05-14", "2012-05-18")
@@ -333,9 +334,11 @@ def test_thousands_of_cells_are_stored_in_batches(postgres_instance, engine, sam
     assert len(postgres_instance.get_materialized_partitions(dg.AssetKey("tt_prices"))) == len(sample_bars)
 
 
-def test_an_unwanted_report_is_not_made(postgres_instance, engine, bars):
+def test_an_unwanted_report_is_not_made_by_the_call_but_by_the_next_command(postgres_instance, connected, engine, bars):
     assert tt.upsert_price_bars(engine, week(bars), report=False).reported == 0
     assert landed_cells(postgres_instance, "tt_prices") == {}
+    settle_dead_runs(postgres_instance, connected)
+    assert len(landed_cells(postgres_instance, "tt_prices")) == 10
 
 
 def test_where_dagster_was_never_set_up_rows_land_unreported(engine, connected, bars):
@@ -674,6 +677,8 @@ def test_rows_that_dagster_could_not_be_told_of_are_said_to_be_written(postgres_
             tt.upsert_price_bars(engine, week(bars))
     assert "\n" not in str(told.value)
     assert len(stored(connected, "tt_prices")) == 10
+    settle_dead_runs(postgres_instance, connected)  # as the next command does
+    assert len(landed_cells(postgres_instance, "tt_prices")) == 10
 
 
 def test_nothing_is_written_when_dagsters_storage_does_not_answer(
