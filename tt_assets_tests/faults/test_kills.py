@@ -1,113 +1,106 @@
-"""A process killed at a named point: what it had committed is told and followed, what it had not never was."""
+"""A process killed at a named point: what it had committed is told and followed, what it had not never was.
+
+One platform goes through all kills of a test. The bars file changes with each, and so do the settings of those who
+train; whoever mends it, a person or the sensors, every row of every table is afterwards that of a platform nobody
+disturbed.
+"""
 
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
-import textwrap
-from datetime import date
-from pathlib import Path
+from collections.abc import Iterable
+from itertools import cycle
 
-import dagster as dg
-import pandas as pd
 import pytest
 
-from tt_assets.automation.market import read_market
-from tt_assets.automation.sensors import settle
-from tt_assets.postgres.database import Database
-from tt_assets.tables import MARKET_TABLES
+from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES, TABLES
 from tt_assets_tests import agreement
-from tt_assets_tests.automation.ticks import Ticking, carry_out
-from tt_assets_tests.dagster_runs import current_plan, run_job, stored
-
-FIRST, LAST, CHANGED = date(2012, 3, 1), date(2012, 6, 29), "2012-04-10"
+from tt_assets_tests.faults.content import content
+from tt_assets_tests.faults.killing import AGENT_POINTS, MARKET_POINTS, by_hand, run_and_die
+from tt_assets_tests.faults.small_platform import INSTRUMENT, WINDOW, WRITTEN_OVER, SmallPlatform
 
 pytestmark = pytest.mark.slow
 
-KILLED = textwrap.dedent(
-    """
-    import os, signal, sys
-    from tt_assets.postgres import slice_store
-    from tt_assets.runtime.platform import open_instance
-    from tt_assets_tests.dagster_runs import run_job
-
-    def die(*_, **__):
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    point, tables, key = sys.argv[1:]
-    honest = slice_store.SliceStore.write
-    def write(self, *args, **named):
-        honest(self, *args, **named)
-        die()
-    if point == "before COPY":
-        slice_store.copy_into = die
-    elif point == "before COMMIT":
-        slice_store.write_entries = die
-    else:
-        slice_store.SliceStore.write = write
-    with open_instance() as instance:
-        run_job(instance, tables.split(","), key)
-    """
-)
+AGENTS = ("tt_policy", *EPISODE_TABLES)
+MENDED = ("by sensors", "by hand")
+SETTINGS = ({"TT_TRAIN_STEPS": "64"}, {"TT_TRAIN_STEPS": "128"})
+"""What those who train set in turn; the sensors keep to the first."""
 
 
 @pytest.fixture
-def bars_file(tmp_path: Path, sample_bars: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> Path:
-    path = tmp_path / "bars.parquet"
-    sample_bars[sample_bars["instrument"].eq("AAPL")].to_parquet(path)
-    (tmp_path / "watchlist.csv").write_text("symbol\nAAPL\n")
-    monkeypatch.setenv("TT_BARS_PATH", str(path))
-    monkeypatch.setenv("TT_WATCHLIST", str(tmp_path / "watchlist.csv"))
-    monkeypatch.setenv("TT_START_DATE", str(FIRST))
-    monkeypatch.setenv("TT_END_DATE", str(LAST))
-    return path
+def filled(small_platform: SmallPlatform, monkeypatch: pytest.MonkeyPatch) -> SmallPlatform:
+    monkeypatch.setenv("TT_TRAIN_STEPS", SETTINGS[0]["TT_TRAIN_STEPS"])
+    small_platform.write(0)
+    small_platform.sensors()
+    agreement.check(small_platform.instance, small_platform.database)
+    held = content(small_platform.database, *(TABLES if small_platform.trades else MARKET_TABLES))
+    assert all(rows for rows, _ in held.values()), held
+    return small_platform
 
 
-def killed_at(point: str, *tables: str) -> None:
-    """A run of one partition in a process of its own, which kills itself at `point`."""
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    run = subprocess.run(
-        [sys.executable, "-c", KILLED, point, ",".join(tables), f"{CHANGED}|AAPL"], env=environment, capture_output=True
-    )
-    assert run.returncode == -signal.SIGKILL, run.stderr.decode()[-2_000:]
+def load_and_die(platform: SmallPlatform, kills: Iterable[tuple[str, str]]) -> None:
+    """Kill the run that loads a changed bar, at every point, and hold what was mended against undisturbed runs."""
+    days = WRITTEN_OVER, [INSTRUMENT]
+    undisturbed = {0: content(platform.database)}
+    platform.write(1)
+    platform.sensors()
+    platform.prune()
+    undisturbed[1] = content(platform.database)
+    changed = {table for table in TABLES if undisturbed[0][table] != undisturbed[1][table]}
+    assert changed >= {*MARKET_TABLES, *(["tt_order", "tt_reward"] if platform.trades else [])}
+    for version, (point, mended) in zip(cycle((0, 1)), kills, strict=False):
+        platform.write(version)
+        run_and_die(point, MARKET_TABLES, days, os.environ)
+        if mended == "by hand":
+            assert by_hand(MARKET_TABLES, days).ok
+            platform.refresh()
+        else:
+            platform.sensors()
+        platform.prune()
+        assert content(platform.database) == undisturbed[version], (point, mended)
+        agreement.check(platform.instance, platform.database)
 
 
-def end_what_died(instance: dg.DagsterInstance) -> None:
-    """The run of the killed process is over, as run monitoring finds out."""
-    for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
-        instance.report_run_failed(run, "its process is gone")
+@pytest.mark.parametrize("small_platform", [False], indirect=True, ids=["no agents"])
+def test_loads_that_are_killed_anywhere_lose_nothing(filled: SmallPlatform) -> None:
+    load_and_die(filled, [(point, mended) for point in MARKET_POINTS for mended in MENDED])
 
 
-@pytest.mark.parametrize("point", ["before COPY", "before COMMIT", "after COMMIT"])
-def test_what_was_committed_is_told_and_everything_behind_it_made_again(
-    postgres_instance, bars_file, sample_bars, connected: Database, point
-):
-    assert run_job(postgres_instance, MARKET_TABLES, f"{FIRST}|AAPL", f"{LAST}|AAPL").success
-    before = {table: stored(connected, table) for table in MARKET_TABLES}
-    bars = sample_bars[sample_bars["instrument"].eq("AAPL")].copy()
-    bars.loc[bars["timestamp"] == CHANGED, ["open", "high", "low", "close"]] = [100.0, 101.0, 98.0, 99.0]
-    bars.to_parquet(bars_file)
+def test_agents_follow_a_bar_whose_load_was_killed(filled: SmallPlatform) -> None:
+    load_and_die(filled, [("after COMMIT", mended) for mended in MENDED])
 
-    killed_at(point, "tt_prices")
-    end_what_died(postgres_instance)
-    committed = point == "after COMMIT"
-    assert (stored(connected, "tt_prices") != before["tt_prices"]) is committed
-    settle(postgres_instance, current_plan(), connected)
-    newest = agreement.events(postgres_instance, "tt_prices")[f"{CHANGED}|AAPL"]
-    assert newest == agreement.entries(connected, "tt_prices")[f"{CHANGED}|AAPL"]
-    assert read_market(postgres_instance, current_plan(), connected).stale("tt_features").any() == committed
-    if not committed:  # by hand
-        assert run_job(postgres_instance, ["tt_prices"], f"{CHANGED}|AAPL").success
-    downstream = Ticking(postgres_instance, "restatement")
-    for requests in iter(downstream.tick, []):
-        carry_out(postgres_instance, requests)
-    agreement.rows_and_ledger_agree(connected)
 
-    again = {table: stored(connected, table) for table in MARKET_TABLES}
-    assert again["tt_features"] != before["tt_features"]
-    with connected.connect() as connection:
-        connection.execute("TRUNCATE tt_prices, tt_features, tt_signal_scores, tt_slice")
-    assert run_job(postgres_instance, MARKET_TABLES, f"{FIRST}|AAPL", f"{LAST}|AAPL").success
-    assert {table: stored(connected, table) for table in MARKET_TABLES} == again  # an undisturbed run
+def test_trainings_that_are_killed_anywhere_lose_nothing(
+    filled: SmallPlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    span = [WINDOW], [INSTRUMENT]
+
+    def train(place: int) -> None:
+        with monkeypatch.context() as patch:
+            patch.setenv("TT_TRAIN_STEPS", SETTINGS[place]["TT_TRAIN_STEPS"])
+            assert by_hand(AGENTS, span).ok
+
+    undisturbed = {("trained", 0): content(filled.database)}
+    train(1)
+    filled.sensors()
+    undisturbed["trained", 1] = content(filled.database)
+    assert by_hand(EPISODE_TABLES, span).ok  # under the settings of the sensors
+    undisturbed["rolled", 1] = content(filled.database)
+    undisturbed["rolled", 0] = undisturbed["trained", 0]
+    assert undisturbed["trained", 0]["tt_policy"] != undisturbed["trained", 1]["tt_policy"]
+    now, how = 1, "rolled"
+    for point in AGENT_POINTS:
+        for mended in MENDED:
+            wanted = 1 - now
+            run_and_die(point, AGENTS, span, os.environ | SETTINGS[wanted])
+            if mended == "by hand":
+                train(wanted)
+                now, how = wanted, "trained"
+            elif point == "in training":
+                how = "rolled"  # nothing came of it, and what failed is rolled again
+            else:
+                now, how = wanted, "trained" if "of episodes" in point else "rolled"
+            filled.sensors()
+            filled.prune()
+            assert content(filled.database) == undisturbed[how, now], (point, mended)
+            agreement.check(filled.instance, filled.database)
