@@ -19,6 +19,7 @@ from tt_assets.postgres.slice_store import SliceStore
 from tt_assets.postgres.slices import Selection
 from tt_assets.research.compute import compute_features, compute_signals
 from tt_assets.research.registry import load_features, load_signals
+from tt_assets.runs.telling import tell
 from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES, TABLES
 from tt_assets_tests.automation.states import cells_of
 from tt_assets_tests.automation.ticks import Ticking, carry_out
@@ -274,6 +275,7 @@ def test_a_window_is_touched_by_cells_inside_it_and_by_those_its_first_observati
         assert {key.date for key in others if key.instrument == "pair"} == touched, day
         assert {key.instrument for key in others} == {"pair", "AAPL"}
         before = after
+    tell(postgres_instance, connected)  # no run did
 
 
 def ids(database, table: str) -> set[tuple[str, str, int]]:
