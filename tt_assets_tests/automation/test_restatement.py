@@ -251,6 +251,7 @@ def test_the_episodes_that_traded_a_changed_bar_are_rolled_again_and_no_others(
     assert {cell[0] for cell in asked} == set(EPISODE_TABLES)
     roll(loaded, connected, ["2012-04-01"], ["pair"])
     assert windows.tick() == []
+    tell(loaded, connected)  # of what was rolled here without a run
 
 
 def test_a_window_is_touched_by_cells_inside_it_and_by_those_its_first_observation_looks_back_over(
