@@ -53,7 +53,7 @@ test: install
 	$(PYTEST) -m "not slow"
 
 test-slow: install
-	$(PYTEST) -m slow
+	$(PYTEST) -m slow --reruns 1
 
 lint: install
 	$(VENV)/bin/ruff check .

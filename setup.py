@@ -81,6 +81,8 @@ TEST = [
     # The whole suite on two cores at once.
     "pytest-xdist>=3.6",
     "hypothesis>=6",
+    # A slow test that failed is run once more, and said so: they wait for processes and browsers of a busy machine.
+    "pytest-rerunfailures>=15",
     # Drives Debian's chromium through the UI; it brings no browser of its own.
     "playwright>=1.50",
     # Dagster's newer command, `dg`: a test runs it in a checkout. Whoever wants it installs it; nothing here needs it.
