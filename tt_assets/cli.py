@@ -110,11 +110,12 @@ def commands(context: click.Context) -> None:
 @with_settings
 def demo(settings: Settings, json_: bool) -> None:
     """Fill all thirteen tables from the bars at hand, then show what is in them."""
-    from tt_assets.commands.backfill import check_bars
+    from tt_assets.commands.backfill import check_bars, check_trading
     from tt_assets.commands.demo import demo as run_demo
     from tt_assets.runtime.platform import open_instance, prepare
 
     check_bars(settings)
+    check_trading(settings)
     err().print(PREPARING)
     platform = prepare(settings)
     outcome, reports = run_demo(platform, open_instance())

@@ -11,7 +11,7 @@ from tt_assets.assets.agent_pictures import episode_pictures
 from tt_assets.assets.catalog import described
 from tt_assets.assets.pictures import Shown
 from tt_assets.assets.rolling import Rolled, RolledEpisode, roll
-from tt_assets.assets.spans import version_of_trading, windows_of_lookback
+from tt_assets.assets.spans import versions_of_trading, windows_of_lookback
 from tt_assets.assets.targets import confirmed, shown_holdings
 from tt_assets.grid.bars_files import followed
 from tt_assets.grid.blueprint import Blueprint
@@ -116,7 +116,7 @@ def episodes_asset(plan: Blueprint) -> dg.AssetsDefinition:
             Provenance(
                 run_id=run.run_id,
                 fetch=fetch,
-                code=version_of_trading(plan.trading),
+                code=versions_of_trading(plan, [window.traded for window in windows]),
                 source=run.tags.get(SOURCE_TAG),
                 reads=rolled.reads,
             ),

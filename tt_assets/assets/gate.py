@@ -76,7 +76,7 @@ def decide(market: MarketReader, traded: str, plan: Blueprint) -> Decided:
 
 
 def _evidence(subject: Subject, judgement: Judgement, market: MarketReader) -> Evidence:
-    settings, trading = subject.plan.settings, subject.plan.trading
+    settings, trading = subject.plan.settings, subject.plan.trading_of(subject.traded)
     trials = trials_of(market.database, subject.traded)
     # A sweep validates on sessions before the windows, so its trials share none with those of the windows.
     windowed, swept = (

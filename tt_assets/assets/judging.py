@@ -86,7 +86,7 @@ class Subject:
                 {policy.config for policy in agents},
                 {policy.channels for policy in agents},
                 {window.panel.instruments for window in self.windows},
-                plan.trading,
+                plan.trading_of(self.traded),
                 plan,
             ),
             code=code_of(plan),
@@ -220,12 +220,12 @@ def _judged_window(noting: Noting, beside: Noting, window: Window, rows: pd.Data
     first, *others = policies
     if any(other.instruments != first.instruments for other in others):
         raise UserError(f"{window.key()}: its agents trade other members than one another; train the window again.")
-    dates = horizon(plan.settings)
-    panel = episode_panel(noting, window, first.instruments, plan.trading, dates)
+    dates, trading = horizon(plan.settings), plan.trading_of(window.traded)
+    panel = episode_panel(noting, window, first.instruments, trading, dates)
     seen = panel.with_channels(first.channels)
     return JudgedWindow(
         seen,
-        plan.trading,
+        trading,
         policies,
         learned=_ridge(beside, window, seen, plan),
         benchmark=_benchmark(beside, window, panel, plan),
@@ -239,9 +239,10 @@ def _ridge(noting: Noting, window: Window, panel: MarketPanel, plan: Blueprint) 
     """
     from tt_assets.trading.agents.training import train_policy
 
-    if plan.trading.agent == RIDGE:
+    trading = plan.trading_of(window.traded)
+    if trading.agent == RIDGE:
         return {}
-    config = plan.trading.replace(agent=RIDGE)
+    config = trading.replace(agent=RIDGE)
     try:
         training = training_panel(noting, window, panel.instruments, plan.settings)
         return {RIDGE: train_policy(training.with_channels(panel.feature_names), config, 0)}

@@ -5,7 +5,7 @@ import pandas as pd
 
 from tt_assets.assets.agent_pictures import learning_pictures
 from tt_assets.assets.catalog import described
-from tt_assets.assets.spans import training_panel, version_of_trading, windows_of_lookback
+from tt_assets.assets.spans import training_panel, versions_of_trading, windows_of_lookback
 from tt_assets.grid.bars_files import followed
 from tt_assets.grid.blueprint import Blueprint
 from tt_assets.grid.lineage import windows_behind
@@ -67,7 +67,7 @@ def trained(
     """
     from tt_assets.trading.agents.batch import TrainingJob, train_many
 
-    settings, config = plan.settings, plan.trading
+    settings = plan.settings
     fetch = market.next_fetch()
     reads: dict[str, int] = {}
     failed: dict[str, str] = {}
@@ -78,7 +78,7 @@ def trained(
         panel = training_panel(noting, window, watchlist.members(window.traded, window.start), settings)
         reads[window.key()] = noting.reads()
         for seed in range(settings.seeds):
-            jobs.append(TrainingJob(f"{window.key()} seed {seed}", panel, config, seed))
+            jobs.append(TrainingJob(f"{window.key()} seed {seed}", panel, plan.trading_of(window.traded), seed))
             owners.append(window)
 
     def report(done: int, total: int, name: str) -> None:
@@ -109,6 +109,6 @@ def trained(
         metadata=shown.metadata,
         of_the_run=shown.of_the_run,
         fetch=fetch,
-        code=version_of_trading(config),
+        code=versions_of_trading(plan, [window.traded for window in windows]),
         reads=reads,
     )

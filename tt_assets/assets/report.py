@@ -117,12 +117,17 @@ def notes_of(subject: Subject, trials: Sequence[RegisteredTrial]) -> list[str]:
     notes = [
         conditions_of(subject),
         f"{len(starts)} walk-forward windows, {starts[0]} to {max(window.end for window in subject.rows)} (excluded).",
-        f"Agents of seed {', '.join(map(str, subject.seeds))} in each window.",
+        f"Agents of seed {', '.join(map(str, subject.seeds))} in each window, trained by {learners_of(subject)}.",
         f"{count(trials)} configurations were tried on {subject.traded} so far (`tt trials list`).",
     ]
     if said := superseded_in(subject.rows):
         notes.append(said)
     return notes
+
+
+def learners_of(subject: Subject) -> str:
+    """Who trained the agents that are judged, in words."""
+    return ", ".join(sorted({policy.config.agent for window in subject.windows for policy in window.policies}))
 
 
 def conditions_of(subject: Subject) -> str:
@@ -133,7 +138,7 @@ def conditions_of(subject: Subject) -> str:
     listed = followed(settings).watchlist
     members = sorted({name for window in subject.windows for name in window.panel.instruments})
     return conditions_line(
-        subject.plan.trading,
+        subject.plan.trading_of(subject.traded),
         total_return=has_dividends(settings),
         cash=CashRate.parse(settings.cash_rate).text,
         benchmark=settings.benchmark,

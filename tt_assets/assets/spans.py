@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
 
 import pandas as pd
 
 from tt_assets.errors import UserError
+from tt_assets.grid.blueprint import Blueprint
 from tt_assets.grid.horizon import Horizon, horizon
 from tt_assets.grid.partitions import Window
 from tt_assets.market.calendar import next_session, sessions, shift_session
@@ -28,6 +29,14 @@ class NoBars(UserError):
 def version_of_trading(config: TradingConfig) -> str:
     """A short text that is another one when how agents trade and are trained is."""
     return hashlib.blake2b(config.to_json().encode(), digest_size=8).hexdigest()
+
+
+def versions_of_trading(plan: Blueprint, traded: Iterable[str]) -> str:
+    """`version_of_trading` of all of `traded`; where some have a learner of their own, a digest of them all."""
+    found = sorted({version_of_trading(plan.trading_of(name)) for name in set(traded)}) or [
+        version_of_trading(plan.trading)
+    ]
+    return found[0] if len(found) == 1 else hashlib.blake2b(" ".join(found).encode(), digest_size=8).hexdigest()
 
 
 def windows_of_lookback(config: TradingConfig) -> int:

@@ -123,7 +123,8 @@ def grounds(request: Request, market: MarketReader, watchlist: Watchlist, plan: 
     ConfigError : what is to be varied is not.
     UserError : bars are missing.
     """
-    varied = varied_of(plan.trading, request.vary)
+    base = plan.trading_of(request.traded)
+    varied = varied_of(base, request.vary)
     before = _before(request, market.database)
     quarters, train_windows = _quarters(before, request, plan)
     settings = plan.settings.model_copy(update={"train_windows": train_windows})
@@ -132,11 +133,11 @@ def grounds(request: Request, market: MarketReader, watchlist: Watchlist, plan: 
         window, noting = Window(quarter, request.traded), Noting(market)
         members = watchlist.members(request.traded, quarter)
         training = training_panel(noting, window, members, settings)
-        traded = episode_panel(noting, window, members, plan.trading, horizon(settings))
+        traded = episode_panel(noting, window, members, base, horizon(settings))
         folds.append(Fold(f"{quarter}", training, traded.with_channels(training.feature_names)))
         sums.append(noting.reads())
     bars = f"{wrapped_sum(sums) % 2**64:016x}"
-    return Grounds(request, before, tuple(folds), quarters, plan.trading, varied, bars, plan)
+    return Grounds(request, before, tuple(folds), quarters, base, varied, bars, plan)
 
 
 def first_judged(database: Database, traded: str) -> date | None:

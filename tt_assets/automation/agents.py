@@ -15,7 +15,7 @@ from functools import cached_property
 import dagster as dg
 import numpy as np
 
-from tt_assets.assets.spans import version_of_trading
+from tt_assets.assets.spans import versions_of_trading
 from tt_assets.automation.jobs import AGENTS_JOB, ROLL_JOB
 from tt_assets.automation.market import FEATURES_TABLE, PRICES, SCORES, MarketState
 from tt_assets.automation.partition_states import Cells, Mask, read_cells
@@ -152,7 +152,7 @@ def read_agents(instance: dg.DagsterInstance, market: MarketState, database: Dat
     """The state now."""
     cells = read_cells(instance, database, market.plan.window_partitions, ("tt_policy", "tt_episode"))
     # A new session or another setting is a new chance for what could not be trained before.
-    config = version_of_trading(market.plan.trading)[:8]
+    config = versions_of_trading(market.plan, cells.axes.instruments)[:8]
     tag = f"{market.source.fingerprint}/{market.source.latest}/{config}"
     return AgentState(market, cells, tries_of(cells, tag), tag)
 

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tt_assets.commands.printing import err
 from tt_assets.errors import UserError
-from tt_assets.grid.bars_files import bars_files, bars_manifest
+from tt_assets.grid.bars_files import bars_files, bars_manifest, watchlist_of
 from tt_assets.grid.blueprint import blueprint
 from tt_assets.grid.keys import CellKey
 from tt_assets.grid.partitions import quarter_of, window_grid
@@ -24,7 +24,7 @@ from tt_assets.runs.bulk import CheckSaid, OnEvent, Outcome, Standing, materiali
 from tt_assets.runtime.jobs_in_process import job_named
 from tt_assets.runtime.platform import INSTRUMENTS, TRADED, Platform
 from tt_assets.runtime.pools import free_slots_of_ended_runs, refuse_held
-from tt_assets.runtime.selection import Span, date_keys
+from tt_assets.runtime.selection import Span, date_keys, known_instruments
 from tt_assets.settings import PriceSourceName, Settings
 from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES
 
@@ -155,11 +155,17 @@ def check_bars(settings: Settings) -> None:
 
 
 def check_trading(settings: Settings) -> None:
-    """Raise a `UserError` for a scheme that is unknown or trading settings that contradict each other."""
+    """Raise a `UserError` for a learner or scheme that is unknown or trading settings that contradict each other."""
+    from tt_assets.trading.agents.learners import learner_of
     from tt_assets.trading.episodes.baselines import BASELINES
     from tt_assets.trading.rules.registry import action_scheme, cost_model, named, reward_scheme, stoppers
 
     config = blueprint(settings).trading
+    if settings.agents:
+        known_instruments(",".join(settings.agents), watchlist_of(settings).traded, "TT_PORTFOLIO_AGENTS portfolio")
+    for learner in dict.fromkeys((config.agent, *settings.agents.values())):
+        own = config.replace(agent=learner)
+        learner_of(own).check(own)
     action_scheme(config)
     reward_scheme(config, 1)
     cost_model(config)

@@ -30,7 +30,7 @@ class Blueprint:
     market_partitions : trading session (or month) × instrument, of the three market tables.
     window_partitions : walk-forward quarter × traded key, of `tt_policy` and the nine episode tables.
     features, signals : the built-in ones and those of the user's own modules, in the order they are computed.
-    trading : how agents trade and are trained, with the modules of entry points.
+    trading : how agents trade and are trained, with the modules of entry points; of one portfolio see `trading_of`.
     """
 
     settings: Settings
@@ -39,6 +39,11 @@ class Blueprint:
     features: tuple[Feature, ...]
     signals: tuple[Signal, ...]
     trading: TradingConfig
+
+    def trading_of(self, traded: str) -> TradingConfig:
+        """How the agents of one portfolio or symbol trade and are trained."""
+        learner = self.settings.agents.get(traded, self.trading.agent)
+        return self.trading if learner == self.trading.agent else self.trading.replace(agent=learner)
 
 
 @cache

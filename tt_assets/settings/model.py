@@ -177,6 +177,11 @@ class Settings(BaseSettings):
         default_factory=TradingConfig, description="How an account trades and its agent is trained."
     )
 
+    portfolio_agents: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Learners of single portfolios or symbols, growth=ridge,AAPL=gradient; TT_AGENT trains all others.",
+    )
+
     ui_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="More names the UI answers to, e.g. tt.example.com; this machine's own are known."
     )
@@ -197,7 +202,7 @@ class Settings(BaseSettings):
         6.0, gt=0, description="How long the latest session may be missing before that is an alert, hours."
     )
 
-    @field_validator("feature_modules", "signal_modules", "baselines", "ui_hosts", mode="before")
+    @field_validator("feature_modules", "signal_modules", "baselines", "portfolio_agents", "ui_hosts", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -210,6 +215,18 @@ class Settings(BaseSettings):
         except UserError as error:
             raise ValueError(str(error).partition(": ")[2] or str(error)) from None
         return value
+
+    @field_validator("portfolio_agents")
+    @classmethod
+    def _name_and_learner(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        pairs = [tuple(part.strip() for part in entry.rpartition("=")) for entry in value]
+        for entry, (name, _, learner) in zip(value, pairs, strict=True):
+            if not name or not learner:
+                raise ValueError(f'"{entry}" is not NAME=LEARNER; write it as growth=ridge,AAPL=gradient')
+        names = [name for name, _, _ in pairs]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f'"{twice}" is there twice; give it one learner')
+        return tuple(f"{name}={learner}" for name, _, learner in pairs)
 
     @field_validator("ui_hosts")
     @classmethod
@@ -284,6 +301,11 @@ class Settings(BaseSettings):
     def watchlist_is_of_bars(self) -> bool:
         """Whether nobody named a watchlist, so that the instruments of the bars files are it."""
         return self.watchlist == self.home / OWN_INSTRUMENTS
+
+    @property
+    def agents(self) -> dict[str, str]:
+        """Portfolio or symbol → the learner that TT_PORTFOLIO_AGENTS gives it."""
+        return {name: learner for name, _, learner in (entry.rpartition("=") for entry in self.portfolio_agents)}
 
     @property
     def bars_options(self) -> BarsOptions:

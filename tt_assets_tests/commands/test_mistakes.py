@@ -59,6 +59,32 @@ def test_a_mistyped_command_is_answered_with_the_nearest_right_one(
 
 
 @pytest.mark.parametrize(
+    "command", [("train",), ("backfill", "agents"), ("demo",), ("report",), ("sweep",)], ids=" ".join
+)
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"TT_AGENT": "pppo"}, ["agent 'pppo' is unknown", "gradient, ppo, ridge, sb3:NAME"]),
+        ({"TT_PORTFOLIO_AGENTS": "sample=rigde"}, ["agent 'rigde' is unknown", "ridge"]),
+        ({"TT_PORTFOLIO_AGENTS": "smaple=ridge"}, ["TT_PORTFOLIO_AGENTS", "'smaple'", "nearest is sample"]),
+        ({"TT_NETWORK": "sahred"}, ["network 'sahred' is unknown", "shared, separate"]),
+        (
+            {"TT_AGENT": "gradient", "TT_ACTION_SCHEME": "discrete"},
+            ["agent gradient needs a scheme", "discrete", "long_only_weights"],
+        ),
+    ],
+    ids=str,
+)
+def test_a_learner_that_cannot_train_is_said_before_anything_starts(
+    tt: Tt, command: tuple[str, ...], settings: dict[str, str], named: list[str]
+) -> None:
+    told = tt(*command, **settings)
+    assert told.is_one_line_of_advice(), told
+    for part in named:
+        assert part in told.err
+
+
+@pytest.mark.parametrize(
     ("variable", "value", "named"),
     [
         ("TT_START_DATE", "foo", "First date of the market partitions"),

@@ -13,6 +13,7 @@ import numpy as np
 from tt_assets.trading.agents.expected_costs import cost_rates
 from tt_assets.trading.agents.learner import CurvePoint, Learned, Learner, Lesson
 from tt_assets.trading.agents.networks import SharedEncoder
+from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.errors import ConfigError, NotFinite
 from tt_assets.trading.panel import Floats, MarketPanel
 from tt_assets.trading.rules.registry import action_scheme
@@ -35,14 +36,19 @@ class Gradient(Learner):
 
     name: ClassVar[str] = "gradient"
 
-    def train(self, lesson: Lesson) -> Learned:
-        """See `Learner`. Raises ConfigError for a scheme whose weights are not those of `ActionScheme.weights`."""
-        config, scheme = lesson.config, action_scheme(lesson.config)
+    def check(self, config: TradingConfig) -> None:
+        """See `Learner`."""
+        scheme = action_scheme(config)
         if scheme.choices or type(scheme).weights is not ActionScheme.weights:
             raise ConfigError(
                 f"agent gradient needs a scheme whose actions are numbers and weights conviction × scale; "
                 f"{scheme.name} is none. Choose volatility_target or long_only_weights, or agent ppo."
             )
+
+    def train(self, lesson: Lesson) -> Learned:
+        """See `Learner`. Raises ConfigError for a scheme whose weights are not those of `ActionScheme.weights`."""
+        config, scheme = lesson.config, action_scheme(lesson.config)
+        self.check(config)
         import torch
 
         from tt_assets.trading.agents.shared_actor import SharedActor

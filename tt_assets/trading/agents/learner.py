@@ -105,6 +105,9 @@ class Learner(ABC):
     uses_torch: ClassVar[bool] = True
     """Whether it trains with torch, which then runs on one thread with deterministic kernels."""
 
+    def check(self, config: TradingConfig) -> None:  # noqa: B027 - most learners train under anything
+        """Raise ConfigError for settings that this learner cannot train under, as far as they tell without bars."""
+
     @abstractmethod
     def train(self, lesson: Lesson) -> Learned:
         """Train one agent; deterministic in `lesson`.

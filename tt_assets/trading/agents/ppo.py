@@ -13,6 +13,7 @@ import numpy as np
 
 from tt_assets.trading.agents.learner import Learned, Learner, Lesson, rounded_steps
 from tt_assets.trading.agents.networks import Dense, Network, SharedEncoder
+from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.engines.simulator import Simulator
 from tt_assets.trading.errors import ConfigError
 from tt_assets.trading.rules.registry import action_scheme
@@ -28,11 +29,15 @@ class Ppo(Learner):
 
     name: ClassVar[str] = "ppo"
 
+    def check(self, config: TradingConfig) -> None:
+        """See `Learner`."""
+        if config.network not in NETWORKS:
+            raise ConfigError(f"network {config.network!r} is unknown; known are: {', '.join(NETWORKS)}.")
+
     def train(self, lesson: Lesson) -> Learned:
         """See `Learner`."""
         config, scheme = lesson.config, action_scheme(lesson.config)
-        if config.network not in NETWORKS:
-            raise ConfigError(f"network {config.network!r} is unknown; known are: {', '.join(NETWORKS)}.")
+        self.check(config)
         training = lesson.split.training
 
         from stable_baselines3 import PPO

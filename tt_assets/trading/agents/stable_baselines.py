@@ -14,6 +14,7 @@ import numpy as np
 from tt_assets.trading.agents.learner import Learned, Learner, Lesson, rounded_steps
 from tt_assets.trading.agents.networks import Dense
 from tt_assets.trading.agents.ppo import dense_tensors
+from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.engines.simulator import Simulator
 from tt_assets.trading.errors import ConfigError
 from tt_assets.trading.rules.registry import action_scheme
@@ -33,11 +34,16 @@ class StableBaselines(Learner):
     def __init__(self, algorithm: str) -> None:
         self.algorithm = algorithm
 
-    def train(self, lesson: Lesson) -> Learned:
-        """See `Learner`. Raises ConfigError for an unknown algorithm, and one whose actor cannot be stored."""
+    def check(self, config: TradingConfig) -> None:
+        """See `Learner`. Imports the algorithms."""
         known = algorithms()
         if self.algorithm not in known:
             raise ConfigError(f"agent {PREFIX}{self.algorithm} is unknown; known are: {', '.join(sorted(known))}.")
+
+    def train(self, lesson: Lesson) -> Learned:
+        """See `Learner`. Raises ConfigError for an unknown algorithm, and one whose actor cannot be stored."""
+        self.check(lesson.config)
+        known = algorithms()
         from tt_assets.trading.engines.vec_env import SimulatorVecEnv
 
         config = lesson.config.replace(stoppers=())
