@@ -13,11 +13,27 @@ from tt_assets.trading.engines.simulator import Simulator, refuse_not_finite
 from tt_assets.trading.engines.trader import TraderStep
 from tt_assets.trading.panel import Floats, MarketPanel
 
+_NOTHING_SEEN: Observation = np.zeros(0, dtype=np.float32)
+
 
 class SimulatorTrader:
-    """A `Trader` on one account of the simulator; weights are traded `delay` sessions later than decided."""
+    """A `Trader` on one account of the simulator; weights are traded `delay` sessions later than decided.
 
-    def __init__(self, panel: MarketPanel, config: TradingConfig, scaler: Scaler, delay: int = 0) -> None:
+    Without `observes` its observations are empty, and without `counts` orders that were not filled, or cut, are not
+    counted: who needs neither, as thousands of accounts of baselines in a judgement, does not wait for them.
+    """
+
+    def __init__(
+        self,
+        panel: MarketPanel,
+        config: TradingConfig,
+        scaler: Scaler,
+        delay: int = 0,
+        *,
+        observes: bool = True,
+        counts: bool = True,
+    ) -> None:
+        self._observes, self._counts = observes, counts
         self._simulator = Simulator(panel, config, scaler, 1)
         self._waiting: deque[Floats] = deque()
         self._delay = delay
@@ -30,8 +46,7 @@ class SimulatorTrader:
         self._waiting = deque([nothing[None]] * self._delay)
         self.fills = AccountFills.none(len(nothing))
         self.not_filled = self.cut_by_volume = 0
-        seen: Observation = self._simulator.observe()[0]
-        return seen
+        return self._seen()
 
     def targets(self, action: Floats) -> Floats:
         """See `Trader`; with a delay, the weights that were decided that many sessions before."""
@@ -56,13 +71,17 @@ class SimulatorTrader:
             step = simulator.step(actions)
         shares, price = step.fills.shares, step.fills.price
         # A payout is no order: nobody charges for it.
-        commission = simulator.costs.commission(np.where(step.closed, 0.0, shares), price)
+        ordered = np.where(step.closed, 0.0, shares) if simulator.tape.closes else shares
+        commission = simulator.costs.commission(ordered, price)
         self.fills = AccountFills(shares[0], price[0], commission[0], step.closed[0])
-        not_filled, cut = simulator.unfilled()
-        self.not_filled += not_filled
-        self.cut_by_volume += cut
-        observation = simulator.observe()[0]
-        return TraderStep(observation, float(step.reward[0]), bool(step.terminated[0]), bool(step.truncated[0]))
+        if self._counts:
+            not_filled, cut = simulator.unfilled()
+            self.not_filled += not_filled
+            self.cut_by_volume += cut
+        return TraderStep(self._seen(), float(step.reward[0]), bool(step.terminated[0]), bool(step.truncated[0]))
+
+    def _seen(self) -> Observation:
+        return self._simulator.observe()[0] if self._observes else _NOTHING_SEEN
 
     @property
     def session(self) -> int:

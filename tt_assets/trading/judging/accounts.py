@@ -14,6 +14,7 @@ import pandas as pd
 
 from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.engines.simulator_trader import SimulatorTrader
+from tt_assets.trading.episodes.baselines import Baseline
 from tt_assets.trading.episodes.roll import Strategy
 from tt_assets.trading.judging.cash import CashRate
 from tt_assets.trading.panel import Booleans, Floats, MarketPanel
@@ -92,7 +93,8 @@ def account(
 
     An account that is stopped stays at its last net worth, in cash, until its window ends.
     """
-    trader = SimulatorTrader(panel, config, strategy.scaler, delay)
+    observes = not isinstance(strategy, Baseline)  # which decides from the panel alone
+    trader = SimulatorTrader(panel, config, strategy.scaler, delay, observes=observes, counts=False)
     observation = trader.reset()
     sessions = len(panel.sessions) - panel.start
     tape = _Tape([trader.net_worth], [trader.cash], [trader.quantity], [], [], [], [], [], [])
