@@ -1,10 +1,14 @@
 import dataclasses
+import subprocess
+import sys
 
+import psutil
 import pytest
 
 from tt_assets.trading.agents import batch
 from tt_assets.trading.agents.batch import TrainingJob, train_many
 from tt_assets.trading.errors import ConfigError, NotEnoughHistory
+from tt_assets_tests.e2e.command_line import wait_until
 
 
 @pytest.fixture
@@ -67,3 +71,24 @@ def test_a_worker_that_dies_is_an_error_of_its_jobs_and_not_of_the_batch(trainin
     results = train_many(jobs, workers=2)
     assert [result.name for result in results] == ["one", "two"]
     assert all(result.policy is None and result.error is not None for result in results)
+
+
+WAITING = """
+import os, time
+from tt_assets.trading.agents.batch import training_pool
+if __name__ == "__main__":
+    with training_pool(1) as pool:
+        print(pool.submit(os.getpid).result(), flush=True)
+        time.sleep(600)
+"""
+
+
+def test_a_training_that_is_killed_takes_its_processes_with_it():
+    asking = subprocess.Popen([sys.executable, "-c", WAITING], stdout=subprocess.PIPE, text=True)
+    try:
+        worker = psutil.Process(int(asking.stdout.readline()))
+        assert worker.is_running()
+    finally:
+        asking.kill()
+        asking.wait()
+    wait_until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
