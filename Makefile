@@ -18,7 +18,8 @@ help:
 	@echo "make lint     ruff, mypy, the import contracts and the reference pages; make format repairs what it can"
 	@echo "make docs     write the reference pages of docs/ out of the code"
 	@echo "make bench    the benchmarks there are; make bench NAME=io measures one"
-	@echo "make soak     a served platform with processes killed for SOAK_MINUTES (60), seeded by SOAK_SEED (1)"
+	@echo "make soak     $(HOSTILE_CASES) hostile inputs of each kind, then a served platform with processes killed for"
+	@echo "              SOAK_MINUTES (60), seeded by SOAK_SEED (1)"
 	@echo "make install  just the environment, in .venv"
 	@echo "make lock     write requirements/ anew out of setup.py; UPGRADE=--upgrade takes the newest"
 	@echo "make sbom     sbom.json: every installed package, as CycloneDX"
@@ -95,7 +96,11 @@ $(TOOLS)/.installed: requirements/tools.txt
 	$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement $<
 	@touch $@
 
+HOSTILE_CASES ?= 10000
+
 soak: install
+	HOSTILE_CASES=$(HOSTILE_CASES) $(PYTEST) tt_assets_tests/faults/test_hostile.py \
+		tt_assets_tests/trading/agents/test_hostile_policies.py
 	$(VENV)/bin/python -m tt_assets_tests.faults.soak
 
 clean:
