@@ -137,7 +137,8 @@ class Watch:
         try:
             with self._database.connect(autocommit=True, watched=False, connect_timeout=NO_WORD) as connection:
                 cursor = connection.cursor(row_factory=class_row(Holder))
-                holders = cursor.execute(_HOLDERS, [self._pids]).fetchall()
+                with _cut_after(NO_WORD, connection.fileno()):
+                    holders = cursor.execute(_HOLDERS, [self._pids]).fetchall()
         except (UserError, psycopg.Error):
             if time.monotonic() - began > 0.9 * NO_WORD:
                 raise _NoWord from None
@@ -150,6 +151,25 @@ class Watch:
         for descriptor in self._sockets:
             with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as end:
                 end.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def _cut_after(seconds: float, descriptor: int) -> Iterator[None]:
+    """Cut off the connection on the socket `descriptor` if the block takes longer: a driver waits for ever."""
+    with socket.socket(fileno=os.dup(descriptor)) as end:
+
+        def cut() -> None:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+        timer = threading.Timer(seconds, cut)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            timer.join()
 
 
 class _NoWord(Exception):

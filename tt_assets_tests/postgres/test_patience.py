@@ -211,6 +211,17 @@ def test_a_network_that_goes_silent_ends_with_one_line(empty_tables: Database, p
     assert "\n" not in str(caught.value)
 
 
+def test_a_network_that_goes_silent_while_it_is_looked_at_is_noticed_too(
+    empty_tables: Database, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = dict(empty_tables.parameters)
+    far = Database.of({"host": "127.0.0.1", "port": str(proxy.port), "user": parts["user"], "dbname": parts["dbname"]})
+    monkeypatch.setattr(patience, "_HOLDERS", "SELECT pg_sleep(1.5) FROM unnest(%s::int[])")  # in the middle of a look
+    threading.Timer(1, proxy.flows.clear).start()
+    with pytest.raises(Stalled):
+        read_frame(far, psycopg.sql.SQL("SELECT 1 AS one FROM pg_sleep(8)"))
+
+
 def test_a_dead_peer_is_noticed_by_the_kernel() -> None:
     asked = dict(Database.of({"host": "h", "dbname": "tt"}).parameters)
     assert int(asked["tcp_user_timeout"]) == 30_000
