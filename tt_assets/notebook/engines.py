@@ -43,7 +43,7 @@ def get_engine(url: str | URL | None = None) -> Engine:
     if url is None:
         database = attach(settings).database
     else:
-        text = url.render_as_string(hide_password=False) if isinstance(url, URL) else str(url)
+        text = _as_libpq_reads(url) if isinstance(url, URL) else str(url)
         database = Database.of(parse_url(text))
         schema.check(database)
         if same_database(database, settings_database(settings)):
@@ -96,3 +96,9 @@ def _identity(database: Database) -> tuple[Any, ...]:
     question = "SELECT pg_postmaster_start_time(), oid FROM pg_database WHERE datname = current_database()"
     with database.connect() as connection:
         return tuple(connection.execute(question).fetchone() or ())
+
+
+def _as_libpq_reads(url: URL) -> str:
+    """`url` as text. SQLAlchemy writes a space in the query as `+`, which is a plus to libpq."""
+    place, mark, query = url.render_as_string(hide_password=False).partition("?")
+    return place + mark + query.replace("+", "%20")

@@ -69,7 +69,7 @@ RETRIED = {
     "connection dropped before the answer": (when(Kind.HISTORY, "B", Drop()), Outcome.UNAVAILABLE),
     "connection dropped in the middle of the answer": (when(Kind.HISTORY, "B", Drop(0.5)), Outcome.UNAVAILABLE),
     "a frame of noise": (when(Kind.HISTORY, "B", faults.NOISE), Outcome.TIMED_OUT),
-    "garbage bytes": (when(Kind.HISTORY, "B", faults.GARBAGE), Outcome.TIMED_OUT),
+    "garbage bytes": (when(Kind.HISTORY, "B", faults.GARBAGE), Outcome.UNAVAILABLE),
     "a price that is no number": (when(Kind.HISTORY, "B", edit(open="n/a")), Outcome.BAD_DATA),
     "no bar in the answer": (when(Kind.HISTORY, "B", Bars(lambda bars: [])), Outcome.BAD_DATA),
     "history cut short at its end": (when(Kind.HISTORY, "B", Bars(lambda bars: bars[:-3])), Outcome.BAD_DATA),
