@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from tt_assets.assets.judging import Subject, judgement_of, subject_of
-from tt_assets.assets.sweep_grounds import SOURCE as SWEEP
 from tt_assets.grid.bars_files import followed
 from tt_assets.grid.blueprint import Blueprint
 from tt_assets.market.calendar import shift_session
@@ -23,7 +22,7 @@ from tt_assets.postgres.promotions import (
     promotion_status,
     record_promotion,
 )
-from tt_assets.postgres.trials import RegisteredTrial, count, latest, trials_of
+from tt_assets.postgres.trials import SWEEP, RegisteredTrial, count, latest, trials_of
 from tt_assets.runs.market_reader import MarketReader
 from tt_assets.settings import DateGrain
 from tt_assets.trading.judging.gate import Evidence, RuleResult, most_in_common, refusal, rule_version, rules

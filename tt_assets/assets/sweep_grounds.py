@@ -20,15 +20,12 @@ from tt_assets.grid.partitions import Window, months_on, quarter_of
 from tt_assets.market.watchlist import Watchlist
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.ledger import wrapped_sum
-from tt_assets.postgres.trials import Trial, trials_of
+from tt_assets.postgres.trials import SWEEP, Trial, trials_of
 from tt_assets.runs.market_reader import MarketReader
 from tt_assets.runs.slices_read import Noting
 from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.judging.folds import Fold
 from tt_assets.trading.judging.search import Varied, varied_of
-
-SOURCE = "sweep"
-"""Who tries, in `tt_trial`."""
 
 
 class NothingToValidateOn(UserError):
@@ -108,7 +105,7 @@ class Grounds:
             bars=self.bars,
             windows=(),
             seeds=tuple(range(self.plan.settings.seeds)),
-            source=SOURCE,
+            source=SWEEP,
             name=f"{self.study} {place}",
         )
 

@@ -24,6 +24,8 @@ _LIST = (
     "id, instrument, source, name, configuration, config_json, code, bars, windows, seeds, registered_at, judged_at, "
     "failure, figures_json, sessions, net_returns"
 )
+SWEEP = "sweep"
+"""Who tries, of the trials of `tt sweep`."""
 
 
 class NoSuchTrial(UserError):

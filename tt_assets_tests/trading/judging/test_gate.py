@@ -10,7 +10,7 @@ import pytest
 
 from tt_assets.trading.judging.accounts import Account, Chain
 from tt_assets.trading.judging.figures import figures_of
-from tt_assets.trading.judging.gate import YARDSTICKS, Evidence, common_sessions, refusal, rules
+from tt_assets.trading.judging.gate import YARDSTICKS, Evidence, common_sessions, most_in_common, refusal, rules
 from tt_assets.trading.judging.gate_config import GateConfig
 from tt_assets.trading.judging.judge import Judgement, Scenario, bands_of, curve_of
 
@@ -197,6 +197,14 @@ def test_trials_are_held_against_one_another_on_the_sessions_they_share():
     joined = common_sessions([(days[:8], np.arange(8.0)), (days[2:], np.arange(8.0))])
     np.testing.assert_array_equal(joined, np.column_stack([np.arange(2.0, 8.0), np.arange(6.0)]))
     assert common_sessions([]).size == 0
+
+
+def test_of_trials_in_windows_and_trials_of_sweeps_the_larger_set_is_compared() -> None:
+    days = np.arange("2012-01-02", "2012-01-12", dtype="datetime64[D]")
+    one, other = (days[:4], np.arange(4.0)), (days[4:], np.arange(6.0))
+    assert most_in_common([one], [other, other]).shape == (6, 2)
+    assert most_in_common([one, one], [other, other]).shape == (4, 2)  # a draw goes to what was judged
+    assert most_in_common([], []).size == 0
 
 
 def test_thresholds_are_settings(monkeypatch):
