@@ -7,6 +7,7 @@ import difflib
 import click
 from pydantic import ValidationError
 
+from tt_assets.errors import one_line
 from tt_assets.settings.variables import variable_at
 
 
@@ -21,7 +22,7 @@ def describe_setting(error: ValidationError) -> str:
         return f"{'.'.join(map(str, first['loc']))} is not valid: {reason}."
     value = "" if variable.secret else f" {_short(str(first['input']))!r}"
     meaning = f" It is: {variable.meaning}" if variable.meaning else ""
-    return f"{variable.name}{value} is not valid: {reason[:1].lower() + reason[1:]}.{meaning}"
+    return one_line(f"{variable.name}{value} is not valid: {reason[:1].lower() + reason[1:]}.{meaning}")
 
 
 def _short(value: str, most: int = 120) -> str:

@@ -285,12 +285,11 @@ def _distinct(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], list[str]
         column = pa.chunked_array(
             [[None if value is None else str(value) for value in column.to_pylist()]], pa.string()
         )
+    of_cells = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if pa.types.is_null(of_cells):
+        column = pa.chunked_array([pa.nulls(len(column), pa.string())])
     if not pa.types.is_dictionary(column.type):
-        column = (
-            column.dictionary_encode()
-            if not pa.types.is_null(column.type)
-            else pc.cast(column, pa.string()).dictionary_encode()
-        )
+        column = column.dictionary_encode()
     joined = column.unify_dictionaries().combine_chunks()
     if isinstance(joined, pa.ChunkedArray):
         joined = joined.chunk(0) if joined.num_chunks else pa.array([], pa.string()).dictionary_encode()

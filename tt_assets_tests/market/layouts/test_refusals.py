@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pyarrow import feather
 
 from tt_assets.market.errors import BarsFileError
 from tt_assets.market.files import FileBars
@@ -158,6 +159,15 @@ def test_columns_of_lists_and_of_objects_are_refused(tmp_path: Path):
         pq.write_table(pa.table({**rows, "close": close}), path)
         with pytest.raises(BarsFileError, match=words):
             FileBars(path).check()
+
+
+@pytest.mark.parametrize("nothing", [pa.nulls(10), pa.nulls(10).dictionary_encode()], ids=["nulls", "categories"])
+def test_a_column_of_empty_dates_is_refused(tmp_path: Path, nothing: pa.Array):
+    path = tmp_path / "ACME.feather"
+    prices = {name: pa.array([1.0] * 10) for name in ("open", "high", "low", "close", "volume")}
+    feather.write_feather(pa.table({"date": nothing, **prices}), str(path))
+    with pytest.raises(BarsFileError, match="10 of 10 rows date not readable"):
+        FileBars(path).check()
 
 
 def test_a_device_is_never_read():
