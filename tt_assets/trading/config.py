@@ -266,7 +266,12 @@ class TradingConfig(BaseModel):
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """The config written by `to_json`. A key too many, too few or a value out of range raises ConfigError."""
+        """The config written by `to_json`.
+
+        Raises
+        ------
+        ConfigError : `text` is no JSON object, has a key too many or too few, or a value out of range.
+        """
         try:
             loaded = json.loads(text)
         except ValueError as error:
@@ -279,7 +284,12 @@ class TradingConfig(BaseModel):
 
     @classmethod
     def from_mapping(cls, loaded: Mapping[str, Any]) -> Self:
-        """As `from_json`, from the parsed object."""
+        """As `from_json`, from the parsed object.
+
+        Raises
+        ------
+        ConfigError : a key too many or too few, or a value out of range.
+        """
         missing_settings = set(cls.model_fields) - set(loaded)
         for earlier in (BEFORE_DELISTINGS, {**BEFORE_LEARNERS, **BEFORE_DELISTINGS}):
             if missing_settings == set(earlier):

@@ -32,7 +32,17 @@ def _compiled[**P, R](function: Callable[P, R]) -> Callable[P, R]:
 
 @_compiled
 def clipped(values: Floats, lowest: float, highest: float) -> Floats:
-    """`values`, of any shape, no less than `lowest` and no more than `highest`."""
+    """`values` within [lowest, highest]; NaN stays NaN.
+
+    Parameters
+    ----------
+    values : of any shape and unit; they are left as they are.
+    lowest, highest : the bounds, in the unit of `values`.
+
+    Returns
+    -------
+    A new array of the same shape.
+    """
     result = np.empty_like(values)
     given, kept = values.ravel(), result.ravel()
     for place in range(given.size):
@@ -43,7 +53,18 @@ def clipped(values: Floats, lowest: float, highest: float) -> Floats:
 
 @_compiled
 def weights_within(convictions: Floats, scale: Floats, limit: float) -> Floats:
-    """Target weights (B × N): `convictions` × `scale` (both B × N), an account's weights shrunk to Σ|w| ≤ `limit`."""
+    """Target weights: conviction × scale, an account's weights shrunk together where Σ|w| exceeds `limit`.
+
+    Parameters
+    ----------
+    convictions : fraction of a full position (B × N), signed.
+    scale : weight of a full position (B × N), fraction of net worth.
+    limit : largest Σ|w| of one account, fraction of net worth.
+
+    Returns
+    -------
+    B × N, fractions of net worth. One NaN makes all of its account NaN.
+    """
     weights = np.empty_like(scale)
     for account in range(weights.shape[0]):
         gross = 0.0
@@ -61,9 +82,19 @@ def weights_within(convictions: Floats, scale: Floats, limit: float) -> Floats:
 def orders(
     weights: Floats, net_worth: Floats, quantity: Floats, per_usd: Floats, smallest: Floats
 ) -> tuple[Floats, Floats]:
-    """Signed shares (B × N) until positions hold `weights` of `net_worth` (B), and the same without those too small.
+    """Shares to trade until positions hold `weights` of `net_worth`; known at the deciding close, all but `smallest`.
 
-    quantity: shares held. per_usd: shares per USD at the deciding close. smallest: fewest shares that are sent.
+    Parameters
+    ----------
+    weights : target weights (B × N), fractions of net worth.
+    net_worth : USD at the deciding close (B).
+    quantity : shares held (B × N), negative when short.
+    per_usd : shares per USD at the deciding close (B × N), 0 while not listed.
+    smallest : fewest shares that are sent (B × N); infinite where the next session fills nothing.
+
+    Returns
+    -------
+    Signed shares (B × N): those wanted, and the same with 0 where they are too few to be sent.
     """
     wanted, sent = np.empty_like(weights), np.empty_like(weights)
     for account in range(weights.shape[0]):
@@ -79,9 +110,19 @@ def orders(
 def settle_linear(
     wanted: Floats, quote: Floats, cash: Floats, commission_rate: float, slippage_rate: float
 ) -> tuple[Floats, Floats, Floats]:
-    """Fills (shares and price, B × N) and the cash after them (B) under costs that are linear in shares.
+    """Fills under costs that are linear in shares: sells first, then buys, cut by one factor to what the cash pays.
 
-    wanted: signed shares. quote: USD before slippage, 0 where nothing is wanted. cash: USD (B).
+    Parameters
+    ----------
+    wanted : signed shares (B × N), 0 where nothing can be filled.
+    quote : USD per share before slippage (B × N), finite.
+    cash : USD before the fills (B).
+    commission_rate : fraction of notional.
+    slippage_rate : fraction of the quote, against the trader.
+
+    Returns
+    -------
+    Signed shares filled and USD per share, slippage included (both B × N); USD after the fills (B).
     """
     shares, price, left = np.empty_like(wanted), np.empty_like(wanted), np.empty_like(cash)
     for account in range(wanted.shape[0]):
@@ -123,9 +164,21 @@ def mark(
 ) -> tuple[Floats, Floats, Floats, Booleans, bool]:
     """Move B accounts to the next close: `session`, `quantity`, `positions`, `net_worth` and `peak` change in place.
 
-    shares: signed fills, next_mark: USD, weights and target: of this decision and of the one before (all B × N).
-    Returns the close-to-close return, the fall from the peak, the turnover Σ|Δ weight|, whether `session` has reached
-    `end` (all B), and whether the net worth and the turnover of all accounts are finite.
+    Parameters
+    ----------
+    shares : signed fills of the session (B × N).
+    next_mark : USD per share at its close (B × N), 0 while not listed.
+    weights, target : target weights of this decision and of the one before (B × N), fractions of net worth.
+    session : row of the panel (B); one is added. end : row at whose close the account is truncated (B).
+    cash : USD after the fills (B).
+    quantity : shares (B × N). positions : USD at the mark (B × N).
+    net_worth, peak : USD (B); the peak is the largest net worth so far.
+
+    Returns
+    -------
+    The close-to-close return, the fall from the peak and the turnover Σ|Δ weight| (fractions, B each); whether
+    `session`
+    has reached `end` (B); whether the net worth and the turnover of all accounts are finite.
     """
     accounts, instruments = shares.shape
     returns, drawdown, turnover = np.empty(accounts), np.empty(accounts), np.empty(accounts)
@@ -140,6 +193,7 @@ def mark(
             moved += abs(weights[account, column] - target[account, column])
         returns[account] = worth / net_worth[account] - 1.0
         net_worth[account] = worth
+        # So that a NaN becomes the peak, and shows in the drawdown too.
         if not worth <= peak[account]:
             peak[account] = worth
         drawdown[account] = 1.0 - worth / peak[account]
@@ -161,10 +215,18 @@ def charge_borrowing(
     rate: float,
     maintenance: float,
 ) -> None:
-    """Take the fee for what is short at the next close from `cash` (B, in place) and say whose shorts are not covered.
+    """Take one session's fee for what is short at the next close, and say whose shorts are not covered.
 
-    quantity: shares before the fills `shares` (B × N), marked at `next_mark` (USD). rate: fee of one session.
-    borrow_fees: USD so far (B, in place). margin_call (B, in place): net worth below `maintenance` × value of shorts.
+    Parameters
+    ----------
+    shares : signed fills of the session (B × N).
+    next_mark : USD per share at its close (B × N).
+    quantity : shares before the fills (B × N).
+    cash : USD after the fills (B); the fee is taken from it in place.
+    borrow_fees : USD paid so far (B); changes in place.
+    margin_call : net worth below `maintenance` × value of the shorts (B); written in place.
+    rate : fee of one session, fraction of the value of the shorts.
+    maintenance : least net worth, fraction of the value of the shorts.
     """
     for account in range(shares.shape[0]):
         short = worth = 0.0
@@ -192,10 +254,22 @@ def risk_aware(
     per_turnover: float,
     clip: float,
 ) -> Floats:
-    """Rewards (B): return over its σ, less penalties, within ±`clip`; see `rewards.RiskAware`.
+    """Return over its σ, less penalties, within ±`clip`; see `rewards.RiskAware`.
 
-    past: ring of returns (window × B), `place` the oldest. sums: Σ return and Σ return² over the window (2 × B).
-    known: returns in it (B). The three change in place.
+    Parameters
+    ----------
+    returns, drawdown, turnover : of the step (B), fractions.
+    past : ring of the returns before (window × B); changes in place.
+    sums : Σ return and Σ return² over the window (2 × B); change in place.
+    known : returns in the window (B); changes in place.
+    place : row of `past` that holds the oldest return, to be overwritten.
+    floor : least σ, fraction.
+    per_drawdown, per_turnover : penalty for a drawdown and for a turnover of 1.
+    clip : largest reward either way.
+
+    Returns
+    -------
+    Rewards (B), without unit; NaN where one of the three figures is.
     """
     rewards = np.empty_like(returns)
     window = past.shape[0]
@@ -217,9 +291,15 @@ def risk_aware(
 def observe(
     rows: Observations, session: Rows, positions: Floats, cash: Floats, net_worth: Floats, out: Observations
 ) -> None:
-    """Each account's row of `rows` (T × size, float32) with its shares of net worth at the end, into `out` (B × size).
+    """Write what each account sees into `out`: its row of `rows`, with its own shares of net worth at the end.
 
-    positions: USD (B × N), cash and net_worth: USD (B).
+    Parameters
+    ----------
+    rows : scaled channels of each session (T × size, float32), the last N + 1 places free.
+    session : row of the panel (B).
+    positions : USD at the mark (B × N).
+    cash, net_worth : USD (B).
+    out : B × size, float32, written in place.
     """
     instruments = positions.shape[1]
     first = rows.shape[1] - instruments - 1

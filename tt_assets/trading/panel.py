@@ -133,7 +133,13 @@ class MarketPanel:
         )
 
     def until(self, stop: int, start: int | None = None) -> MarketPanel:
-        """The rows before `stop`, with the span beginning at row `start` (as before when None)."""
+        """The rows before one, as views of the same arrays.
+
+        Parameters
+        ----------
+        stop : first row that is left out.
+        start : row of the new span's first session; as before when None.
+        """
         rows = {name: getattr(self, name)[:stop] for name in ("sessions", *BAR_FIELDS, "features")}
         return dataclasses.replace(self, start=self.start if start is None else start, **rows)
 

@@ -29,7 +29,13 @@ from tt_assets.trading.panel import MarketPanel
 
 @dataclass(frozen=True, eq=False)
 class TrainingJob:
-    """One training; `name` is what progress and errors call it."""
+    """One training.
+
+    Parameters
+    ----------
+    name : what progress and errors call it.
+    panel, config, seed : as of `train_policy`.
+    """
 
     name: str
     panel: MarketPanel
@@ -39,7 +45,15 @@ class TrainingJob:
 
 @dataclass(frozen=True, eq=False)
 class TrainingResult:
-    """A policy, or the error that prevented it with its traceback (empty for a UserError)."""
+    """A policy, or the error that prevented it.
+
+    Parameters
+    ----------
+    name : of the job.
+    policy : None where there is an error.
+    error : what the training, or its process, ended with.
+    traceback : of the error; empty for a UserError, which says all there is on its one line.
+    """
 
     name: str
     policy: TrainedPolicy | None
@@ -55,11 +69,20 @@ def train_many(
     apart: bool = False,
     pool: Executor | None = None,
 ) -> list[TrainingResult]:
-    """Train every job; results in the order of `jobs`, errors in the results.
+    """Train every job; an error is a result and ends no other training.
 
-    With one worker or one job the training runs in this process, unless it is to stay `apart`: torch takes 600 MB that
-    a process keeps to its end. `report` is called with (jobs done, jobs, name) as
-    each ends, in whatever order they end. With the `pool` of `training_pool` its processes train, and stay.
+    Parameters
+    ----------
+    jobs : in any order; their agents do not depend on it, or on `workers`.
+    workers : processes at once. With one of them, or one job, the training runs in this process.
+    report : called as each ends, in whatever order they end, with jobs done, jobs, and its name.
+    apart : whether one training has a process of its own all the same: torch takes 600 MB that a process keeps to its
+        end.
+    pool : of `training_pool`; its processes train, and stay.
+
+    Returns
+    -------
+    One result per job, in the order of `jobs`.
     """
     results: list[TrainingResult | None] = [None] * len(jobs)
     workers = min(workers, len(jobs))

@@ -58,6 +58,7 @@ class BestOnValidation(BaseCallback):
         self.curve.append((self.num_timesteps, self._reward, score))
         if score is None or self.score is None or score > self.score:
             self.score, self.steps = score, self.num_timesteps
+            # Cloned: the next update changes these tensors in place.
             state = self.model.policy.state_dict()
             self.weights = {name: tensor.detach().clone() for name, tensor in state.items()}
 

@@ -50,6 +50,7 @@ class Ensemble:
                         f"the agents of seed {first.seed} and {member.seed} have other {what}; train the window again."
                     )
             if not (
+                # One observation serves all members, so it has to be scaled alike for all.
                 np.array_equal(first.scaler.mean, member.scaler.mean)
                 and np.array_equal(first.scaler.std, member.scaler.std)
             ):

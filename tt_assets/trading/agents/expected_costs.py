@@ -10,13 +10,21 @@ from tt_assets.trading.rules.registry import cost_model
 
 
 def cost_rates(panel: MarketPanel, config: TradingConfig) -> Floats:
-    """Slippage and commission over notional of buying an equal share of the first account (T × N, fractions).
+    """Slippage and commission over notional of buying an equal share of the first account.
 
-    Row t is of an order that fills at the fill price of session t, under the cost model of `config`; what cannot be
-    filled has the mean of what can, or 0 where nothing can.
+    Parameters
+    ----------
+    panel : bars of the span with its look-back (T sessions × N instruments).
+    config : cost model, execution, and the cash of which each instrument has an equal share.
+
+    Returns
+    -------
+    T × N, fractions. Row t is of an order that fills in session t, so it is known at its close; what cannot be filled
+    has the mean of what can, or 0 where nothing can.
     """
     quote = panel.fill_prices(config.execution)
     filled = np.isfinite(quote)
+    # Any price will do where nothing fills: what it gives is replaced at the end.
     quote = np.where(filled, quote, 1.0)
     shares = config.initial_cash / len(panel.instruments) / quote
     volume = np.where(np.isfinite(panel.volume), panel.volume, 0.0)

@@ -62,6 +62,7 @@ class Gradient(Learner):
         first, last = lesson.first, len(panel.sessions) - 2
         rows = slice(first, last)
         seen = _windows(lesson, rows)
+        # Row t of either is of the decision at t, which fills in the session after and at its costs.
         held_at_most, costs = scale_while_listed(scheme, panel, config), _next(cost_rates(panel, config))
         scale, rates = (_tensor(values[rows]) for values in (held_at_most, costs))
         earned = _tensor(earned_between_fills(panel, lesson)[rows])
@@ -99,9 +100,17 @@ class Gradient(Learner):
 
 
 def earned_between_fills(panel: MarketPanel, lesson: Lesson) -> Floats:
-    """Return of holding an instrument from the fill after the decision at t to the fill after that at t+1 (T × N).
+    """Return of holding an instrument from the fill after the decision at t to the fill after that at t+1.
 
-    Where nothing fills a position is worth its last mark. The last two rows, whose fills are unknown, are 0.
+    Parameters
+    ----------
+    panel : bars of the training span (T × N).
+    lesson : its config says whether fills are at the open or the close.
+
+    Returns
+    -------
+    T × N, fractions; row t is known in t+2 only. Where nothing fills a position is worth its last mark. The last two
+    rows, whose fills are unknown, are 0.
     """
     fills = panel.fill_prices(lesson.config.execution)
     price = np.where(np.isfinite(fills), fills, panel.marks)

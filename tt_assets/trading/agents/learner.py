@@ -46,7 +46,13 @@ class Lesson:
     report: Report | None = None
 
     def tell(self, done: int, total: int, note: str = "steps") -> None:
-        """Report progress, where somebody listens."""
+        """Report progress, where somebody listens.
+
+        Parameters
+        ----------
+        done, total : in units of `note`; more than `total` counts as `total`.
+        note : what is counted.
+        """
         if self.report is not None:
             self.report(min(done, total), total, note)
 
@@ -64,10 +70,11 @@ class Lesson:
 
 @dataclass(frozen=True, eq=False)
 class Learned:
-    """What came of a training: a network, its float32 tensors, and what its config_json tells of how it came about.
+    """What came of a training: a network, its tensors, and what its config_json tells of how it came about.
 
     Parameters
     ----------
+    network : what acts. tensors : of the names and shapes that `network.shapes` says, float32, finite.
     steps : decisions it was trained on. checkpoint_steps : of the weights that were kept.
     checkpoint_score : sum of validation rewards of these weights, None without validation.
     checkpoints_tried : how many weights were compared.
@@ -112,13 +119,26 @@ class Learner(ABC):
     def train(self, lesson: Lesson) -> Learned:
         """Train one agent; deterministic in `lesson`.
 
-        Raises ConfigError for settings that this learner cannot train under, NotFinite when a weight or a reward is
-        not a number.
+        Raises
+        ------
+        ConfigError : settings that this learner cannot train under.
+        NotEnoughHistory : nothing is left to learn from.
+        NotFinite : a weight or a reward is not a number.
         """
 
 
 def rounded_steps(config: TradingConfig, instruments: int) -> tuple[int, int, int]:
-    """Steps of a training, accounts side by side, and sessions of a rollout, none larger than the training needs."""
+    """How a training of so many steps is cut up, nothing of it larger than the training needs.
+
+    Parameters
+    ----------
+    config : steps, accounts, groups of accounts and the length of a rollout.
+    instruments : N, which the steps by default depend on.
+
+    Returns
+    -------
+    Steps of the training, accounts side by side (a multiple of the group), and sessions of a rollout (at least 2).
+    """
     steps = config.steps_for(instruments)
     accounts = min(config.train_accounts, max(steps // 2, 1))
     accounts -= accounts % min(config.account_group, accounts)

@@ -35,7 +35,12 @@ def load_learners(modules: Sequence[str] = ()) -> Mapping[str, type[Learner]]:
 
 
 def learner_of(config: TradingConfig) -> Learner:
-    """The learner that `config.agent` names. Raises ConfigError listing the known ones for an unknown name."""
+    """The learner that `config.agent` names.
+
+    Raises
+    ------
+    ConfigError : there is none of this name, listing the known ones; a module of `config.learner_modules` is amiss.
+    """
     if config.agent.startswith(PREFIX):
         return StableBaselines(config.agent.removeprefix(PREFIX))
     known = load_learners(config.learner_modules)

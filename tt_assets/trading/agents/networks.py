@@ -58,12 +58,28 @@ class Network(ABC):
 
     @abstractmethod
     def outputs(self, tensors: Tensors, observation: npt.NDArray[np.float32]) -> Values:
-        """What the network says of each instrument: N mean actions, or N × choices scores."""
+        """What the network says of each instrument.
+
+        Parameters
+        ----------
+        tensors : by name, as `shapes` says; float32 or float64.
+        observation : of one account at a close (inputs, float32), scaled.
+
+        Returns
+        -------
+        N mean actions, or N × choices scores, flat; float64. NaN in gives NaN.
+        """
 
     def act(self, tensors: Tensors, observation: npt.NDArray[np.float32]) -> Values:
-        """The likeliest action per instrument (N): a mean cut to its bounds, or the choice of the highest score.
+        """The likeliest action per instrument: a mean cut to its bounds, or the choice of the highest score.
 
-        Deterministic. An action that cannot be told because of a value that is not finite is NaN.
+        Parameters
+        ----------
+        tensors, observation : as of `outputs`.
+
+        Returns
+        -------
+        Raw action (N), the same for the same bits. NaN where a value that is not finite leaves it open.
         """
         outputs = self.outputs(tensors, observation)
         if self.choices:
@@ -78,7 +94,12 @@ class Network(ABC):
 
     @classmethod
     def of(cls, stored: Mapping[str, Any]) -> Self:
-        """The description out of an agent's config. Raises ValueError where a key or a size cannot be."""
+        """The description out of an agent's config.
+
+        Raises
+        ------
+        ValueError : a key too many or too few, or a size that cannot be.
+        """
         names = {field.name for field in fields(cls)}
         if set(stored) - {"kind"} != names:
             raise ValueError(f"network has the keys {', '.join(sorted(stored))}")
@@ -157,10 +178,14 @@ def _dense(layer: Layer, rows: Values) -> Values:
 
 @dataclass(frozen=True)
 class Dense(Network):
-    """Fully connected layers `hidden` over the whole observation, weights separate for each instrument.
+    """Fully connected layers over the whole observation, weights separate for each instrument.
 
-    `activation` (tanh or relu) stands after each hidden layer; with `squashed` a tanh stands after the last one, and
-    its −1 … 1 is stretched to `lowest` … 1, as off-policy algorithms of Stable-Baselines3 do.
+    Parameters
+    ----------
+    hidden : units of each hidden layer.
+    activation : after each hidden layer, tanh or relu.
+    squashed : 1: a tanh stands after the last layer, and its −1 … 1 is stretched to `lowest` … 1, as off-policy
+        algorithms of Stable-Baselines3 do. 0: none does.
     """
 
     kind: ClassVar[str] = "dense"
@@ -280,7 +305,12 @@ NETWORKS: Mapping[str, type[Network]] = {network.kind: network for network in (S
 
 
 def network_of(stored: Mapping[str, Any]) -> Network:
-    """The network that an agent's config describes. Raises ValueError for one that is unknown or cannot be."""
+    """The network that an agent's config describes.
+
+    Raises
+    ------
+    ValueError : its kind is unknown, or its description cannot be.
+    """
     kind = stored.get("kind")
     if not isinstance(kind, str) or kind not in NETWORKS:
         raise ValueError(f"network {kind!r} is unknown; known are {', '.join(NETWORKS)}")

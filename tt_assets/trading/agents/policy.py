@@ -34,7 +34,14 @@ _KEYS = {
 
 @dataclasses.dataclass(frozen=True)
 class TrainedPolicy:
-    """A trained agent: safetensors `weights`, everything else in `config_json`, and the SHA-256 of the two."""
+    """A trained agent.
+
+    Parameters
+    ----------
+    weights : safetensors file, float32.
+    config_json : everything else: settings, network, channels, instruments, scaler, seed, how it was trained.
+    sha256 : of the two, as `digest` says.
+    """
 
     weights: bytes
     config_json: str
@@ -52,7 +59,12 @@ class TrainedPolicy:
 
     @cached_property
     def network(self) -> Network:
-        """Shape of the network."""
+        """Shape of the network.
+
+        Raises
+        ------
+        ValueError : the description in config_json cannot be.
+        """
         shape = self._stored["network"]
         if self._stored["format"] > 2:
             return network_of(shape)
@@ -101,7 +113,12 @@ class TrainedPolicy:
 
     @cached_property
     def tensors(self) -> dict[str, npt.NDArray[np.float32]]:
-        """The weights by name. Names, shapes and type must be those of the network; else PolicyMismatch."""
+        """The weights by name.
+
+        Raises
+        ------
+        PolicyMismatch : they are no safetensors file, or names, shapes or type are not those of the network.
+        """
         from safetensors import SafetensorError
         from safetensors.numpy import load
 
@@ -140,7 +157,12 @@ class TrainedPolicy:
         return {name: tensor.astype(np.float64) for name, tensor in self.tensors.items()}
 
     def check_fits(self, panel: MarketPanel) -> None:
-        """PolicyMismatch naming the difference if `panel` offers other instruments or channels."""
+        """Refuse a panel that offers other instruments or channels than the agent reads, or in another order.
+
+        Raises
+        ------
+        PolicyMismatch : names the difference.
+        """
         for what, own, offered in (
             ("instruments", self.instruments, panel.instruments),
             ("channels", self.channels, panel.feature_names),
@@ -163,12 +185,22 @@ class TrainedPolicy:
 
 
 def seal(weights: bytes, config_json: str) -> TrainedPolicy:
-    """A policy with the digest of its content."""
+    """A policy with the digest of its content.
+
+    Parameters
+    ----------
+    weights, config_json : as of `TrainedPolicy`.
+    """
     return TrainedPolicy(weights, config_json, digest(weights, config_json))
 
 
 def digest(weights: bytes, config_json: str) -> str:
-    """SHA-256 of the weights followed by config_json (UTF-8), hexadecimal."""
+    """SHA-256 of the weights followed by config_json (UTF-8), hexadecimal.
+
+    Parameters
+    ----------
+    weights, config_json : as of `TrainedPolicy`.
+    """
     return hashlib.sha256(weights + config_json.encode()).hexdigest()
 
 
@@ -214,6 +246,7 @@ def load_policy(weights: bytes, config_json: str, sha256: str, name: str = "the 
                     *shape, *read
                 )
             )
+        # Both are read when they are first asked for; here an error can still name the row.
         _ = policy.scaler, policy.tensors
     except PolicyMismatch as error:
         raise PolicyMismatch(f"{name}: {str(error).removeprefix('the policy: ')}") from None

@@ -78,11 +78,15 @@ def next_returns_over_sigma(panel: MarketPanel) -> Floats:
 
 
 def ridge(inputs: Floats, target: Floats, penalty: float) -> tuple[Floats, float]:
-    """Coefficients (F) and intercept that minimise squared error + penalty × |coefficients|²; the intercept is free.
+    """Coefficients and intercept that minimise squared error + penalty × |coefficients|²; the intercept is free.
 
     Parameters
     ----------
-    inputs : n × F. target : n. penalty : at least 0.
+    inputs : n × F, finite. target : n, finite. penalty : at least 0.
+
+    Returns
+    -------
+    Coefficients (F), in target per input, and the intercept.
     """
     mean, level = inputs.mean(axis=0), float(target.mean())
     centred = inputs - mean
@@ -93,7 +97,17 @@ def ridge(inputs: Floats, target: Floats, penalty: float) -> tuple[Floats, float
 
 
 def chosen_penalty(inputs: Floats, target: Floats, fitted: int) -> tuple[float, float | None]:
-    """The penalty whose fit on the first `fitted` rows errs least on the rest, and that mean squared error."""
+    """The penalty whose fit on the first rows errs least on the rest.
+
+    Parameters
+    ----------
+    inputs : n × F, in order of time. target : n.
+    fitted : rows that are fitted; those after them are held out.
+
+    Returns
+    -------
+    The penalty and its mean squared error on the rest; the largest and None where nothing is held out.
+    """
     rest = inputs[fitted:]
     if not len(rest):
         return PENALTIES[-1], None

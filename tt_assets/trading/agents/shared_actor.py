@@ -24,7 +24,11 @@ FIRST_SPREAD = 0.01
 class SharedActor(nn.Module):
     """Encoder, head and critic of `SharedEncoder`; names and shapes of the first two are its tensors'.
 
-    In training mode the channels, not the held weights, carry noise of standard deviation `input_noise`.
+    Parameters
+    ----------
+    network : the shapes.
+    input_noise : standard deviation of the noise that the channels, not the held weights, carry in training mode; in
+        units of scaled channels.
     """
 
     def __init__(self, network: SharedEncoder, input_noise: float) -> None:
@@ -98,8 +102,13 @@ class CommonGaussian(DiagGaussianDistribution):
     """Actions a_i = m_i + σ_i (e_i + √c z) with e_i and z standard normal and z the same for all instruments.
 
     With independent noise alone the sum invested hardly moves where there are many instruments, and cash is never
-    tried; z moves all of them together. The density is that of a normal distribution with covariance
-    σ_i σ_j (δ_ij + c), whose inverse and determinant follow from Sherman and Morrison.
+    tried; z moves all of them together. The density is that of a normal distribution with covariance σ_i σ_j (δ_ij +
+    c), whose inverse and determinant follow from Sherman and Morrison.
+
+    Parameters
+    ----------
+    action_dim : N.
+    common : c, at least 0; 0 is a diagonal Gaussian.
     """
 
     def __init__(self, action_dim: int, common: float) -> None:
@@ -136,7 +145,15 @@ class CommonGaussian(DiagGaussianDistribution):
 
 
 class SharedPolicy(ActorCriticPolicy):
-    """Stable-Baselines3's actor-critic over a `SharedActor`, which gives actions and value without a further layer."""
+    """Stable-Baselines3's actor-critic over a `SharedActor`, which gives actions and value without a further layer.
+
+    Parameters
+    ----------
+    *args : as of `ActorCriticPolicy`.
+    network, input_noise : of the `SharedActor`.
+    common : of `CommonGaussian`, where actions are numbers.
+    **kwargs : as of `ActorCriticPolicy`.
+    """
 
     def __init__(self, *args: Any, network: SharedEncoder, input_noise: float, common: float, **kwargs: Any) -> None:
         self._network, self._input_noise, self._common = network, input_noise, common

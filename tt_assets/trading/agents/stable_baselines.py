@@ -120,6 +120,7 @@ def _actor(policy: Any) -> list[Any]:
 def _agrees(network: Dense, tensors: dict[str, Any], model: Any) -> bool:
     if {name: tensor.shape for name, tensor in tensors.items()} != network.shapes():
         return False
+    # Whatever the layers are called: only that they act alike says they were put together rightly.
     observations = np.random.default_rng(0).normal(size=(COMPARED, network.inputs)).astype(np.float32)
     expected, _ = model.predict(observations, deterministic=True)
     acted = np.array([network.act(tensors, observation) for observation in observations])

@@ -79,7 +79,13 @@ def _refuse_unknown_rules(config: TradingConfig) -> None:
 def first_trained_session(panel: MarketPanel, config: TradingConfig) -> int:
     """Row of the first session of the span at which an instrument can be held.
 
-    Raises NotEnoughHistory if too few such sessions are left for training besides validation and embargo.
+    Parameters
+    ----------
+    panel, config : as of `train_policy`.
+
+    Raises
+    ------
+    NotEnoughHistory : too few such sessions are left for training besides validation and embargo.
     """
     training = split_span(panel, config).training
     scale = scale_while_listed(action_scheme(config), training, config)

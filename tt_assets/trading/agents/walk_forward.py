@@ -18,7 +18,14 @@ MIN_TRAINING_SESSIONS = 42
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """A training span cut in three. `validation` is None when none is asked for; `embargo` counts sessions."""
+    """A training span cut in three, in order of time.
+
+    Parameters
+    ----------
+    training : what is learned from.
+    validation : what chooses the checkpoint; None where none is asked for.
+    embargo : sessions after it that nothing reads.
+    """
 
     training: MarketPanel
     validation: MarketPanel | None
@@ -26,11 +33,17 @@ class Split:
 
 
 def split_span(panel: MarketPanel, config: TradingConfig) -> Split:
-    """The panel's span (from `panel.start`) cut into training, validation and embargo; it ends where the window begins.
+    """The panel's span cut into training, validation and embargo; it ends where the traded window begins.
 
-    The last `embargo_sessions` are left out altogether, the `validation_sessions` before them are for choosing the
-    checkpoint, the rest is trained on. Validation reads the sessions before it as look-back. Raises NotEnoughHistory
-    where nothing is left to train on.
+    Parameters
+    ----------
+    panel : bars and channels; the span is from `panel.start` on. Validation reads the sessions before it as look-back.
+    config : the last `embargo_sessions` are left out altogether, the `validation_sessions` before them choose the
+        checkpoint.
+
+    Raises
+    ------
+    NotEnoughHistory : nothing is left to train on.
     """
     sessions = len(panel.sessions) - panel.start
     reserved = config.embargo_sessions + config.validation_sessions
@@ -47,10 +60,17 @@ def split_span(panel: MarketPanel, config: TradingConfig) -> Split:
 
 
 def training_windows(window: int, train_windows: int, span: TrainingSpan) -> range:
-    """Which windows, counted from the first, the agent of number `window` trains on.
+    """Which windows an agent trains on.
 
-    Rolling: the `train_windows` before it. Anchored: all before it, and none while there are fewer than
-    `train_windows`. Empty where history is too short.
+    Parameters
+    ----------
+    window : the one it trades, counted from the first, which is 0.
+    train_windows : how many it takes to train.
+    span : rolling trains on the `train_windows` before it, anchored on all before it.
+
+    Returns
+    -------
+    Numbers of windows; empty while there are fewer than `train_windows` before it.
     """
     if window < train_windows:
         return range(0)
@@ -58,7 +78,13 @@ def training_windows(window: int, train_windows: int, span: TrainingSpan) -> ran
 
 
 def not_enough(panel: MarketPanel, config: TradingConfig, usable: int) -> NotEnoughHistory:
-    """The error for a span of which only `usable` sessions can be traded in training."""
+    """The error for a span that is too short to train on.
+
+    Parameters
+    ----------
+    panel, config : as of `train_policy`.
+    usable : sessions of it that could be traded in training.
+    """
     priced = panel.priced_sessions
     return NotEnoughHistory(
         f"training {', '.join(panel.instruments)} on {panel.span_text()}: {priced} sessions have prices and {usable} "

@@ -140,7 +140,19 @@ class ObservationBuilder:
         net_worth: Floats,
         out: npt.NDArray[np.float32] | None = None,
     ) -> npt.NDArray[np.float32]:
-        """As `observe`, from positions (B × N), cash and net worth (B), all in USD at that close."""
+        """As `observe`, from the books of the accounts at that close.
+
+        Parameters
+        ----------
+        session : row of the panel for each account (B).
+        positions : USD at the mark (B × N).
+        cash, net_worth : USD (B).
+        out : where to write (B × size); a new array when None.
+
+        Returns
+        -------
+        B × size, float32, without NaN where the books have none.
+        """
         from tt_assets.trading import kernels
 
         observation = np.empty((len(session), self.size), dtype=np.float32) if out is None else out

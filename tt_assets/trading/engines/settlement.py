@@ -25,9 +25,13 @@ _HALVINGS = 53
 
 
 class Fills(NamedTuple):
-    """Fills of one session over accounts (B × N) and the cash after them (B, USD).
+    """Fills of one session and the cash after them.
 
-    `shares` are signed: positive bought, negative sold, 0 not traded. `price` is USD per share, slippage included.
+    Parameters
+    ----------
+    shares : signed (B × N): positive bought, negative sold, 0 not traded.
+    price : USD per share, slippage included (B × N).
+    cash : USD after the fills, commission paid (B).
     """
 
     shares: Floats
@@ -36,9 +40,14 @@ class Fills(NamedTuple):
 
 
 class AccountFills(NamedTuple):
-    """Fills of one session of one account per instrument (N): signed shares, USD per share, commission in USD.
+    """Fills of one session of one account.
 
-    `closed` says which of them closed the position in a delisted instrument at its last close.
+    Parameters
+    ----------
+    shares : signed (N): positive bought, negative sold, 0 not traded.
+    price : USD per share, slippage included (N).
+    commission : USD (N).
+    closed : which of them closed the position in a delisted instrument at its last close (N).
     """
 
     shares: Floats
@@ -62,9 +71,18 @@ class Settlement(Protocol):
         ...
 
     def settle(self, wanted: Floats, quote: Floats, volume: Floats, cash: Floats) -> Fills:
-        """Fill `wanted` signed shares (B × N) at the `quote` (B × N, USD) of a session with `volume` out of `cash`.
+        """Fill what is wanted as far as cash, volume and whole shares allow: sells first, then buys.
 
-        `quote` is finite; where nothing can be filled `wanted` is 0.
+        Parameters
+        ----------
+        wanted : signed shares (B × N), fixed at the close before; 0 where nothing can be filled.
+        quote : open or close of the session of the fill, USD per share (B × N), finite.
+        volume : shares traded in that session (B × N).
+        cash : USD before the fills (B).
+
+        Returns
+        -------
+        What was filled. Cash that was not negative stays so.
         """
         ...
 
@@ -85,7 +103,14 @@ class LinearSettlement:
 
 @dataclass(frozen=True)
 class SearchedSettlement:
-    """For any costs: the factor for buys is found by halving, since filling more never costs less."""
+    """For any costs: the factor for buys is found by halving, since filling more never costs less.
+
+    Parameters
+    ----------
+    costs : what prices the fills and charges for them.
+    whole_shares : whether shares are cut to whole ones, towards zero.
+    volume_limit : largest fill, fraction of the session's volume; 0: none.
+    """
 
     costs: CostModel
     whole_shares: bool

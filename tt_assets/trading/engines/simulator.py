@@ -241,10 +241,23 @@ def refuse_not_finite(
     reward: Floats,
     net_worth: Floats,
 ) -> None:
-    """Raise NotFinite for the first weight (B × N), net worth (B) or reward (B) that is NaN or infinite.
+    """Raise for the first weight, net worth or reward that is NaN or infinite; nothing happens where all are finite.
 
-    `decided` are the rows of the panel at whose close the accounts decided. One action that is not a number spreads to
-    all weights of its account when they are shrunk together, so the one with such an action (B × N) is named.
+    One action that is not a number spreads to all weights of its account when they are shrunk together, so the
+    instrument with such an action is named.
+
+    Parameters
+    ----------
+    panel : what was traded, for the names of sessions and instruments.
+    decided : rows of the panel at whose close the accounts decided (B).
+    actions : raw actions (B × N).
+    weights : target weights (B × N), fractions of net worth.
+    reward : of the step (B).
+    net_worth : USD at the close after (B).
+
+    Raises
+    ------
+    NotFinite : names what it is, the step, its session and the instrument or what is held.
     """
     wrong = ~np.isfinite(weights)
     if (wrong & ~np.isfinite(actions)).any():

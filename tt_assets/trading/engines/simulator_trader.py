@@ -17,10 +17,17 @@ _NOTHING_SEEN: Observation = np.zeros(0, dtype=np.float32)
 
 
 class SimulatorTrader:
-    """A `Trader` on one account of the simulator; weights are traded `delay` sessions later than decided.
+    """A `Trader` on one account of the simulator.
 
-    Without `observes` its observations are empty, and without `counts` orders that were not filled, or cut, are not
-    counted: who needs neither, as thousands of accounts of baselines in a judgement, does not wait for them.
+    Parameters
+    ----------
+    panel : bars and channels of the span with its look-back.
+    config : how it trades. An unknown name raises ConfigError.
+    scaler : what its observations are scaled by.
+    delay : sessions that weights are traded later than decided.
+    observes : False: its observations are empty.
+    counts : False: orders that were not filled, or cut, are not counted. Who needs neither, as thousands of accounts of
+        baselines in a judgement, does not wait for them.
     """
 
     def __init__(

@@ -18,12 +18,16 @@ from tt_assets.trading.rules.schemes import ActionScheme, scale_while_listed
 
 
 class Decision(NamedTuple):
-    """Accounts × instruments (B × N) at the closes of their sessions t.
+    """What B accounts decide on and what is done about it, at the closes of their sessions t (B × N each).
 
-    Known at t: `scale` (weight of a full position) and `per_usd` (shares per USD at the mark, 0 while not listed).
-    Of t+1, for the engine only: `smallest` (fewest shares that are filled; infinite where nothing is), `fill_price`
-    (USD before slippage, 0 where nothing is filled), `next_mark` (USD, 0 while not listed) and `volume` (shares, 0
-    where nothing is filled).
+    Parameters
+    ----------
+    scale : weight of a full position, fraction of net worth; known at t.
+    per_usd : shares per USD at the mark, 0 while not listed; known at t.
+    smallest : fewest shares that are filled, infinite where nothing is. It is of t+1, as the rest: for the engine only.
+    fill_price : USD per share before slippage, 0 where nothing is filled.
+    next_mark : USD per share at the close of t+1, 0 while not listed.
+    volume : shares traded in t+1, 0 where nothing is filled.
     """
 
     scale: Floats
@@ -37,11 +41,17 @@ class Decision(NamedTuple):
 class DecisionTape:
     """The decisions of one panel. The last session has none: nothing is filled after it.
 
+    Parameters
+    ----------
+    panel : bars (T × N) of the span with its look-back.
+    config : execution, smallest trade, and when an instrument counts as delisted.
+    scheme : what sizes a full position.
+
     Attributes
     ----------
     scale : weight of a full position (T × N). fillable : whether an order after the decision is filled (T × N).
     closing : USD per share at which what is held is closed after the decision, because the instrument counts as
-    delisted and does not trade; 0 where it is not (T × N). closes : whether there is any such.
+        delisted and does not trade; 0 where it is not (T × N). closes : whether there is any such.
     """
 
     def __init__(self, panel: MarketPanel, config: TradingConfig, scheme: ActionScheme) -> None:
@@ -74,7 +84,13 @@ class DecisionTape:
 
 
 class DecisionReader:
-    """Decisions of the same number of accounts over and over: each call overwrites what the one before gave."""
+    """Decisions of the same number of accounts over and over: each call overwrites what the one before gave.
+
+    Parameters
+    ----------
+    blocks : the columns of a `Decision` one after another (6 × T × N).
+    accounts : B.
+    """
 
     def __init__(self, blocks: Floats, accounts: int) -> None:
         self._blocks = blocks
@@ -89,7 +105,19 @@ class DecisionReader:
 
 
 def wanted_shares(weights: Floats, net_worth: Floats, quantity: Floats, per_usd: Floats) -> Floats:
-    """Signed shares to trade (B × N) until positions hold `weights` (B × N) of `net_worth` (B); known at the close."""
+    """Shares to trade until positions hold `weights` of `net_worth`; known at the deciding close.
+
+    Parameters
+    ----------
+    weights : target weights (B × N), fractions of net worth.
+    net_worth : USD (B).
+    quantity : shares held (B × N), negative when short.
+    per_usd : shares per USD at the mark (B × N), 0 while not listed.
+
+    Returns
+    -------
+    Signed shares (B × N): bought above 0, sold below.
+    """
     wanted = weights * net_worth[:, None]
     wanted *= per_usd
     wanted -= quantity
@@ -97,7 +125,18 @@ def wanted_shares(weights: Floats, net_worth: Floats, quantity: Floats, per_usd:
 
 
 def unfilled(wanted: Floats, decision: Decision, config: TradingConfig) -> tuple[int, int]:
-    """Of the orders in `wanted` (B × N, shares): how many met no trading at all, how many were cut to the volume."""
+    """How many orders came to nothing, and how many to less than was wanted.
+
+    Parameters
+    ----------
+    wanted : signed shares that were asked for (B × N).
+    decision : the decision they were asked for in.
+    config : the smallest trade, below which nothing is an order, and the volume limit.
+
+    Returns
+    -------
+    Orders that met no trading at all, and orders that were cut to the volume limit; over all accounts.
+    """
     size = np.abs(wanted)
     sent = (size > 0.0) & (size >= config.minimum_trade * decision.per_usd)
     nobody_traded = np.isinf(decision.smallest)

@@ -71,9 +71,13 @@ class SessionExchange(Exchange):
 
 
 class Account:
-    """Cash and positions as TensorTrade wallets. `prices` (rows × N, USD) is the stream of prices, row by row.
+    """Cash and positions as TensorTrade wallets.
 
-    With `whole_shares` quantities are read to the nearest share: a wallet misses it by its last decimal.
+    Parameters
+    ----------
+    prices : USD per share, the stream of prices row by row (rows × N), above 0.
+    cash : USD at the start.
+    whole_shares : whether quantities are read to the nearest share: a wallet misses it by its last decimal.
     """
 
     def __init__(self, prices: Floats, cash: float, *, whole_shares: bool = False) -> None:
@@ -110,7 +114,18 @@ class Account:
         return np.round(shares) if self._whole_shares else np.array(shares)
 
     def trade(self, broker: Any, planned: Fills, costs: CostModel) -> AccountFills:
-        """Fill what was `planned` (1 × N): sells first, then buys. The fills returned are what the wallets say."""
+        """Fill what was planned: sells first, then buys.
+
+        Parameters
+        ----------
+        broker : TensorTrade's; it forgets the orders afterwards.
+        planned : what the settlement gave, of one account (1 × N).
+        costs : what charges for it.
+
+        Returns
+        -------
+        The fills as the wallets say, which may differ from `planned` in the last of 12 decimals.
+        """
         shares, price = planned.shares[0], planned.price[0]
         fee = costs.commission(shares, price)
         before = [wallet.total_balance.size for wallet in self.wallets]
@@ -127,7 +142,18 @@ class Account:
         return AccountFills(self._read(filled), price, commission, np.zeros(len(shares), dtype=bool))
 
     def close(self, broker: Any, column: int, price: float) -> float:
-        """Sell all of one instrument at `price` (USD) without commission; how many shares that were."""
+        """Sell all of one instrument without commission.
+
+        Parameters
+        ----------
+        broker : TensorTrade's; it forgets the order afterwards.
+        column : place of the instrument.
+        price : USD per share.
+
+        Returns
+        -------
+        The shares that were sold.
+        """
         shares = float(self.quantity[column])
         self._fill(broker, TradeSide.SELL, column, self.wallets[column].balance.size, price, Decimal(0))
         broker.executed.clear()

@@ -250,7 +250,18 @@ class SessionEnv(TradingEnv):
 
 
 def session_env(panel: MarketPanel, config: TradingConfig, scaler: Scaler) -> SessionEnv:
-    """The environment over the panel's span. Shorts raise UnsupportedOnTensorTrade: its wallets cannot go below 0."""
+    """TensorTrade's environment over the panel's span.
+
+    Parameters
+    ----------
+    panel : bars and channels of the span with its look-back.
+    config : how it trades.
+    scaler : what observations are scaled by.
+
+    Raises
+    ------
+    UnsupportedOnTensorTrade : shorts are allowed; its wallets cannot go below 0.
+    """
     if config.allow_shorts:
         raise UnsupportedOnTensorTrade(
             "allow_shorts is true, but TensorTrade's wallets cannot hold less than nothing; train and evaluate with "

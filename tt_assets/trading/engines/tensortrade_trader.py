@@ -11,7 +11,14 @@ from tt_assets.trading.panel import Floats, MarketPanel
 
 
 class TensorTradeTrader:
-    """A `Trader` on TensorTrade; see `trader.Trader`."""
+    """A `Trader` on TensorTrade; see `trader.Trader`.
+
+    Parameters
+    ----------
+    panel : bars and channels of the span with its look-back.
+    config : how it trades; shorts raise UnsupportedOnTensorTrade.
+    scaler : what its observations are scaled by.
+    """
 
     borrow_fees = 0.0
 

@@ -22,7 +22,15 @@ class Engine(StrEnum):
 
 
 class TraderStep(NamedTuple):
-    """What the agent sees at the next close, its reward, and whether the account was stopped or its data ended."""
+    """What one step led to, at the next close.
+
+    Parameters
+    ----------
+    observation : what the agent sees there (size, float32).
+    reward : of the step, in the unit of the reward scheme.
+    terminated : whether a stopper, or a net worth of 0 or less, closed the account.
+    truncated : whether its data ended.
+    """
 
     observation: Observation
     reward: float

@@ -27,19 +27,23 @@ SHORTEST_EPISODE = 21
 class SimulatorVecEnv(VecEnv):
     """B accounts of one simulator, each started at a random session; nothing is drawn but the starts.
 
-    Parameters
-    ----------
-    simulator : the accounts. Its panel should end where training ends: nothing beyond it is ever visited.
-    first : row of the panel that is the earliest start, the first at which an instrument can be held.
-    group : accounts that walk the same sessions and are compared; 1 compares none.
-
     Observations are float32 (B × size), rewards float32 (B), `terminal_observation` of an ended account stands in its
     info, as Stable-Baselines3 asks.
 
     Accounts walk in groups of `group` on the same sessions, and each is rewarded by its reward less the mean of its
     group. Prices do not answer what an account does, so what the market gave all of them alike says nothing about an
     action: the mean is a baseline without bias that takes most of the noise away. It needs the accounts of a group to
-    end together: a simulator without stoppers, and `group` a divisor of its accounts. 1 leaves rewards as they are.
+    end together.
+
+    Parameters
+    ----------
+    simulator : the accounts. Its panel should end where training ends: nothing beyond it is ever visited.
+    first : row of the panel that is the earliest start, the first at which an instrument can be held.
+    group : accounts that walk the same sessions and are compared; 1 compares none and leaves rewards as they are.
+
+    Raises
+    ------
+    ValueError : `group` does not divide the accounts, or is above 1 where a stopper can end one before the others.
     """
 
     def __init__(self, simulator: Simulator, first: int, group: int = 1) -> None:
@@ -89,6 +93,7 @@ class SimulatorVecEnv(VecEnv):
             observations = self.simulator.observe()
         reward = step.reward
         if self.group > 1:
+            # The accounts of a group stand side by side, since `_restart` repeats each start.
             in_groups = reward.reshape(-1, self.group)
             reward = (in_groups - in_groups.mean(axis=1, keepdims=True)).ravel()
         return observations, reward.astype(np.float32), done, infos

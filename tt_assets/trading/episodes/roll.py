@@ -38,11 +38,28 @@ class Strategy(Protocol):
         ...
 
     def act(self, trader: Trader, observation: Observation) -> Floats:
-        """The raw action (N) at the close of the trader's session."""
+        """The decision at the close of the trader's session.
+
+        Parameters
+        ----------
+        trader : the account, to be read only.
+        observation : what is seen at that close (size, float32), scaled by `scaler`.
+
+        Returns
+        -------
+        Raw action (N), as the action scheme's space has it.
+        """
         ...
 
     def reasons(self, session: int, action: Floats, target: Floats) -> list[str]:
-        """Why `action` at row `session` became `target`: a sentence per instrument and one for cash."""
+        """Why an action became these weights: a sentence per instrument and one for cash.
+
+        Parameters
+        ----------
+        session : row of the panel at whose close was decided.
+        action : raw output (N).
+        target : weights (N), fractions of net worth.
+        """
         ...
 
     def entries(self) -> Mapping[str, str | int | float | None]:
@@ -53,8 +70,13 @@ class Strategy(Protocol):
 class AgentStrategy:
     """A trained agent, or the ensemble of several; its name is that of the action scheme.
 
-    Raises PolicyMismatch when the panel's instruments or channels, or settings that shape what the agent sees or does,
-    differ from those of the training.
+    Parameters
+    ----------
+    policy : the agent.
+    panel : bars and channels of the window with its look-back; instruments and channels must be those of the training,
+        else PolicyMismatch.
+    config : how it trades; settings that shape what the agent sees or does must be those of the training, else
+        PolicyMismatch.
     """
 
     def __init__(self, policy: Actor, panel: MarketPanel, config: TradingConfig) -> None:
@@ -84,9 +106,19 @@ class AgentStrategy:
 def roll_episode(
     policy: Actor, panel: MarketPanel, config: TradingConfig, engine: Engine = Engine.TENSORTRADE
 ) -> EpisodeRecord:
-    """Roll `policy` over the panel's span (from `panel.start`; what lies before is look-back).
+    """Roll an agent over the panel's span.
 
-    Raises PolicyMismatch as `AgentStrategy` does, and what `roll` raises.
+    Parameters
+    ----------
+    policy : the agent, or the ensemble of several.
+    panel : bars and channels; what lies before `panel.start` is look-back.
+    config : how it trades.
+    engine : what keeps the books.
+
+    Raises
+    ------
+    PolicyMismatch : as of `AgentStrategy`.
+    NotEnoughHistory, UnsupportedOnTensorTrade, NotFinite : as of `roll`.
     """
     return roll(AgentStrategy(policy, panel, config), panel, config, engine)
 

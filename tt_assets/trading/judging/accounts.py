@@ -138,6 +138,7 @@ def _measured(
     impact = np.where(slipped - flat > 1e-9 * slipped, slipped - flat, 0.0)
     borrow = np.array(tape.borrow)
     owed = -np.minimum(position[1:], 0.0)
+    # The fee is charged on all shorts together; each instrument bears its share of them.
     short = np.divide(owed, owed.sum(axis=1, keepdims=True), out=np.zeros_like(owed), where=owed > 0.0)
     # The change of a position's worth, less the cash that went into it and what it was charged.
     profit = np.diff(position, axis=0) - shares * price - commission - short * borrow[:, None]
@@ -174,6 +175,7 @@ def _usual_volume(panel: MarketPanel) -> Floats:
     total = np.concatenate([np.zeros((1, volume.shape[1])), np.cumsum(volume, axis=0)])
     rows = np.arange(len(volume))
     first = np.maximum(rows - VOLUME_SESSIONS, 0)
+    # Row t is a difference of sums before t, so the session an order fills in is no part of it.
     usual: Floats = (total[rows] - total[first]) / np.maximum(rows - first, 1)[:, None]
     return usual
 

@@ -46,8 +46,10 @@ def attribution(
     for place, window in enumerate(windows):
         whole = _log_growth(strategy, window, cash)
         for draw in range(draws):
+            # Seeded by draw and window, so that channels differ by what they are and not by how they were shuffled.
             shuffle = np.random.default_rng([seed, draw, place]).permutation
             rows = np.arange(len(window.panel.sessions))
+            # Whole sessions: what instruments have in common at a session is kept, when it was is not.
             rows[window.panel.start :] = shuffle(rows[window.panel.start :])
             for row, channel in enumerate(channels):
                 if channel in window.panel.feature_names:

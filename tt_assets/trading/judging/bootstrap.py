@@ -49,9 +49,16 @@ def stationary_indices(sessions: int, draws: int, mean_block: float, seed: int) 
 
 @lru_cache(maxsize=4)
 def resampling_counts(sessions: int, draws: int, mean_block: float, seed: int) -> Floats:
-    """How often each draw has each session (draws × sessions): one matrix product gives the sums of every draw.
+    """How often each draw has each session: one matrix product then gives the sums of every draw.
 
-    Kept, since all strategies of a judgement are drawn on the same sessions; not to be changed.
+    Parameters
+    ----------
+    sessions, draws, mean_block, seed : as in `stationary_indices`.
+
+    Returns
+    -------
+    draws × sessions, each row summing to `sessions`. Kept, since all strategies of a judgement are drawn on the same
+    sessions, and therefore read-only.
     """
     rows = stationary_indices(sessions, draws, mean_block, seed)
     counts = np.zeros((draws, sessions))
@@ -69,8 +76,9 @@ def sharpe_interval(
     ----------
     returns : close-to-close returns (sessions × seeds), fractions, without NaN. The same sessions are drawn for all
         seeds, since they live in the same market.
-    draws, mean_block, seed : as in `stationary_indices`.
+    draws, mean_block : as in `stationary_indices`.
     coverage : of the interval, a fraction: 0.95 leaves 2.5 % on either side.
+    seed : of the draws; equal arguments give equal intervals.
 
     Returns
     -------

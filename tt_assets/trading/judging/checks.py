@@ -61,7 +61,13 @@ class CheckResult:
 
     @classmethod
     def not_made(cls, name: str, reason: str) -> CheckResult:
-        """A check that failed because of `reason` before it came to a deviation."""
+        """A check that failed before it came to a deviation.
+
+        Parameters
+        ----------
+        name : of the check.
+        reason : why, for people.
+        """
         return cls(name, False, np.inf, EXACT, "", reason)
 
     @property
@@ -71,7 +77,17 @@ class CheckResult:
 
 
 def books_balance(record: EpisodeRecord, prices: pd.DataFrame) -> CheckResult:
-    """Cash + Σ quantity × last close = net worth in tt_portfolio and tt_equity_curve, at every session."""
+    """Cash + Σ quantity × last close = net worth in tt_portfolio and tt_equity_curve, at every session.
+
+    Parameters
+    ----------
+    record : the episode.
+    prices : rows of tt_prices (USD) for its instruments, look-back included.
+
+    Returns
+    -------
+    The largest difference as a fraction of net worth.
+    """
     book = _Book.of(record, prices)
     worth = book.cash + (book.quantity * book.marks).sum(axis=1)
     curve = record.equity_curve.set_index("timestamp")["net_worth"].reindex(worth.index)
@@ -80,7 +96,17 @@ def books_balance(record: EpisodeRecord, prices: pd.DataFrame) -> CheckResult:
 
 
 def cash_follows_orders(record: EpisodeRecord, prices: pd.DataFrame) -> CheckResult:
-    """Δcash = −Σ signed notional − commission − borrow fee of the shares short at the close, at every session."""
+    """Δcash = −Σ signed notional − commission − borrow fee of the shares short at the close, at every session.
+
+    Parameters
+    ----------
+    record : the episode.
+    prices : rows of tt_prices (USD) for its instruments, look-back included; they mark what is short.
+
+    Returns
+    -------
+    The largest difference as a fraction of net worth.
+    """
     book, config = _Book.of(record, prices), _config(record)
     orders = record.order
     paid = _signed(orders) * orders["price"] + orders["commission"]
@@ -92,7 +118,17 @@ def cash_follows_orders(record: EpisodeRecord, prices: pd.DataFrame) -> CheckRes
 
 
 def fills_change_holdings(record: EpisodeRecord, prices: pd.DataFrame) -> CheckResult:
-    """Fills are the changes in holdings; the deviation is weighed by the last close."""
+    """Fills are the changes in holdings.
+
+    Parameters
+    ----------
+    record : the episode.
+    prices : rows of tt_prices (USD) for its instruments, look-back included; they weigh the shares that differ.
+
+    Returns
+    -------
+    The largest difference at its last close, as a fraction of net worth.
+    """
     book = _Book.of(record, prices)
     orders = record.order.assign(shares=_signed(record.order))
     filled = orders.pivot(index="timestamp", columns="instrument", values="shares")  # noqa: PD010 - never averaged
@@ -162,9 +198,16 @@ def metrics_recompute(record: EpisodeRecord) -> CheckResult:
 
 
 def engines_agree(record: EpisodeRecord, panel: MarketPanel) -> CheckResult:
-    """The recorded actions on the other engine give the same equity curve, relative.
+    """The recorded actions on the other engine give the same equity curve.
 
-    Shorts and delays run on the simulator only; they are rolled there again.
+    Parameters
+    ----------
+    record : the episode. Shorts and delays run on the simulator only; they are rolled there again.
+    panel : bars and channels of its window with the look-back.
+
+    Returns
+    -------
+    The largest difference, relative to the other engine's net worth.
     """
     stored, config = json.loads(record.config_json), _config(record)
     only_simulator = config.allow_shorts or stored["delay"]
@@ -184,7 +227,21 @@ def engines_agree(record: EpisodeRecord, panel: MarketPanel) -> CheckResult:
 
 
 def replays(record: EpisodeRecord, policy: Actor) -> CheckResult:
-    """The policy, shown the recorded observations, gives the recorded actions to the last bit."""
+    """The policy, shown the recorded observations, gives the recorded actions to the last bit.
+
+    Parameters
+    ----------
+    record : the episode.
+    policy : the agent that acted in it.
+
+    Returns
+    -------
+    The largest difference between two actions, in the unit of the action.
+
+    Raises
+    ------
+    PolicyMismatch : the episode was acted by another policy.
+    """
     if json.loads(record.config_json)["policy_sha256"] != policy.sha256:
         raise PolicyMismatch(
             f"the episode was acted by policy {str(json.loads(record.config_json)['policy_sha256'])[:12]}…, not by "
@@ -219,7 +276,14 @@ def agent_decides(policy: Actor) -> Decide:
 
 
 def baseline_decides(name: str, config: TradingConfig, seed: int) -> Decide:
-    """How a baseline decides; what it holds is known to the precision of an observation."""
+    """How a baseline decides; what it holds is known to the precision of an observation.
+
+    Parameters
+    ----------
+    name : of the baseline; an unknown one raises ConfigError when it decides.
+    config : as `baseline_config` gives it.
+    seed : of the baseline that draws.
+    """
 
     def decide(panel: MarketPanel, account: npt.NDArray[np.float32]) -> Floats:
         baseline = named(BASELINES, name, "baseline")(panel, config, seed)

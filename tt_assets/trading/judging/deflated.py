@@ -49,6 +49,7 @@ class SharpeRatio:
     @property
     def spread(self) -> float:
         """Standard deviation of the estimate times √(sessions − 1): 1 for a ratio of 0 and normal returns."""
+        # Kurtosis is at least 1 + skewness², so this is (1 − skewness · ratio / 2)² or more; it is divided by.
         return math.sqrt(max(1.0 - self.skewness * self.ratio + (self.kurtosis - 1.0) / 4.0 * self.ratio**2, 1e-12))
 
 
@@ -77,13 +78,33 @@ def measured(excess: Floats) -> SharpeRatio:
 
 
 def probabilistic(sharpe: SharpeRatio, benchmark: float = 0.0) -> float:
-    """Chance that the true ratio lies above `benchmark` (per session)."""
+    """Probabilistic Sharpe ratio: the chance that the true ratio lies above `benchmark`. Bailey, López de Prado (2012).
+
+    Parameters
+    ----------
+    sharpe : as measured.
+    benchmark : ratio per session, not annualised.
+
+    Returns
+    -------
+    A probability.
+    """
     z = (sharpe.ratio - benchmark) * math.sqrt(sharpe.sessions - 1) / sharpe.spread
     return NORMAL.cdf(z)
 
 
 def best_of_noise(trials: int, variance: float) -> float:
-    """Expected largest ratio (per session) of `trials` without skill whose ratios have this `variance`."""
+    """The largest ratio that so many tries without skill are expected to have. Bailey, López de Prado (2014).
+
+    Parameters
+    ----------
+    trials : independent tries.
+    variance : of their ratios, per session.
+
+    Returns
+    -------
+    A ratio per session; 0 for fewer than two tries.
+    """
     if trials < 2:
         return 0.0
     quantile = NORMAL.inv_cdf
@@ -100,8 +121,13 @@ def deflated(sharpe: SharpeRatio, trials: int, ratios: Sequence[float] = ()) -> 
     ----------
     sharpe : of the subject.
     trials : configurations that were counted, the subject's included.
-    ratios : per session, of those that have returns. What noise alone makes of them, spread² / (sessions − 1), is the
-        least their variance is taken for: a few tries that resemble each other must not make luck look small.
+    ratios : per session, of those that have returns; NaN is left out. What noise alone makes of them, spread² /
+        (sessions − 1), is the least their variance is taken for: a few tries that resemble each other must not make
+        luck look small.
+
+    Returns
+    -------
+    A probability.
     """
     known = [ratio for ratio in ratios if math.isfinite(ratio)]
     seen = float(np.var(known, ddof=1)) if len(known) > 1 else 0.0
@@ -110,9 +136,17 @@ def deflated(sharpe: SharpeRatio, trials: int, ratios: Sequence[float] = ()) -> 
 
 
 def fewest_sessions(sharpe: SharpeRatio, benchmark: float = 0.0, confidence: float = 0.95) -> float:
-    """Minimum track record: sessions after which this ratio would be above `benchmark` with `confidence`.
+    """Minimum track record: sessions after which this ratio would be above `benchmark`. Bailey, López de Prado (2012).
 
-    Infinite where it is not above it.
+    Parameters
+    ----------
+    sharpe : as measured.
+    benchmark : ratio per session, not annualised.
+    confidence : probability that is asked for.
+
+    Returns
+    -------
+    Sessions; infinite where the ratio is not above `benchmark`.
     """
     if sharpe.ratio <= benchmark:
         return math.inf

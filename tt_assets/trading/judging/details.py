@@ -26,8 +26,8 @@ class Details:
     strategy : the subject.
     drawdowns : of `drawdown_table`. months : of `monthly_table`. contributions : of `contributions`.
     rolling : strategy → `rolling_figures`, of the subject and of everything it is held against.
-    capacity : of `capacity`, at `volume_limit`, a fraction of a session's volume.
-    attribution : of `attribution`, over the newest `attributed_windows`.
+    capacity : of `capacity`. volume_limit : its limit, a fraction of a session's volume.
+    attribution : of `attribution`. attributed_windows : how many of the newest windows it is over.
     """
 
     strategy: str
@@ -49,7 +49,7 @@ def details_of(
     cash: CashRate | None = None,
     report: Callable[[int, int, str], None] | None = None,
 ) -> Details | None:
-    """The details of what `judgement` judged on `windows`; None where no agent was judged.
+    """The details of what `judgement` judged on `windows`.
 
     Parameters
     ----------
@@ -57,6 +57,10 @@ def details_of(
     volume_limit : of the capacity curve where the settings have none, a fraction of a session's volume.
     cash : what cash earned in the judgement.
     report : called before the two parts that roll the subject anew, with parts done, parts and a note.
+
+    Returns
+    -------
+    None where no agent was judged.
     """
     name = judgement.subject
     chain = judgement.chains.get((name, 0))

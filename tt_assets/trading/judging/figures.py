@@ -30,6 +30,11 @@ def figures_of(chain: Chain, yardstick: Chain | None = None) -> dict[str, float]
     ----------
     chain : over all windows.
     yardstick : what beta, tracking error and information ratio are against; without one they are NaN.
+
+    Returns
+    -------
+    Name → figure in the order of the report. Returns, drawdowns, exposure and what was paid are fractions of net worth,
+    ratios and volatility a year's; NaN where a figure is undefined.
     """
     return dict(_figures(chain, yardstick))
 
@@ -57,6 +62,7 @@ def _figures(chain: Chain, yardstick: Chain | None) -> Iterator[tuple[str, float
         yield "beta", beta(excess, yardstick.returns - yardstick.cash_returns)
         yield "tracking_error", volatility(active) if _varies(active) else math.nan
         yield "information_ratio", sharpe(active)
+    # A session without a return, as every one in cash, is neither a hit nor a miss.
     yield "hit_rate", float((returns[returns != 0.0] > 0.0).mean()) if (returns != 0.0).any() else math.nan
     yield "best_day", float(returns.max()) if len(returns) else math.nan
     yield "worst_day", float(returns.min()) if len(returns) else math.nan
@@ -92,14 +98,32 @@ def sortino(excess: Floats) -> float:
 
 
 def beta(excess: Floats, market: Floats) -> float:
-    """Covariance with the yardstick over its variance; NaN where it does not vary."""
+    """Covariance with the yardstick over its variance, both with ddof 1.
+
+    Parameters
+    ----------
+    excess : returns of the subject over cash (T), fractions.
+    market : the same of the yardstick (T).
+
+    Returns
+    -------
+    Without unit; NaN where the yardstick does not vary.
+    """
     return float(np.cov(excess, market, ddof=1)[0, 1] / market.var(ddof=1)) if _varies(market) else math.nan
 
 
 def drawdown_table(chain: Chain, most: int = 5) -> pd.DataFrame:
-    """The deepest falls: peak, trough and recovery (NaT while it lasts), depth (fraction), sessions it took.
+    """The deepest falls of a curve.
 
-    Columns: peak, trough, recovered, depth, fall_sessions, recovery_sessions (NaN while it lasts).
+    Parameters
+    ----------
+    chain : over all windows.
+    most : how many falls.
+
+    Returns
+    -------
+    peak, trough, recovered (sessions; NaT while it lasts), depth (fraction of the peak), fall_sessions,
+    recovery_sessions (from trough to recovery; NaN while it lasts); the deepest first.
     """
     wealth, when = chain.wealth, chain.timestamps
     peaks = np.maximum.accumulate(wealth)
@@ -137,7 +161,18 @@ def monthly_table(chain: Chain) -> pd.DataFrame:
 
 
 def rolling_figures(chain: Chain, sessions: int = ROLLING_SESSIONS) -> pd.DataFrame:
-    """timestamp, sharpe and volatility a year over the trailing `sessions`; empty where there are fewer."""
+    """Sharpe ratio and volatility over trailing sessions, from returns over cash.
+
+    Parameters
+    ----------
+    chain : over all windows.
+    sessions : how many returns a figure is of, the session's own included.
+
+    Returns
+    -------
+    timestamp, sharpe, volatility, both a year's; a row is known at its close. Sharpe is NaN where returns do not vary;
+    empty where there are fewer returns than `sessions`.
+    """
     excess = pd.Series(chain.returns - chain.cash_returns, index=chain.timestamps[1:])
     mean, sigma = excess.rolling(sessions).mean(), excess.rolling(sessions).std()
     found = pd.DataFrame({"sharpe": (mean / sigma.where(sigma > 0.0)) * YEAR**0.5, "volatility": sigma * YEAR**0.5})

@@ -45,7 +45,14 @@ class Fold:
 
 @dataclass(frozen=True)
 class Training:
-    """How agents of a fold are trained: `seeds` of them, by `pool` or here; `cash` is what cash earns."""
+    """How the agents of a fold are trained.
+
+    Parameters
+    ----------
+    seeds : how many agents, seeded 0, 1, ….
+    cash : what cash earns in the fold that validates; nothing where None.
+    pool : processes that train; here, where None.
+    """
 
     seeds: int = 1
     cash: CashRate | None = None
@@ -55,9 +62,17 @@ class Training:
 def validated(fold: Fold, config: TradingConfig, how: Training, report: Report | None = None) -> Account:
     """Train the seeds under `config` and trade the mean of their actions in the fold.
 
+    Parameters
+    ----------
+    fold : what is trained on, and what validates.
+    config : settings of the agents, costs and execution.
+    how : seeds, cash, processes.
+    report : called as trainings go on, as `train_many` does.
+
     Raises
     ------
     UserError : a training came to no agent: too few sessions, a setting out of place, a weight that is no number.
+    TrainingEnded : a training failed in another way; names it and the error.
     """
     jobs = [TrainingJob(f"{fold.name} seed {seed}", fold.training, config, seed) for seed in range(how.seeds)]
     policies = []

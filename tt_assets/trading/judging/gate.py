@@ -92,9 +92,16 @@ def rule_version(config: GateConfig) -> str:
 
 
 def rules(evidence: Evidence, config: GateConfig) -> list[RuleResult]:
-    """Every rule, in the order they are told.
+    """Every rule, in the order they are told. A rule that cannot be asked does not hold.
 
-    Raises UserError where no subject was judged.
+    Parameters
+    ----------
+    evidence : what the gate looks at.
+    config : the thresholds.
+
+    Raises
+    ------
+    UserError : no subject was judged.
     """
     judgement = evidence.judgement
     if (judgement.subject, 0) not in judgement.chains:
@@ -183,6 +190,7 @@ def _deflated(evidence: Evidence, config: GateConfig) -> RuleResult:
         return RuleResult(
             "deflated Sharpe ratio", True, f"{value:.3f}", threshold, f"Deflated Sharpe ratio {value:.3f}, {tries}.", 0
         )
+    # What `deflated` held it against: the sessions that would clear it are told of the same.
     bar = best_of_noise(evidence.trials, max(_variance(ratios), found.spread**2 / (found.sessions - 1)))
     needed = fewest_sessions(found, bar, config.deflated_sharpe)
     more = math.ceil(needed - found.sessions) if math.isfinite(needed) else None
@@ -261,6 +269,7 @@ def _worst_seed(judgement: Judgement) -> RuleResult:
 
 def _orders(evidence: Evidence, config: GateConfig) -> RuleResult:
     chain = evidence.judgement.chains[evidence.judgement.subject, 0]
+    # Sizes grow with the account, so what was planned for is taken in proportion.
     largest = float(chain.joined("participation").max(initial=0.0)) * evidence.capital / evidence.initial_cash
     held = largest <= config.volume
     said = f"At {evidence.capital:,.0f} USD its largest order is {100 * largest:.3g} % of the usual volume"
@@ -326,12 +335,16 @@ def most_in_common(
     windowed: Sequence[tuple[npt.NDArray[np.datetime64], Floats]],
     swept: Sequence[tuple[npt.NDArray[np.datetime64], Floats]],
 ) -> Floats:
-    """Returns on common sessions (T × N) of the larger of two sets of trials, which have no session in common.
+    """The larger of two sets of trials, which have no session in common with each other.
 
     Parameters
     ----------
     windowed : sessions and returns of the trials that were judged in windows.
     swept : of those that a sweep validated before them.
+
+    Returns
+    -------
+    Returns on the sessions that all trials of the set have (T × N), fractions; T is 0 where there is none.
     """
     return common_sessions(swept if len(swept) > len(windowed) else windowed)
 

@@ -93,11 +93,13 @@ class JudgedWindow:
 class Judgement:
     """Three long frames, sorted by their first columns, and the accounts behind them.
 
-    curves: strategy, seed, cost_multiple, delay, timestamp, wealth (1 at the first close), drawdown (fraction).
-    bands: strategy, cost_multiple, delay, timestamp, wealth, low, high; one strategy's own curve, for the subject with
-    the worst and the best of its seeds, for others without spread. Single seeds beside an ensemble have none.
-    table: strategy, seed, cost_multiple, delay and the figures of `figures_of`, one row an account; NaN: undefined.
-    chains: (strategy, seed) → the account as configured, for figures beyond the table.
+    Parameters
+    ----------
+    curves : strategy, seed, cost_multiple, delay, timestamp, wealth (1 at the first close), drawdown (fraction).
+    bands : strategy, cost_multiple, delay, timestamp, wealth, low, high; one strategy's own curve, for the subject with
+        the worst and the best of its seeds, for others without spread. Single seeds beside an ensemble have none.
+    table : strategy, seed, cost_multiple, delay and the figures of `figures_of`, one row an account; NaN: undefined.
+    chains : (strategy, seed) → the account as configured, for figures beyond the table.
     """
 
     curves: pd.DataFrame
@@ -177,6 +179,7 @@ def judge(
         of_scenario = {key: chain_of(*key, windows, scenario, cash) for key in contestants}
         if scenario == Scenario():
             chains = of_scenario
+        # An instrument of the user's own choice goes before the basket of what is traded.
         against = of_scenario.get((BENCHMARK, 0)) or of_scenario.get((YARDSTICK, 0))
         for (name, seed), chain in of_scenario.items():
             key = {"strategy": name, "seed": seed, **dataclasses.asdict(scenario)}
@@ -190,7 +193,12 @@ def judge(
 
 
 def in_order(windows: Sequence[JudgedWindow]) -> list[JudgedWindow]:
-    """Windows by time. Raises NothingToJudge where there are none or they differ in their agents."""
+    """Windows by their first session.
+
+    Raises
+    ------
+    NothingToJudge : there are none, or they differ in how many agents they have.
+    """
     ordered = sorted(windows, key=lambda window: window.panel.sessions[window.panel.start])
     counts = {len(window.policies) for window in ordered}
     if len(counts) != 1:
@@ -214,12 +222,28 @@ def _contestants(windows: Sequence[JudgedWindow], baselines: Sequence[str]) -> I
 def chain_of(
     name: str, seed: int, windows: Sequence[JudgedWindow], scenario: Scenario, cash: CashRate | None = None
 ) -> Chain:
-    """One strategy over all `windows` (in order) in one scenario."""
+    """One strategy over all windows in one scenario.
+
+    Parameters
+    ----------
+    name : of the strategy: `AGENT`, `ENSEMBLE`, `BENCHMARK`, a baseline's or that of another learned agent.
+    seed : which of the agents; of the baseline that draws, its seed.
+    windows : in order of time.
+    scenario : what costs are multiplied by, and the delay.
+    cash : what cash earns; nothing where None.
+    """
     return Chain(name, seed, tuple(account_of(name, seed, window, scenario, cash) for window in windows))
 
 
 def account_of(name: str, seed: int, window: JudgedWindow, scenario: Scenario, cash: CashRate | None = None) -> Account:
-    """One strategy over one window in one scenario."""
+    """One strategy over one window in one scenario.
+
+    Parameters
+    ----------
+    name, seed : as of `chain_of`.
+    window : what is traded.
+    scenario, cash : as of `chain_of`.
+    """
     config = window.config.replace(cost_multiple=window.config.cost_multiple * scenario.cost_multiple)
     acting: Actor | None = window.learned.get(name)
     if name == AGENT:
@@ -240,7 +264,14 @@ def account_of(name: str, seed: int, window: JudgedWindow, scenario: Scenario, c
 
 @dataclass(frozen=True, eq=False)
 class Compared:
-    """The subject against the yardsticks `names`; `comparison` is None where it cannot be made, `silence` says why."""
+    """The subject against the yardsticks.
+
+    Parameters
+    ----------
+    comparison : None where it cannot be made.
+    names : of the yardsticks, in the order of the comparison's columns.
+    silence : why there is no comparison; empty where there is one.
+    """
 
     comparison: Comparison | None
     names: tuple[str, ...] = ()
@@ -278,7 +309,18 @@ def curve_of(chain: Chain) -> pd.DataFrame:
 
 
 def bands_of(curves: pd.DataFrame, column: str = "wealth") -> pd.DataFrame:
-    """strategy, cost_multiple, delay, timestamp, `column`, low, high: what stands for itself, seeds as its spread."""
+    """What stands for itself, the seeds of the subject as its spread.
+
+    Parameters
+    ----------
+    curves : of `Judgement`.
+    column : what the bands are of: wealth or drawdown.
+
+    Returns
+    -------
+    strategy, cost_multiple, delay, timestamp, `column`, low, high; low and high are the column itself but for the
+    subject, where they are the least and the most of its seeds.
+    """
     keys = ["cost_multiple", "delay", "timestamp"]
     own = contestants_of(curves)[["strategy", *keys, column]].reset_index(drop=True)
     own = own.assign(low=own[column], high=own[column])

@@ -142,7 +142,13 @@ def block_length(series: Floats) -> float:
 
 
 def power_line(comparison: Comparison, names: list[str]) -> str:
-    """What the sessions could have shown at all, in one sentence; of the yardstick hardest to tell from the subject."""
+    """What the sessions could have shown at all, in one sentence; of the yardstick hardest to tell from the subject.
+
+    Parameters
+    ----------
+    comparison : of the subject with K yardsticks.
+    names : of the yardsticks, in its order (K).
+    """
     visible = comparison.visible_edge
     if not visible.size or not (visible > 0.0).any():
         return f"These {comparison.sessions} sessions show no difference from any yardstick, so no edge either."

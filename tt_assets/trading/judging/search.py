@@ -59,7 +59,16 @@ OF_PPO = (
 
 
 def varied_of(config: TradingConfig, names: Sequence[str] = ()) -> tuple[Varied, ...]:
-    """What a sweep of the learner that `config` names varies: all of it, or `names` (fields or variables) alone.
+    """What a sweep of the learner that `config` names varies.
+
+    Parameters
+    ----------
+    config : what is set now lies within what is tried.
+    names : fields, or their variables, to vary alone; all there is where empty.
+
+    Returns
+    -------
+    In the order of the catalogue, whatever that of `names`.
 
     Raises
     ------
@@ -97,7 +106,17 @@ def _known(config: TradingConfig) -> tuple[Varied, ...]:
 
 
 def tried(varied: Varied, suggest: Callable[[Varied], Any]) -> Any:
-    """What `suggest` says of `varied`, a number cut to `DIGITS` so that its text is all of it."""
+    """What one trial tries of one setting.
+
+    Parameters
+    ----------
+    varied : the setting.
+    suggest : says a value of it, as a study does.
+
+    Returns
+    -------
+    A number is cut to `DIGITS`, so that its text is all of it; anything else as it was said.
+    """
     value = suggest(varied)
     return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
 

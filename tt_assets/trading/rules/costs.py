@@ -86,6 +86,12 @@ class ProportionalCosts(CostModel):
     """Commission of a share of notional and an amount per share, with a minimum per order; slippage a share of price.
 
     Slippage is always against the trader. Nothing is rounded.
+
+    Parameters
+    ----------
+    commission_rate : fraction of notional.
+    commission_per_share, commission_minimum : USD a share, and the least USD an order.
+    slippage_rate : fraction of the quote.
     """
 
     name: ClassVar[str] = "proportional"
@@ -152,7 +158,13 @@ class VolumeShareCosts(ProportionalCosts):
 
 @dataclass(frozen=True)
 class MultipliedCosts(CostModel):
-    """Another model's slippage and commission times `multiple`."""
+    """Another model's slippage and commission times a number.
+
+    Parameters
+    ----------
+    costs : the model.
+    multiple : how many times it is charged.
+    """
 
     costs: CostModel
     multiple: float

@@ -44,7 +44,12 @@ type Rule = ActionScheme | RewardScheme | CostModel | Stopper
 
 @dataclass(frozen=True)
 class Rules:
-    """Every rule there is to choose from, by name."""
+    """Every rule there is to choose from, by the name that a config calls it.
+
+    Parameters
+    ----------
+    action_schemes, reward_schemes, cost_models, stoppers : name → class.
+    """
 
     action_schemes: Mapping[str, type[ActionScheme]]
     reward_schemes: Mapping[str, type[RewardScheme]]
@@ -76,7 +81,13 @@ def action_scheme(config: TradingConfig) -> ActionScheme:
 
 
 def reward_scheme(config: TradingConfig, accounts: int) -> RewardScheme:
-    """The reward scheme of `config` over `accounts`; an unknown name raises ConfigError listing the known ones."""
+    """The reward scheme of `config`, with nothing past.
+
+    Parameters
+    ----------
+    config : its `reward_scheme`; an unknown name raises ConfigError listing the known ones.
+    accounts : accounts (B) that are stepped together.
+    """
     known = load_rules(config.trading_modules).reward_schemes
     return named(known, config.reward_scheme, "reward scheme")(accounts)
 
@@ -95,7 +106,18 @@ def stoppers(config: TradingConfig) -> tuple[Stopper, ...]:
 
 
 def named[Kind](registry: Mapping[str, Kind], name: str, what: str) -> Kind:
-    """`registry[name]`; ConfigError naming `what` and the known names when there is none."""
+    """The rule of a name.
+
+    Parameters
+    ----------
+    registry : name → rule.
+    name : as the config or the user has it.
+    what : the kind of rule, for the message.
+
+    Raises
+    ------
+    ConfigError : there is none of this name; lists the known ones.
+    """
     try:
         return registry[name]
     except KeyError:

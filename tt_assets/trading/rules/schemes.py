@@ -112,7 +112,18 @@ class ActionScheme(ABC):
 
 
 def scale_while_listed(scheme: ActionScheme, panel: MarketPanel, config: TradingConfig) -> Floats:
-    """The scheme's scale (T × N), 0 where an instrument counts as delisted, whatever the scheme makes of it."""
+    """The scheme's scale, 0 where an instrument counts as delisted, whatever the scheme makes of it.
+
+    Parameters
+    ----------
+    scheme : what sizes a full position.
+    panel : bars and channels of the span with its look-back (T sessions × N instruments).
+    config : its `stale_sessions` say after how many sessions without a bar an instrument counts as delisted.
+
+    Returns
+    -------
+    T × N, fractions of net worth, known at the close of t.
+    """
     return np.where(panel.gone(config.stale_sessions), 0.0, scheme.scale(panel))
 
 
