@@ -191,7 +191,22 @@ class PortfolioEnv(gymnasium.Env[Observation, Any]):
         return self._accounts.simulator.observe()[0], self._accounts.figures(0)
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Decide at this close. Terminated: a stopper closed the account; truncated: the span or the episode ended."""
+        """Decide at this close, fill in the next session, mark at its close.
+
+        Parameters
+        ----------
+        action : raw action (N), as `action_space` has it.
+
+        Returns
+        -------
+        Observation (size, float32), reward, terminated (a stopper closed the account), truncated (the span or the
+        episode ended), and session, net worth and cash (USD) with the target weights (N) of the decision.
+
+        Raises
+        ------
+        NotTradable : the episode is over.
+        NotFinite : a weight, the reward or the net worth is NaN or infinite.
+        """
         simulator = self._accounts.simulator
         if simulator.session[0] >= simulator.end[0]:
             raise NotTradable("the episode is over: no session follows; call reset.")
@@ -217,9 +232,15 @@ class PortfolioEnv(gymnasium.Env[Observation, Any]):
 
 
 class PortfolioVectorEnv(VectorEnv[npt.NDArray[np.float32], Any, Any]):
-    """`num_envs` accounts over the same bars, stepped together; parameters otherwise as of `PortfolioEnv`.
+    """Several accounts over the same bars, stepped together.
 
     An account that ends starts again in the same step; its last observation stands in `infos["final_obs"]`.
+
+    Parameters
+    ----------
+    bars, portfolio : as of `PortfolioEnv`.
+    num_envs : B, how many accounts.
+    first, last, config, scaler, episode_sessions, render_mode : as of `PortfolioEnv`.
     """
 
     metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}  # noqa: RUF012 - as above
@@ -256,7 +277,21 @@ class PortfolioVectorEnv(VectorEnv[npt.NDArray[np.float32], Any, Any]):
         return self._accounts.simulator.observe(), self._infos()
 
     def step(self, actions: Any) -> tuple[npt.NDArray[np.float32], Floats, Booleans, Booleans, dict[str, Any]]:
-        """Step all accounts (B × N)."""
+        """Decide at the close of every account's session, fill in the next one, mark at its close.
+
+        Parameters
+        ----------
+        actions : raw actions (B × N), as `action_space` has them.
+
+        Returns
+        -------
+        Observations (B × size, float32), rewards, terminated and truncated (B), and net worth and cash (USD, B) with
+        the last observations of accounts that ended.
+
+        Raises
+        ------
+        NotFinite : a weight, a reward or a net worth is NaN or infinite.
+        """
         simulator = self._accounts.simulator
         step = simulator.step(np.asarray(actions))
         infos = self._infos()

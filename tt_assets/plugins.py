@@ -30,14 +30,10 @@ class PluginKind:
 
     Parameters
     ----------
-    group
-        Entry point group. An entry point of it names a module ("package.module"), as the setting does.
-    setting
-        The environment variable that lists modules.
-    empty
-        What is wrong with a module that defines nothing, and the remedy: follows the module's name.
-    error
-        The error that is raised for a module that cannot be used.
+    group : entry point group. An entry point of it names a module ("package.module"), as the setting does.
+    setting : the environment variable that lists modules.
+    empty : what is wrong with a module that defines nothing, and the remedy: follows the module's name.
+    error : the error that is raised for a module that cannot be used.
     """
 
     group: str
@@ -48,7 +44,14 @@ class PluginKind:
 
 @dataclass(frozen=True)
 class Plugin[Item]:
-    """Something a module defines. `word` says what it is ("feature", "stopper"); a name is taken once for each word."""
+    """Something a module defines.
+
+    Parameters
+    ----------
+    word : what it is: "feature", "stopper".
+    name : what a setting or a config calls it; taken once for each word.
+    item : the thing itself.
+    """
 
     word: str
     name: str
@@ -56,9 +59,16 @@ class Plugin[Item]:
 
 
 def plugin_modules(kind: PluginKind, named: Sequence[str] = ()) -> tuple[str, ...]:
-    """The modules to load: those `named` by the setting in their order, then those of entry points by module name.
+    """The modules to load, each once: those the setting names, then those of entry points.
 
-    Each is given once. Raises the kind's error for an entry point that names something in a module.
+    Parameters
+    ----------
+    kind : what is loaded; its error is raised for an entry point that names something in a module.
+    named : modules of the setting, in its order.
+
+    Returns
+    -------
+    Importable names; those of entry points are sorted, since installed distributions have no order.
     """
     installed = _installed(kind.group)
     for module, (entry, distribution) in sorted(installed.items()):
@@ -77,19 +87,19 @@ def load_plugins[Item](
 
     Parameters
     ----------
-    kind
-        What is loaded.
-    modules
-        Names of modules, built-in ones first; a name that comes twice counts once. Entry points are not looked up
+    kind : what is loaded.
+    modules : names of modules, built-in ones first; a name that comes twice counts once. Entry points are not looked up
         here: `plugin_modules` adds them to the names.
-    define
-        The plug-ins that a module defines itself, not those it imported from elsewhere.
+    define : the plug-ins that a module defines itself, not those it imported from elsewhere.
+
+    Returns
+    -------
+    In the order of `modules`; never two of one word and name.
 
     Raises
     ------
-    UserError
-        The kind's error, on one line that names the module and where its name comes from: it cannot be found, it fails
-        on import, it defines nothing, or a name of it is taken.
+    UserError : the kind's error, on one line that names the module and where its name comes from: it cannot be found,
+        it fails on import, it defines nothing, or a name of it is taken.
     """
     found: dict[tuple[str, str], tuple[Plugin[Item], str]] = {}
     for module in dict.fromkeys(modules):

@@ -47,9 +47,14 @@ class AlertKind(StrEnum):
 
 @dataclass(frozen=True)
 class Alert:
-    """One thing a person should know: what it is, the value and the remedy, and where to look (an address, or empty).
+    """One thing a person should know.
 
-    One that is not `urgent` goes to the log only.
+    Parameters
+    ----------
+    kind : each has a rate of its own.
+    message : what it is, the value and the remedy.
+    link : where to look, or empty.
+    urgent : False: it goes to the log only.
     """
 
     kind: AlertKind
@@ -62,7 +67,17 @@ Post = Callable[[str, str], http.Delivery]
 
 
 class AlertDesk:
-    """Takes alerts in and sends them on. Safe across threads and processes; no method raises for disk or network."""
+    """Takes alerts in and sends them on. Safe across threads and processes; no method raises for disk or network.
+
+    Parameters
+    ----------
+    log : file of every alert, one JSON object a line, times in UTC.
+    outbox : SQLite file of messages that wait, shared by all processes of a home.
+    webhook : address that messages are posted to; None: none are.
+    interval : least time between two messages of a kind, seconds.
+    clock : gives seconds since 1970.
+    post : sends a text to an address and says whether it was taken; raises nothing.
+    """
 
     def __init__(
         self,
@@ -74,7 +89,6 @@ class AlertDesk:
         clock: Callable[[], float] = time.time,
         post: Post = http.post,
     ) -> None:
-        """`interval` is the least time between two messages of a kind, seconds; `clock` gives seconds since 1970."""
         self._log, self._outbox, self._webhook, self._interval = log, outbox, webhook, interval
         self._clock, self._post = clock, post
 

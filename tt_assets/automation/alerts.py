@@ -30,7 +30,13 @@ EVALUATIONS_A_TICK = 500
 
 
 def alert_sensors(settings: Settings, open_database: OpenDatabase) -> list[dg.SensorDefinition]:
-    """The three sensors; they start as TT_AUTOMATION says."""
+    """The three sensors; they start as TT_AUTOMATION says.
+
+    Parameters
+    ----------
+    settings : webhook, how long a bar may be missing, where things are kept.
+    open_database : gives the database when a tick needs it; its errors become the reason of a skipped tick.
+    """
     status = dg.DefaultSensorStatus.RUNNING if settings.automation else dg.DefaultSensorStatus.STOPPED
 
     @dg.run_failure_sensor(
@@ -108,7 +114,13 @@ def alert_sensors(settings: Settings, open_database: OpenDatabase) -> list[dg.Se
 
 
 def failed_run(context: dg.RunFailureSensorContext, address: str) -> Alert:
-    """What is to be said of the run in `context`; `address` is the UI's, or empty."""
+    """What is to be said of a run that failed.
+
+    Parameters
+    ----------
+    context : of the failure, as Dagster hands it to a sensor.
+    address : the UI's, without a slash at its end; without one the alert has no link.
+    """
     run, events = context.dagster_run, context.get_step_failure_events()
     reasons = []
     for event in events:
@@ -145,7 +157,13 @@ def _stopped_by_a_check(events: Sequence[dg.DagsterEvent]) -> bool:
 
 
 def failing_checks(records: Iterable[dg.EventLogRecord], address: str) -> list[Alert]:
-    """One alert for each check that failed in a run, naming the partitions it failed for."""
+    """One alert for each check that failed in a run, naming the partitions it failed for.
+
+    Parameters
+    ----------
+    records : of the event log; those that are no evaluation, or passed, are left out.
+    address : as of `failed_run`.
+    """
     found: dict[tuple[str, dg.AssetCheckKey], list[dg.AssetCheckEvaluation]] = {}
     for record in records:
         event = record.event_log_entry.dagster_event
@@ -158,7 +176,14 @@ def failing_checks(records: Iterable[dg.EventLogRecord], address: str) -> list[A
 
 
 def failing_check(key: dg.AssetCheckKey, evaluations: list[dg.AssetCheckEvaluation], address: str) -> Alert:
-    """What is to be said of a check that failed; the evaluations are of one run, over all of it or of one partition."""
+    """What is to be said of a check that failed. It is urgent where one of its failures is an ERROR.
+
+    Parameters
+    ----------
+    key : of the check.
+    evaluations : the failed ones of one run, over all of the table or of one partition each.
+    address : as of `failed_run`.
+    """
     table = key.asset_key.to_user_string()
     keys = sorted({evaluation.partition for evaluation in evaluations if evaluation.partition})
     words = next((evaluation.description for evaluation in evaluations if evaluation.description), "")
@@ -179,7 +204,15 @@ def failing_check(key: dg.AssetCheckKey, evaluations: list[dg.AssetCheckEvaluati
 
 
 def stale_data(stale: Stale, active: int, hours: float, address: str) -> Alert:
-    """What is to be said of instruments that are behind."""
+    """What is to be said of instruments that are behind.
+
+    Parameters
+    ----------
+    stale : the session that is missing, and the last one that each of them has.
+    active : how many instruments are followed.
+    hours : for how long the bar has been missing, at least.
+    address : as of `failed_run`.
+    """
     last = (f"{name} (last {day or 'none'})" for name, day in stale.latest.items())
     return Alert(
         AlertKind.STALE_DATA,

@@ -49,7 +49,15 @@ class BarRule(StrEnum):
 
 
 class BarFault(NamedTuple):
-    """One row that breaks one rule. A named tuple, since a bad file can hold a million of them."""
+    """One row that breaks one rule. A named tuple, since a bad file can hold a million of them.
+
+    Parameters
+    ----------
+    instrument : as the row names it; empty where it names none.
+    rule : that is broken.
+    value : the cells that break it, as they stand in the file.
+    line : of the file, None where it is not known.
+    """
 
     instrument: str
     session: date | str
@@ -101,7 +109,13 @@ class CheckedBars:
 
 
 class RawRow(NamedTuple):
-    """A row as it stands in its file: line and file where known, and the text of its cells by column."""
+    """A row as it stands in its file.
+
+    Parameters
+    ----------
+    line, file : None and empty where they are not known.
+    cells : column → text.
+    """
 
     line: int | None
     file: str
@@ -112,9 +126,13 @@ class RawRow(NamedTuple):
 class BarRows:
     """Rows read but not judged: arrays (rows,).
 
-    `instruments` are codes into `names`, -1 where there is none; `days` NaT where no date can be read; `broken` the
-    rules of reading that rows break; `numbers` NaN where a cell is empty and infinite where it is no number. `raw`
-    gives rows (by position) as they stand in their file.
+    Parameters
+    ----------
+    instruments : codes into `names`, -1 where there is none. names : sorted.
+    days : datetime64[D] of the market; NaT where no date can be read.
+    broken : rule of reading → which rows break it.
+    numbers : column → values, USD and shares; NaN where a cell is empty and infinite where it is no number.
+    raw : gives rows (by position) as they stand in their file.
     """
 
     instruments: npt.NDArray[np.int64]
@@ -166,7 +184,13 @@ def check_bars(
 
 
 def check_rows(rows: BarRows, known: Collection[str] | None = None, latest: date | None = None) -> CheckedBars:
-    """Hold every row against the contract, as `check_bars` does."""
+    """Hold every row against the contract, as `check_bars` does.
+
+    Parameters
+    ----------
+    rows : as they were read; those without any price are no bars.
+    known, latest : as of `check_bars`.
+    """
     priceless = np.logical_and.reduce([np.isnan(rows.numbers[column]) for column in PRICE_COLUMNS])
     at = np.flatnonzero(~priceless)
     mended = [_counted(Mending.EMPTY, rows, np.flatnonzero(priceless))]
@@ -242,7 +266,14 @@ def _unrounded(rows: BarRows) -> tuple[BarRows, npt.NDArray[np.bool_]]:
 
 
 def missing_columns(what: str, absent: Sequence[str], present: Collection[Any]) -> BarsFileError:
-    """The error for bars without some of their columns."""
+    """The error for bars without some of their columns.
+
+    Parameters
+    ----------
+    what : lacks them; begins the sentence, in the plural.
+    absent : columns of BAR_COLUMNS.
+    present : the columns there are.
+    """
     return BarsFileError(
         f"{what} lack the column{'s' * (len(absent) > 1)} {', '.join(absent)} (there are: "
         f"{', '.join(map(str, present)) or 'none'}). Name the columns {', '.join(BAR_COLUMNS)}."

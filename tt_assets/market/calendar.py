@@ -84,7 +84,12 @@ class Calendar:
         return "the New York exchange" if self.name == XNYS else f"the market of calendar {self.name}"
 
     def day(self, day: date) -> np.datetime64:
-        """The calendar day of a date, datetime or Timestamp, refused outside the span."""
+        """The calendar day of a date, datetime or Timestamp.
+
+        Raises
+        ------
+        CalendarSpanError : it is outside the span.
+        """
         plain = day.date() if isinstance(day, datetime) else day
         if not self.first_day <= plain <= self.last_day:
             raise CalendarSpanError(
@@ -94,12 +99,30 @@ class Calendar:
         return np.datetime64(plain, "D")
 
     def closed_days(self, first: date, last: date) -> tuple[date, ...]:
-        """Days of weekdays with sessions from `first` to `last`, both included, without one; ascending."""
+        """Days without a session, of weekdays that have some.
+
+        Parameters
+        ----------
+        first, last : days of the market, both included.
+
+        Returns
+        -------
+        Ascending.
+        """
         begin, end = self.day(first).item(), self.day(last).item()
         return tuple(day for day in self.closed if begin <= day <= end)
 
     def sessions(self, first: date, last: date) -> Days:
-        """Sessions from `first` to `last`, both included, ascending; none where `last` is before `first`."""
+        """Sessions of a span.
+
+        Parameters
+        ----------
+        first, last : days of the market, both included.
+
+        Returns
+        -------
+        datetime64[D], ascending; none where `last` is before `first`.
+        """
         days = np.arange(self.day(first), self.day(last) + np.timedelta64(1, "D"), dtype="datetime64[D]")
         return days[np.is_busday(days, busdaycal=self._sessions)]
 
@@ -111,7 +134,14 @@ class Calendar:
         return np.is_busday(np.where(known, days, first), busdaycal=self._sessions) & known
 
     def offset(self, day: np.datetime64, count: int, roll: str) -> np.datetime64:
-        """`np.busday_offset` over the sessions. The result may be outside the span."""
+        """`np.busday_offset` over the sessions. The result may be outside the span.
+
+        Parameters
+        ----------
+        day : of the market.
+        count : sessions to go forward, back when negative.
+        roll : what is done about a day that is no session: backward, forward, or raise.
+        """
         shifted: np.datetime64 = np.busday_offset(day, count, roll=roll, busdaycal=self._sessions)  # type: ignore[call-overload]
         return shifted
 
@@ -150,7 +180,12 @@ def _date(day: np.datetime64) -> date:
 
 
 def closed_weekdays(first: date, last: date) -> Sequence[date]:
-    """Days from `first` to `last`, both included, of weekdays with sessions, on which there was none; ascending."""
+    """Days without a session, of weekdays that have some; ascending.
+
+    Parameters
+    ----------
+    first, last : days of the market, both included.
+    """
     return followed().closed_days(first, last)
 
 
@@ -195,13 +230,25 @@ def is_session(day: date) -> bool:
 
 
 def previous_session(day: date, *, inclusive: bool = False) -> date:
-    """The last session before `day`; with `inclusive`, `day` itself when it is a session."""
+    """The last session before a day.
+
+    Parameters
+    ----------
+    day : of the market.
+    inclusive : whether the day itself will do when it is a session.
+    """
     calendar = followed()
     return _date(calendar.offset(calendar.day(day) - np.timedelta64(0 if inclusive else 1, "D"), 0, "backward"))
 
 
 def next_session(day: date, *, inclusive: bool = False) -> date:
-    """The first session after `day`; with `inclusive`, `day` itself when it is a session."""
+    """The first session after a day.
+
+    Parameters
+    ----------
+    day : of the market.
+    inclusive : whether the day itself will do when it is a session.
+    """
     calendar = followed()
     return _date(calendar.offset(calendar.day(day) + np.timedelta64(0 if inclusive else 1, "D"), 0, "forward"))
 

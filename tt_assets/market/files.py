@@ -85,14 +85,24 @@ class FileBars:
         return self._version().manifest
 
     def usable_manifest(self) -> Manifest:
-        """As `manifest`. Raises BarsFileError also where the bars are refused as a whole or hold none on a session."""
+        """What is known of the bars without reading one, where there are any.
+
+        Raises
+        ------
+        BarsFileError : the files cannot be read, are refused as a whole, or hold no bar on a session.
+        """
         manifest = self._usable().manifest
         if manifest.first is None:
             raise BarsFileError(self.why_none(manifest))
         return manifest
 
     def span(self) -> tuple[date, date]:
-        """First and last session with a bar. Raises as `usable_manifest`."""
+        """First and last session with a bar.
+
+        Raises
+        ------
+        BarsFileError : as of `usable_manifest`.
+        """
         manifest = self.usable_manifest()
         if manifest.first is None or manifest.last is None:
             raise BarsFileError(self.why_none(manifest))
@@ -167,6 +177,7 @@ class FileBars:
         return version
 
     def _version(self) -> Version:
+        # Which rows are of a session is for the calendar to say, so another one reads the files anew.
         now = f"{followed().name} {fingerprint(self.path, self._options)}"
         if self._loaded is None or self._loaded[0] != now:
             market = followed()
@@ -183,9 +194,19 @@ def _too_late(instrument: str, day: date) -> BarFault:
 def span(
     path: Path, known: Collection[str] | None = None, options: BarsOptions | None = None, cache: Path | None = None
 ) -> tuple[date, date]:
-    """First and last session with a bar in the files at `path`.
+    """First and last session with a bar in files.
 
-    Raises BarsFileError when they are missing, unreadable, refused as a whole, or hold no bar on a session.
+    Parameters
+    ----------
+    path, known, options, cache : as of `FileBars`.
+
+    Returns
+    -------
+    Dates of the market, both included.
+
+    Raises
+    ------
+    BarsFileError : they are missing, unreadable, refused as a whole, or hold no bar on a session.
     """
     return FileBars(path, known, options=options, cache=cache).span()
 

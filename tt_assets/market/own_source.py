@@ -31,8 +31,10 @@ class PriceSourceError(UserError):
 def open_source(name: str) -> HeldSource:
     """The source of that name, made and held to the contract.
 
-    Raises PriceSourceError, on one line: the module cannot be found or fails on import, it has no such class, the class
-    cannot be made without arguments, or it has no `fetch`.
+    Raises
+    ------
+    PriceSourceError : the module cannot be found or fails on import, it has no such class, the class cannot be made
+        without arguments, or it has no `fetch`.
     """
     entry = installed_sources().get(name)
     module, _, named = (entry.value if entry else name).partition(":")
@@ -72,7 +74,12 @@ class HeldSource:
         self.name = name
 
     def fetch(self, requests: Sequence[BarRequest]) -> list[FetchResult]:
-        """As PriceSource. Raises PriceSourceError where the answers are not one per request, or fetch itself fails."""
+        """As `PriceSource`; an answer that breaks the contract becomes a NotFetched of its instrument.
+
+        Raises
+        ------
+        PriceSourceError : the answers are not one per request, or fetch itself fails.
+        """
         try:
             answers = list(self.source.fetch(requests))
         except UserError:
@@ -120,6 +127,7 @@ def answered(
         if not isinstance(fault.session, date)
         or (request.first <= fault.session <= request.last and fault.rule is not BarRule.CLOSED_DAY)
     )
+    # Of all rows given, not of those asked for: they tell a listing from a gap.
     days = checked.clean["timestamp"]
     return Fetched(
         request,
@@ -131,7 +139,13 @@ def answered(
 
 
 def broken_by(request: BarRequest, answer: Any) -> str:
-    """What about an answer breaks the contract of PriceSource, in words; empty where nothing does."""
+    """What about an answer breaks the contract of PriceSource, in words; empty where nothing does.
+
+    Parameters
+    ----------
+    request : what was asked.
+    answer : whatever the source gave for it.
+    """
     return next(_breaches(request, answer), "")
 
 

@@ -59,7 +59,17 @@ class SessionOutcome(StrEnum):
 
 @dataclass(frozen=True)
 class BarRequest:
-    """The daily bars of one instrument from the day `first` to the day `last`, both included."""
+    """The daily bars of one instrument over a span.
+
+    Parameters
+    ----------
+    instrument : symbol, as on the watchlist.
+    first, last : days of the market, both included.
+
+    Raises
+    ------
+    ValueError : `last` is before `first`.
+    """
 
     instrument: str
     first: date

@@ -153,6 +153,7 @@ def _wide_features(features_long: pd.DataFrame, names: set[str], grid: Grid) -> 
     rows = features_long[features_long["feature"].isin(list(names))]
     codes, present = pd.factorize(rows["feature"].to_numpy())
     cells = grid.cells(rows)
+    # One number a cell and feature, so that one search finds rows that are there twice.
     refuse_duplicates(cells * max(1, len(present)) + codes, rows)
     values = rows["value"].to_numpy(dtype=np.float64)
     wide = {name: grid.frame(cells[codes == code], values[codes == code]) for code, name in enumerate(present)}

@@ -32,11 +32,21 @@ def values_not_finite(features_long: pd.DataFrame) -> list[Finding]:
 def values_out_of_place(
     features_long: pd.DataFrame, prices: pd.DataFrame, features: Sequence[Feature], since: pd.Timestamp
 ) -> list[Finding]:
-    """Values from `since` on that are missing although their look-back is full, or there although the bar is missing.
+    """Values that are missing although their look-back is full, or there although the bar is missing.
 
-    `prices` holds every bar of the sessions judged and of the longest look-back before. A feature may be undefined on
-    bars that are all there (a division by zero): only what the feature itself says otherwise of is a finding. Ordered
-    by instrument, session, feature.
+    A feature may be undefined on bars that are all there (a division by zero): only what the feature itself says
+    otherwise of is a finding.
+
+    Parameters
+    ----------
+    features_long : rows of tt_features; those of features that are not judged are left out.
+    prices : rows of tt_prices, every bar of the sessions judged and of the longest look-back before.
+    features : those that are judged.
+    since : first session that is judged.
+
+    Returns
+    -------
+    Findings by instrument, session, feature.
     """
     ordered = sorted(features, key=lambda item: item.name)
     names = [item.name for item in ordered]
@@ -48,6 +58,7 @@ def values_out_of_place(
     due = run[:, :, None] > np.array([item.lookback for item in ordered], dtype=np.int64)
     suspect = (due & ~there) | (there & ~bar[:, :, None])
     suspect[grid.sessions < since] = False
+    # Computing again costs as much as the features did, so it is left to tables that look wrong.
     if not suspect.any():
         return []
     recomputed = _present(compute_features(prices, features), names, grid)
@@ -67,12 +78,23 @@ def values_out_of_place(
 def values_that_differ_on_truncated_bars(
     features_long: pd.DataFrame, prices: pd.DataFrame, features: Sequence[Feature], sampled: Sequence[pd.Timestamp]
 ) -> list[Finding]:
-    """Values at the sessions `sampled` that are not what the features give on bars that end with that session.
+    """Values that are not what the features give on bars that end with their session: what was known then.
 
-    For each feature bars are cut to the session and its own look-back before it; `prices` must hold the longest. One
-    that gives its stored value on bars of the longest look-back, and another on its own, reads more than it declares:
-    its lineage would name too few sessions. Values are compared to nine digits; features that are not among `features`
-    are not judged.
+    For each feature bars are cut to the session and its own look-back before it. One that gives its stored value on
+    bars of the longest look-back, and another on its own, reads more than it declares: its lineage would name too few
+    sessions.
+
+    Parameters
+    ----------
+    features_long : rows of tt_features.
+    prices : rows of tt_prices, with the longest look-back before the first of `sampled`.
+    features : those that are judged.
+    sampled : the sessions whose values are computed again.
+
+    Returns
+    -------
+    Findings by session, instrument, feature; values that differ by more than 1e-9 of themselves, or are there on one
+    side.
     """
     lookbacks = {item.name: item.lookback for item in features}
     names = set(lookbacks)
@@ -115,7 +137,13 @@ def values_that_differ_on_truncated_bars(
 
 
 def reads_more(name: str, lookback: int) -> str:
-    """What is said of a feature whose look-back is declared too short."""
+    """What is said of a feature whose look-back is declared too short.
+
+    Parameters
+    ----------
+    name : of the feature.
+    lookback : sessions before t that it declares.
+    """
     return f"{name} reads more than the {lookback} sessions before that it declares"
 
 
@@ -162,7 +190,13 @@ def _why_no_object(text: object) -> str:
 
 
 def evenly(sessions: Sequence[pd.Timestamp], count: int) -> list[pd.Timestamp]:
-    """At most `count` of `sessions`, first and last among them, evenly spread."""
+    """Some of the sessions, evenly spread, first and last among them.
+
+    Parameters
+    ----------
+    sessions : ascending.
+    count : how many at most; at least 1.
+    """
     places = np.unique(np.linspace(0, len(sessions) - 1, min(count, len(sessions))).round().astype(int))
     return [sessions[place] for place in places] if len(sessions) else []
 

@@ -16,10 +16,17 @@ _Column = npt.NDArray[np.float64]
 
 
 def by_stretch(indicator: Callable[..., _Column], *inputs: pd.DataFrame) -> pd.DataFrame:
-    """Apply `indicator`, a function of as many one-dimensional arrays as `inputs`, to every stretch without a NaN.
+    """Apply an indicator to every stretch of sessions without a NaN, instrument by instrument.
 
-    `inputs` are sessions × instruments under the same axes; so is the result, NaN where an input is NaN or
-    TA-Lib warms up. Only for indicators with a finite memory: the caller vouches for that.
+    Parameters
+    ----------
+    indicator : a function of as many one-dimensional arrays as `inputs`, oldest first, that gives one of their length.
+        Its memory must be finite, which the caller vouches for.
+    *inputs : sessions × instruments under the same axes.
+
+    Returns
+    -------
+    Under those axes; NaN where an input is NaN or TA-Lib warms up. Row t is known when row t of the inputs is.
     """
     columns = [frame.to_numpy(dtype=np.float64).T.copy() for frame in inputs]
     result = np.full(columns[0].shape, np.nan)

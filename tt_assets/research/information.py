@@ -52,6 +52,7 @@ def information_coefficients(
         for horizon in horizons:
             after = close.shift(-horizon) / close - 1.0
             by_session = _correlations(wide, after, FEWEST_INSTRUMENTS)
+            # Returns of a horizon overlap along time, so three horizons are the least to rank by.
             found = by_session if len(by_session) else _correlations(wide.T, after.T, 3 * horizon)
             independent = len(found) / horizon if len(by_session) else len(found)
             error = found.std(ddof=1) / np.sqrt(independent) if len(found) > 1 else np.nan
@@ -64,6 +65,7 @@ def _correlations(left: pd.DataFrame, right: pd.DataFrame, fewest: int) -> npt.N
     """Spearman's rank correlation of each row of `left` and `right` with at least `fewest` pairs of values."""
     both = left.notna().to_numpy() & right.notna().to_numpy()
     enough = both.sum(axis=1) >= fewest
+    # Ranked within the pairs: a value without its partner would push the ranks of others apart.
     ranks = [frame.where(both).loc[enough].rank(axis=1).to_numpy() for frame in (left, right)]
     if not enough.any():
         return np.empty(0)

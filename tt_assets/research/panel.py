@@ -18,7 +18,13 @@ from tt_assets.market.calendar import sessions as calendar_sessions
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """The axes of a panel: ascending sessions (T) and sorted instruments (N)."""
+    """The axes of a panel.
+
+    Parameters
+    ----------
+    sessions : of the exchange calendar, ascending midnights without time zone (T).
+    instruments : symbols, sorted (N).
+    """
 
     sessions: pd.DatetimeIndex
     instruments: pd.Index[str]
@@ -69,7 +75,17 @@ class Grid:
         return rows.astype(np.int64) * len(self.instruments) + columns
 
     def frame(self, cells: npt.NDArray[np.int64], values: npt.NDArray[np.float64]) -> pd.DataFrame:
-        """Sessions × instruments with `values` at `cells` and NaN elsewhere."""
+        """Values as a frame under the grid's axes.
+
+        Parameters
+        ----------
+        cells : flat positions, as `cells` gives them (R).
+        values : of any unit (R).
+
+        Returns
+        -------
+        T × N; NaN where no value is given.
+        """
         flat = np.full(self.shape[0] * self.shape[1], np.nan)
         flat[cells] = values
         return self.wide(flat.reshape(self.shape))
@@ -135,7 +151,17 @@ BAR_FIELDS: Sequence[str] = ("open", "high", "low", "close", "volume")
 
 
 def refuse_duplicates(cells: npt.NDArray[np.int64], long: pd.DataFrame) -> None:
-    """Raise ValueError, naming the first, when two rows of `long` share a cell."""
+    """Refuse two rows of one instrument and session.
+
+    Parameters
+    ----------
+    cells : flat position of each row (R).
+    long : the rows (R), at least instrument and timestamp.
+
+    Raises
+    ------
+    ValueError : names the first instrument and timestamp that is there twice.
+    """
     _, first, counts = np.unique(cells, return_index=True, return_counts=True)
     if (counts > 1).any():
         row = long.iloc[int(first[counts.argmax()])]

@@ -57,6 +57,10 @@ class Feature:
     compute : takes a BarPanel and returns float sessions × instruments on its axes; row t uses rows t-lookback … t,
         nothing else, and is known at the close of t. NaN where it is undefined, never infinite.
     description : one line for people.
+
+    Raises
+    ------
+    RegistryError : the name or the look-back is none that a feature may have.
     """
 
     name: str
@@ -84,6 +88,10 @@ class Signal:
     compute : takes a BarPanel and the frames of the features among `inputs` by name, all sessions × instruments, and
         returns float on the same axes, in [-1, 1]; row t uses rows t-lookback … t and is known at the close of t. NaN
         says no view can be formed.
+
+    Raises
+    ------
+    RegistryError : the name or the look-back is none that a signal may have.
     """
 
     name: str
@@ -153,12 +161,16 @@ def load_features(modules: Sequence[str] = ()) -> tuple[Feature, ...]:
 
 
 def load_signals(modules: Sequence[str] = (), features: Sequence[Feature] | None = None) -> tuple[Signal, ...]:
-    """The built-in signals, then those of `modules` and of entry points, each module in the order of its source.
+    """The built-in signals, then those of `modules` and of entry points.
 
     Parameters
     ----------
     modules : importable names, as in TT_SIGNAL_MODULES.
     features : what inputs may name beside fields of the bars; None checks no input.
+
+    Returns
+    -------
+    Each module in the order of its source.
 
     Raises
     ------

@@ -20,12 +20,31 @@ _Rows = npt.NDArray[np.float64]
 
 
 def rolling_sum(values: pd.DataFrame, sessions: int) -> pd.DataFrame:
-    """Sum over the trailing `sessions`, in the unit of `values`."""
+    """Sum over trailing sessions.
+
+    Parameters
+    ----------
+    values : sessions × instruments, ascending sessions.
+    sessions : length of the window, this row included.
+
+    Returns
+    -------
+    Same shape and unit; known when row t is. NaN where a row of the window is missing or NaN.
+    """
     return _windowed(values, sessions, lambda lags: _fold(lags, np.add))
 
 
 def rolling_mean(values: pd.DataFrame, sessions: int) -> pd.DataFrame:
-    """Arithmetic mean over the trailing `sessions`, in the unit of `values`."""
+    """Arithmetic mean over trailing sessions.
+
+    Parameters
+    ----------
+    values, sessions : as of `rolling_sum`.
+
+    Returns
+    -------
+    Same shape and unit; NaN as of `rolling_sum`.
+    """
     return _windowed(values, sessions, lambda lags: _fold(lags, np.add) / sessions)
 
 
@@ -62,12 +81,30 @@ def rolling_std(values: pd.DataFrame, sessions: int) -> pd.DataFrame:
 
 
 def rolling_max(values: pd.DataFrame, sessions: int) -> pd.DataFrame:
-    """Largest value of the trailing `sessions`, in the unit of `values`."""
+    """Largest value of trailing sessions.
+
+    Parameters
+    ----------
+    values, sessions : as of `rolling_sum`.
+
+    Returns
+    -------
+    Same shape and unit; NaN as of `rolling_sum`.
+    """
     return _windowed(values, sessions, lambda lags: _fold(lags, np.maximum))
 
 
 def rolling_min(values: pd.DataFrame, sessions: int) -> pd.DataFrame:
-    """Smallest value of the trailing `sessions`, in the unit of `values`."""
+    """Smallest value of trailing sessions.
+
+    Parameters
+    ----------
+    values, sessions : as of `rolling_sum`.
+
+    Returns
+    -------
+    Same shape and unit; NaN as of `rolling_sum`.
+    """
     return _windowed(values, sessions, lambda lags: _fold(lags, np.minimum))
 
 
