@@ -35,7 +35,14 @@ class RowsRefused(UserError):
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule, as people read it, the rows that break it, and the columns that show how."""
+    """A rule that rows are held to.
+
+    Parameters
+    ----------
+    words : the rule, as people read it.
+    broken : which rows break it (R).
+    shown : columns whose values show how, beside the row's key.
+    """
 
     words: str
     broken: Mask
@@ -43,7 +50,22 @@ class Rule:
 
 
 def frame_of(table: str, rows: Rows | None, row: Mapping[str, Any]) -> pd.DataFrame:
-    """The rows of an insert as a frame of its own: many in `rows`, or one by keywords."""
+    """The rows of an insert as a frame: many in `rows`, or one by keywords.
+
+    Parameters
+    ----------
+    table : for the error.
+    rows : frame, mappings or one mapping; None where `row` is given.
+    row : column → value.
+
+    Returns
+    -------
+    A frame of its own with a plain index; columns are not looked at yet.
+
+    Raises
+    ------
+    UserError : both are given, or neither.
+    """
     if (rows is None) == (not row):
         raise UserError(f"{table}: give the rows as a frame or a list of mappings, or one row by keywords, not both.")
     if isinstance(rows, pd.DataFrame):
@@ -53,7 +75,18 @@ def frame_of(table: str, rows: Rows | None, row: Mapping[str, Any]) -> pd.DataFr
 
 
 def require(table: str, frame: pd.DataFrame, columns: Sequence[str]) -> None:
-    """Raise FrameMismatch where `frame` lacks one of `columns`."""
+    """Refuse a frame that lacks a column.
+
+    Parameters
+    ----------
+    table : for the error.
+    frame : the rows given.
+    columns : those it must have.
+
+    Raises
+    ------
+    FrameMismatch : names what it lacks and what it has.
+    """
     absent = [name for name in columns if name not in frame.columns]
     if absent:
         raise FrameMismatch(
@@ -89,13 +122,25 @@ def timestamps(column: pd.Series) -> tuple[pd.Series, list[Rule]]:
 
 
 def outside(sessions: pd.Series, span: Span) -> Rule:
-    """The rule that a session is in `span`."""
+    """The rule that a session has a partition.
+
+    Parameters
+    ----------
+    sessions : datetime64 without time zone; NaT breaks other rules, not this one.
+    span : first and last session that has one, both included.
+    """
     stray = ((sessions < pd.Timestamp(span.first)) | (sessions > pd.Timestamp(span.last))).to_numpy()
     return Rule(f"outside the partitions {span.first} to {span.last}", stray)
 
 
 def instruments(column: pd.Series, known: Sequence[str]) -> list[Rule]:
-    """The rules that a row names an instrument, and one of the watchlist."""
+    """The rules that a row names an instrument, and one of the watchlist.
+
+    Parameters
+    ----------
+    column : as given, missing ones too.
+    known : symbols of the watchlist.
+    """
     missing = (column.isna() | (column == "")).to_numpy(dtype=bool)
     return [
         Rule(BarRule.INSTRUMENT_MISSING, missing),
@@ -104,7 +149,13 @@ def instruments(column: pd.Series, known: Sequence[str]) -> list[Rule]:
 
 
 def repeated(frame: pd.DataFrame, keys: Sequence[str]) -> Rule:
-    """The rule that no two rows have one key."""
+    """The rule that no two rows have one key.
+
+    Parameters
+    ----------
+    frame : the rows given.
+    keys : columns of the key, instrument and timestamp first.
+    """
     return Rule("key twice", frame.duplicated(list(keys), keep=False).to_numpy(), tuple(keys[2:]))
 
 
@@ -125,7 +176,19 @@ def refuse(
     rules: Sequence[Rule],
     lines: Callable[[], Sequence[int] | None] | None = None,
 ) -> None:
-    """Raise RowsRefused where a rule is broken: how many rows, by rule, with the first few of each."""
+    """Refuse rows that break a rule; nothing is written then.
+
+    Parameters
+    ----------
+    table : for the error.
+    frame : the rows given (R), as they were given: what is shown of them should be found again.
+    rules : each with the rows that break it (R).
+    lines : gives the line of each row in its file (R), or None; asked only where something is wrong.
+
+    Raises
+    ------
+    RowsRefused : how many rows, by rule, with the first few of each.
+    """
     broken = [rule for rule in rules if rule.broken.any()]
     if not broken:
         return

@@ -54,17 +54,28 @@ def get_engine(url: str | URL | None = None) -> Engine:
 
 
 def database_of(engine: Engine) -> Database:
-    """The database that `engine` connects to. Raises UserError for an engine that is not on PostgreSQL."""
+    """The database that an engine connects to.
+
+    Raises
+    ------
+    UserError : it is no engine, or not one on PostgreSQL.
+    """
     if not isinstance(engine, Engine) or engine.dialect.name != "postgresql":
         what = engine.dialect.name if isinstance(engine, Engine) else type(engine).__name__
         raise UserError(f"The engine is {what}, not a SQLAlchemy engine on PostgreSQL; make one with get_engine().")
+    # Once per engine: asking takes a connection.
     if engine not in _databases:
         _databases[engine] = _asked(engine)
     return _databases[engine]
 
 
 def same_database(one: Database, other: Database) -> bool:
-    """Whether both name one database of one running server, however they reach it; False where one does not answer."""
+    """Whether both name one database of one running server, however they reach it.
+
+    Parameters
+    ----------
+    one, other : in any order; where one does not answer they are not the same.
+    """
     if one == other:
         return True
     try:

@@ -49,7 +49,13 @@ WEIGHTS_OFF_BY = 1e-9
 
 @dataclass(frozen=True)
 class OpenEpisode:
-    """An episode that takes rows: its window, its first session and the instruments it may name."""
+    """An episode that takes rows.
+
+    Parameters
+    ----------
+    window : the quarter that it is of. start : its first session.
+    members : instruments it may name, CASH apart.
+    """
 
     window: Window
     start: date
@@ -151,23 +157,50 @@ def insert_action(engine: Engine, rows: Rows | int | None = None, *values: Any, 
 
 
 def insert_reward(engine: Engine, rows: Rows | int | None = None, *values: Any, **row: Any) -> int:
-    """Append to `tt_reward`; parameters, result and errors as of `insert_action`.
+    """Append to `tt_reward`.
 
-    Columns episode_id, timestamp (the session at whose close the reward is known), reward_value.
+    Parameters
+    ----------
+    engine : as `get_engine` gives it.
+    rows : as of `insert_action`, with episode_id, timestamp (the session at whose close the reward is known),
+        reward_value (in the unit of whatever rewards; NaN is refused).
+    *values : the rest of a row that is given by position.
+    **row : one row by keywords, in place of `rows`.
+
+    Returns
+    -------
+    How many rows were written.
+
+    Raises
+    ------
+    RowsRefused, FrameMismatch : as of `insert_action`.
     """
     order = ("episode_id", "timestamp", "reward_value")
     return _insert(engine, "tt_reward", checks.frame_of("tt_reward", *named("tt_reward", order, rows, values, row)))
 
 
 def insert_target_weights(engine: Engine, rows: Rows | int | None = None, *values: Any, **row: Any) -> int:
-    """Append to `tt_target_weights`; parameters, result and errors as of `insert_action`.
-
-    Columns episode_id, timestamp (session of the decision), instrument (or CASH), target_weight (fraction of net worth;
-    `finalize_episode` asks that those of a session sum to 1). `strategy` (the scheme) and `rationale` (why, in words)
-    are "hand" and "by hand" where they are not given.
+    """Append to `tt_target_weights`.
 
     All weights of a session may be one mapping of instrument to weight: `insert_target_weights(engine, episode_id,
     timestamp, {"AAPL": 0.6})`, strategy and rationale behind it. What they leave of 1 is then CASH.
+
+    Parameters
+    ----------
+    engine : as `get_engine` gives it.
+    rows : as of `insert_action`, with episode_id, timestamp (session of the decision, at its close), instrument (or
+        CASH), target_weight (fraction of net worth; `finalize_episode` asks that those of a session sum to 1), strategy
+        (the scheme; "hand" where not given), rationale (why, in words; "by hand" where not given).
+    *values : the rest of a row that is given by position.
+    **row : one row by keywords, in place of `rows`; `weights` for the mapping.
+
+    Returns
+    -------
+    How many rows were written.
+
+    Raises
+    ------
+    RowsRefused, FrameMismatch : as of `insert_action`.
     """
     of_session = any(map(are_weights, (*values[1:2], row.get("weights"))))
     what = ("weights",) if of_session else ("instrument", "target_weight")
@@ -182,9 +215,22 @@ def insert_target_weights(engine: Engine, rows: Rows | int | None = None, *value
 
 
 def insert_equity_point(engine: Engine, rows: Rows | int | None = None, *values: Any, **row: Any) -> int:
-    """Append to `tt_equity_curve`; parameters, result and errors as of `insert_action`.
+    """Append to `tt_equity_curve`.
 
-    Columns episode_id, timestamp, net_worth (USD at the close of that session).
+    Parameters
+    ----------
+    engine : as `get_engine` gives it.
+    rows : as of `insert_action`, with episode_id, timestamp (session), net_worth (USD at its close).
+    *values : the rest of a row that is given by position.
+    **row : one row by keywords, in place of `rows`.
+
+    Returns
+    -------
+    How many rows were written.
+
+    Raises
+    ------
+    RowsRefused, FrameMismatch : as of `insert_action`.
     """
     order = ("episode_id", "timestamp", "net_worth")
     many, one = named("tt_equity_curve", order, rows, values, row)

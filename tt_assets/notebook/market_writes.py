@@ -209,7 +209,12 @@ def upsert_signal_scores(engine: Engine, scores: Rows, *, report: bool = True) -
 
 
 def frame_of_scores(scores: Mapping[str, object] | Sequence[Mapping[str, object]]) -> pd.DataFrame:
-    """The frame of scores given as mappings; without any an empty one of the right columns."""
+    """The frame of scores given as mappings; without any an empty one of the right columns.
+
+    Raises
+    ------
+    UserError : what is given is neither a mapping nor a list of them.
+    """
     rows = [scores] if isinstance(scores, Mapping) else list(scores)
     if not rows:
         return pd.DataFrame(columns=list(SCORE_COLUMNS))
@@ -222,7 +227,18 @@ def frame_of_scores(scores: Mapping[str, object] | Sequence[Mapping[str, object]
 
 
 def remove_signal(engine: Engine, name: str, *, report: bool = True) -> Upserted:
-    """Delete every score of the signal `name` in one transaction, and report the partitions they were in."""
+    """Delete every score of a signal in one transaction.
+
+    Parameters
+    ----------
+    engine : as `get_engine` gives it.
+    name : of the signal; without a score of it nothing happens.
+    report : whether Dagster is told of the partitions they were in.
+
+    Returns
+    -------
+    How many rows were deleted, cells touched and partitions reported.
+    """
     database = database_of(engine)
     keys = read_from(database, "tt_signal_scores")
     keys = keys.loc[keys["signal_name"] == name, ["instrument", "timestamp", "signal_name"]].reset_index(drop=True)
@@ -233,7 +249,20 @@ def remove_signal(engine: Engine, name: str, *, report: bool = True) -> Upserted
 def write_scores(
     engine: Engine, scores: pd.DataFrame, *, method: str, report: bool, lines: LineNumbers | None = None
 ) -> Upserted:
-    """As `upsert_signal_scores`. `method` stands where there is no meta_json; `lines` numbers the rows of a file."""
+    """As `upsert_signal_scores`, with errors that name the lines of a file.
+
+    Parameters
+    ----------
+    engine : as `get_engine` gives it.
+    scores : as of `upsert_signal_scores`.
+    method : stands in meta_json where there is none.
+    report : whether Dagster is told of the partitions touched.
+    lines : gives the line of each row in its file.
+
+    Raises
+    ------
+    RowsRefused, RegistryError, FrameMismatch, NotReported : as of `upsert_signal_scores`.
+    """
     settings = current_settings()
     database = database_of(engine)
     checks.require("tt_signal_scores", scores, SCORE_COLUMNS)

@@ -30,6 +30,10 @@ def named(
     values : what stands behind it.
     row : what is given by keyword.
 
+    Returns
+    -------
+    The rows, or None and one row by column: what `arguments.frame_of` takes.
+
     Raises
     ------
     UserError : a value too many, one given twice, or rows with values behind them.
@@ -73,7 +77,13 @@ def rows_of_a_session(row: Mapping[str, Any]) -> list[dict[str, Any]]:
 def sessions_between(start: Any, end: Any) -> tuple[Any, Any]:
     """A span whose ends are moments as one of sessions: a session is its date at 00:00, and only those inside count.
 
-    What is no datetime with a time of day stays as it is.
+    Parameters
+    ----------
+    start, end : both included. What is no datetime with a time of day, or has a time zone, stays as it is.
+
+    Returns
+    -------
+    First and last day.
     """
     first = start.date() + timedelta(days=1) if _within_a_day(start) else start
     return first, end.date() if _within_a_day(end) else end

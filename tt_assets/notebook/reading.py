@@ -92,7 +92,21 @@ def read_from(
     start: Day | None = None,
     end: Day | None = None,
 ) -> pd.DataFrame:
-    """As `read`, from a given database whose schema is known to be right."""
+    """As `read`, from a given database.
+
+    Parameters
+    ----------
+    database : whose schema is known to be right.
+    table, instruments, start, end : as of `read`.
+
+    Returns
+    -------
+    As of `read`.
+
+    Raises
+    ------
+    UserError : as of `read`.
+    """
     (name,) = known_tables([table])
     wanted = [instruments] if isinstance(instruments, str) else None if instruments is None else list(instruments)
     rows = _typed(read_frame(database, _query(TABLES[name], wanted, *_span(start, end))), TABLES[name])
@@ -101,7 +115,17 @@ def read_from(
 
 
 def as_day(value: Day, name: str) -> date:
-    """The calendar day of a date, a datetime at midnight, or ISO text; UserError names the argument `name`."""
+    """The calendar day of a date, a datetime at midnight, or ISO text.
+
+    Parameters
+    ----------
+    value : without time zone and time of day.
+    name : of the argument, for the error.
+
+    Raises
+    ------
+    UserError : it is none of these.
+    """
     try:
         moment = pd.Timestamp(datetime.fromisoformat(value) if isinstance(value, str) else value)
         if moment.tzinfo is None and moment == moment.normalize():
@@ -135,6 +159,7 @@ def _query(table: Table, instruments: Sequence[str] | None, first: date | None, 
             sql.SQL("{} = ANY({}::text[])").format(sql.Identifier(owner, "instrument"), sql.Literal(instruments))
         )
     if first is not None:
+        # A window is a quarter: it touches the span while its end is not before the first day.
         whole = sql.SQL("{} + interval '3 months' > {}::date") if by_window else sql.SQL("{} >= {}::date")
         conditions.append(whole.format(moment, sql.Literal(first)))
     if last is not None:

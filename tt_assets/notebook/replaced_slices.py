@@ -38,9 +38,13 @@ BY_HAND = "written by hand"
 
 @dataclass(frozen=True)
 class Upserted:
-    """What an upsert left: rows written, cells (instrument × session) touched, partitions reported to Dagster.
+    """What an upsert left.
 
-    Of the rows named, `inserted` were not there before, `changed` held other values, and `deleted` are gone.
+    Parameters
+    ----------
+    table : that it was of.
+    rows : written. cells : instrument × session touched. reported : partitions that Dagster was told of.
+    inserted : rows that were not there before. changed : that held other values. deleted : that are gone.
     """
 
     table: str
@@ -54,10 +58,15 @@ class Upserted:
 
 @dataclass(frozen=True, eq=False)
 class KeyedStore(SliceStore):
-    """Replaces the rows whose keys are in `replaced` (the table's key columns) instead of whole cells.
+    """Replaces the rows whose keys are given instead of whole cells.
 
-    `slices` are the partitions these rows are in; the ledger enters them as they stand then. What a slice was computed
-    from stays on record: the rows beside those by hand still were.
+    What a slice was computed from stays on record: the rows beside those by hand still were.
+
+    Parameters
+    ----------
+    replaced : the table's key columns, a row per key that is deleted.
+    slices : the partitions these rows are in; the ledger enters them as they stand then.
+    counts : filled by `write` as of `Upserted`: inserted, changed, deleted.
     """
 
     replaced: pd.DataFrame = field(kw_only=True)
@@ -82,6 +91,7 @@ class KeyedStore(SliceStore):
             ),
             [_plain(self.replaced[name]) for name in names],
         ).fetchall()
+        # Into the mapping that is there, since the class is frozen: a second reading of `write` counts anew.
         self.counts.update(_counted(pd.DataFrame(gone, columns=list(columns)), rows, names))
         copy_into(connection, self.table, rows.columns, encoder)
 
@@ -94,6 +104,7 @@ class KeyedStore(SliceStore):
         provenance: Provenance,
         restated: Mapping[str, Mapping[str, Any]],
     ) -> None:
+        # What was written is a part of these slices, so what they hold now is asked of the server.
         found = {
             str(CellKey(day, name)): (rows, digest)
             for day, name, rows, digest in standing(connection, self.table.name, self.slices)
@@ -121,11 +132,16 @@ def upsert(
     report: bool,
     touched: pd.DataFrame | None = None,
 ) -> Upserted:
-    """Replace the rows of `table` whose keys are in `replaced` by `rows`, and report the cells of `replaced`.
+    """Replace rows by their keys, and report the partitions they are in.
 
-    Both are checked already; `replaced` holds the key columns, timestamps as datetime64[ns] sessions. A key of
-    `replaced` without a row in `rows` becomes no row. `touched` are the cells that were given (instrument, timestamp),
-    where that is more than those of `replaced`.
+    Parameters
+    ----------
+    database : where the table is.
+    table : a market table.
+    rows : what is written, checked already.
+    replaced : the key columns, timestamps as datetime64[ns] sessions; a key without a row in `rows` becomes no row.
+    report : whether Dagster is told.
+    touched : instrument and timestamp of the cells that were given, where that is more than those of `replaced`.
     """
     named = replaced if touched is None else touched
     if named.empty:
@@ -167,7 +183,13 @@ def session_cells(rows: pd.DataFrame) -> Selection:
 
 
 def partitions_of(rows: pd.DataFrame, settings: Settings) -> Selection:
-    """The partitions of the market tables that `rows` (instrument, timestamp) are in."""
+    """The partitions of the market tables that rows are in.
+
+    Parameters
+    ----------
+    rows : instrument, timestamp (sessions).
+    settings : whether a partition is a session or a month.
+    """
     days = rows["timestamp"].to_numpy().astype("datetime64[D]")
     if settings.date_grain is DateGrain.MONTH:
         days = days.astype("datetime64[M]").astype("datetime64[D]")

@@ -31,14 +31,31 @@ class NotReported(UserError):
 
 @dataclass(frozen=True)
 class Reporter:
-    """Reports partitions of the tables in `database` to `instance`."""
+    """Tells Dagster of partitions, as the ledger says they stand.
+
+    Parameters
+    ----------
+    instance : that is told.
+    database : whose ledger is read.
+    settings : of the platform that the instance is of.
+    """
 
     instance: dg.DagsterInstance
     database: Database
     settings: Settings
 
     def market(self, table: str, keys: Sequence[CellKey]) -> int:
-        """Report these partitions of a market table as the ledger says they stand; returns how many."""
+        """Report partitions of a market table; those without rows too, which are empty from now on.
+
+        Parameters
+        ----------
+        table : a market table.
+        keys : of the partitions.
+
+        Returns
+        -------
+        How many were reported.
+        """
         return self._tell(table, keys)
 
     def window(self, key: CellKey) -> None:
@@ -55,11 +72,21 @@ class Reporter:
 
 @contextmanager
 def reporting(database: Database, *, wanted: bool) -> Iterator[Reporter | None]:
-    """A reporter for rows of `database`, or None.
+    """A reporter for rows of a database.
 
+    Parameters
+    ----------
+    database : that is written to.
+    wanted : whether a report is.
+
+    Yields
+    ------
     None where no report is wanted, where Dagster was never set up under TT_HOME, and where `database` is not the one of
-    the settings: rows of another database are no partition of this instance. Raises DatabaseUnreachable, before
-    anything is written, where Dagster's storage does not answer.
+    the settings: rows of another database are no partition of this instance.
+
+    Raises
+    ------
+    DatabaseUnreachable : Dagster's storage does not answer; before anything is written.
     """
     settings = current_settings()
     own = database_of(settings)
