@@ -35,7 +35,12 @@ class CellKey(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> CellKey:
-        """The key that Dagster writes as `text`. Raises ValueError for text of another form."""
+        """The key that Dagster writes as `text`.
+
+        Raises
+        ------
+        ValueError : it is of another form.
+        """
         day, sign, instrument = text.partition(BETWEEN)
         if not sign:
             raise ValueError(
@@ -61,5 +66,10 @@ class CellKey(NamedTuple):
 
 
 def key_texts(dates: Iterable[str], instruments: Iterable[str]) -> list[str]:
-    """The partition keys, as text, of date keys and instruments that stand beside each other; equal lengths."""
+    """Partition keys as text.
+
+    Parameters
+    ----------
+    dates, instruments : beside each other, equally many.
+    """
     return [f"{day}{BETWEEN}{name}" for day, name in zip(dates, instruments, strict=True)]

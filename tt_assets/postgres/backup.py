@@ -46,6 +46,7 @@ class Manifest:
     """What a file of a dump says about itself."""
 
     format: int
+    """Of the file: raised when what is in it changes."""
     version: str
     """Of the package that wrote it."""
     revision: str
@@ -135,7 +136,12 @@ _INTO = ("--single-transaction", "--exit-on-error", "--no-owner", "--no-privileg
 
 
 def read_manifest(file: Path) -> Manifest:
-    """What `file` says about itself. Raises BackupError where it is not a dump of ours, or of a newer form."""
+    """What the file of a dump says about itself; its archives are not looked at.
+
+    Raises
+    ------
+    BackupError : there is no such file, it is not a dump of ours or cut off, or it is of another form.
+    """
     try:
         with zipfile.ZipFile(file) as archive:
             said = json.loads(archive.read(MANIFEST))

@@ -32,13 +32,24 @@ class FrameMismatch(UserError):
 
 @dataclass(frozen=True)
 class CopyRows:
-    """Rows in binary COPY form: row i is `payload[offsets[i]:offsets[i + 1]]`."""
+    """Rows in binary COPY form: row i is `payload[offsets[i]:offsets[i + 1]]`.
+
+    Parameters
+    ----------
+    payload : the bytes of all rows, without header and trailer.
+    offsets : where each row begins, and where the last one ends (R + 1).
+    """
 
     payload: memoryview
     offsets: npt.NDArray[np.int64]
 
     def between(self, first: int, last: int) -> memoryview:
-        """The bytes of rows `first` to `last`, the last excluded."""
+        """The bytes of some rows, not copied.
+
+        Parameters
+        ----------
+        first, last : places of rows, the last excluded.
+        """
         return self.payload[self.offsets[first] : self.offsets[last]]
 
     def pieces(self) -> Iterator[memoryview]:
@@ -48,10 +59,22 @@ class CopyRows:
 
 
 def conform(frame: pd.DataFrame, table: Table, columns: tuple[str, ...]) -> pd.DataFrame:
-    """`frame` with exactly `columns`, in order, cast to the table's types.
+    """A frame cast to what its table holds.
 
-    A missing column, a value that a cast would change, an undefined value in a NOT NULL column, an infinite number or
-    a timestamp with a time zone raises `FrameMismatch`; further columns are left out.
+    Parameters
+    ----------
+    frame : at least `columns`, in any order; further columns are left out.
+    table : whose types are cast to.
+    columns : those of the result.
+
+    Returns
+    -------
+    Exactly `columns`, in order.
+
+    Raises
+    ------
+    FrameMismatch : a column is missing, a cast would change a value, an undefined value stands in a NOT NULL column, a
+        number is infinite, or a timestamp has a time zone.
     """
     absent = [name for name in columns if name not in frame.columns]
     if absent:
@@ -62,7 +85,13 @@ def conform(frame: pd.DataFrame, table: Table, columns: tuple[str, ...]) -> pd.D
 
 
 def copy_rows(frame: pd.DataFrame, table: Table) -> CopyRows:
-    """The rows of a conformed `frame` in binary COPY form, in the frame's order."""
+    """Rows in binary COPY form, in the frame's order.
+
+    Parameters
+    ----------
+    frame : as `conform` gives it.
+    table : whose types it has.
+    """
     count = len(frame)
     if not count:
         return CopyRows(memoryview(b""), np.zeros(1, dtype=np.int64))

@@ -30,7 +30,17 @@ class DagsterDatabaseTaken(UserError):
 
 
 def refuse_taken(connection: psycopg.Connection[Any], tables: str) -> None:
-    """Raise DagsterDatabaseTaken where the comment of Dagster's database of `tables` names other tables."""
+    """Refuse a database of Dagster's whose comment names the tables of another one.
+
+    Parameters
+    ----------
+    connection : to any database of the server.
+    tables : name of the tables' database.
+
+    Raises
+    ------
+    DagsterDatabaseTaken : names both, and how they are told apart.
+    """
     name = dagster_name(tables)
     owner = _owner(connection, name)
     if owner not in (None, tables):
@@ -42,7 +52,13 @@ def refuse_taken(connection: psycopg.Connection[Any], tables: str) -> None:
 
 
 def mark(connection: psycopg.Connection[Any], tables: str) -> None:
-    """Note in Dagster's database of `tables` whose it is; left alone where it has a comment or is somebody else's."""
+    """Note in Dagster's database whose it is; left alone where it has a comment or is somebody else's.
+
+    Parameters
+    ----------
+    connection : to any database of the server, in autocommit.
+    tables : name of the tables' database.
+    """
     name = dagster_name(tables)
     if _comment(connection, name):
         return
@@ -63,7 +79,17 @@ def is_of_older_version(inside: psycopg.Connection[Any]) -> bool:
 
 
 def rename_older(connection: psycopg.Connection[Any], tables: str) -> None:
-    """Give the `dagster` of an older version the name it has now. Raises UserError where that cannot be done."""
+    """Give the `dagster` of an older version the name it has now.
+
+    Parameters
+    ----------
+    connection : to another database of the server, in autocommit.
+    tables : name of the tables' database.
+
+    Raises
+    ------
+    DagsterDatabaseTaken : somebody is connected to it, or the user may not rename it.
+    """
     name = dagster_name(tables)
     statement = sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(DAGSTER_DATABASE), sql.Identifier(name))
     try:
@@ -83,7 +109,14 @@ def rename_older(connection: psycopg.Connection[Any], tables: str) -> None:
 
 
 def may_be_of_older_version(connection: psycopg.Connection[Any], tables: str, present: set[str]) -> bool:
-    """Whether `dagster` could be the storage that an older version made for `tables`: no other database claims it."""
+    """Whether `dagster` could be the storage that an older version made: no other database claims it.
+
+    Parameters
+    ----------
+    connection : to any database of the server.
+    tables : name of the tables' database.
+    present : names of all databases of the server.
+    """
     return (
         dagster_name(tables) != DAGSTER_DATABASE
         and dagster_name(tables) not in present

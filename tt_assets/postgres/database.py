@@ -112,8 +112,8 @@ class Database:
         url : `postgresql://user:password@host:port/name` and libpq's options, or None.
         home : folder in which the embedded server has its cluster.
         pg_bin : folder of that server's programs, None for those that are found.
-        tcp_port : port of 127.0.0.1 on which a server that is started lets readers in; None: nowhere.
         start : have the embedded server running before it returns; nothing for a server of the user's.
+        tcp_port : port of 127.0.0.1 on which a server that is started lets readers in; None: nowhere.
 
         Raises
         ------
@@ -129,7 +129,13 @@ class Database:
 
     @classmethod
     def on(cls, server: EmbeddedServer, name: str = TABLES_DATABASE) -> Database:
-        """The database `name` of an embedded server, running or not."""
+        """A database of an embedded server.
+
+        Parameters
+        ----------
+        server : running or not; its address is known before it listens there.
+        name : of the database, there or not yet.
+        """
         url = server.url(name)
         address = server.address
         parameters = {"host": address.host, "port": str(address.port), "user": str(url.username), "dbname": name}
@@ -159,14 +165,16 @@ class Database:
         return self.named(dagster_name(self.name))
 
     def connect(self, *, watched: bool = True, **options: Any) -> psycopg.Connection[Any]:
-        """A psycopg 3 connection.
-
-        Within `patiently` it waits for a lock for some seconds only, elsewhere for a minute: nothing waits for ever.
+        """A connection; within `patiently` it waits for a lock for some seconds only, elsewhere for a minute.
 
         Parameters
         ----------
         watched : whether work that is done `patiently` keeps an eye on it.
-        options : go to `psycopg.connect` (autocommit, row_factory, ...).
+        **options : go to `psycopg.connect` (autocommit, row_factory, ...).
+
+        Returns
+        -------
+        Of psycopg 3, to a server that is new enough, in UTF-8; whoever asked for it closes it.
 
         Raises
         ------

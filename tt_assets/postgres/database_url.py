@@ -34,7 +34,9 @@ class DatabaseUrlError(UserError):
 def parse_url(url: str) -> dict[str, str]:
     """libpq's parameters of `postgres://`, `postgresql://` or `postgresql+driver://`; `dbname` is `tt` if not given.
 
-    Raises DatabaseUrlError, which never quotes the URL.
+    Raises
+    ------
+    DatabaseUrlError : libpq cannot read it, or it names a database that is for Dagster; never quotes the URL.
     """
     if not _SCHEME.match(url := url.strip()):
         raise DatabaseUrlError(
@@ -92,7 +94,13 @@ def libpq_uri(parameters: Mapping[str, str]) -> str:
 
 
 def sqlalchemy_url(drivername: str, parameters: Mapping[str, str]) -> URL:
-    """The SQLAlchemy URL of `parameters` for a driver over libpq; its `repr` hides the password."""
+    """The SQLAlchemy URL for a driver over libpq; its `repr` hides the password.
+
+    Parameters
+    ----------
+    drivername : such as `postgresql+psycopg`.
+    parameters : libpq's, `dbname` among them.
+    """
     host, port = parameters.get("host", ""), parameters.get("port", "")
     query = {name: value for name, value in parameters.items() if name not in _IN_AUTHORITY}
     plain = _is_one_name(host, port)

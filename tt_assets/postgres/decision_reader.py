@@ -23,10 +23,12 @@ ReadFrames = Callable[[Sequence[sql.Composed]], list[pd.DataFrame]]
 class RecordedDecisions:
     """The latest decisions of the agents of one window.
 
+    Parameters
+    ----------
     window : its first day.
     seeds : seed, sha256, end_time and stop_reason of each agent's episode, by seed.
     rows : seed, timestamp, instrument (CASH too), target_weight and rationale at the newest close that any of them
-    decided at and at the one before it, by seed, time and id.
+        decided at and at the one before it, by seed, time and id.
     """
 
     window: date
@@ -35,9 +37,17 @@ class RecordedDecisions:
 
 
 def newest_decisions(read: ReadFrames, traded: str, session: date | None = None) -> RecordedDecisions | None:
-    """What the agents of `traded` decided at the newest close, or at that of `session`; None where nothing is recorded.
+    """What the agents in force decided last, in finished episodes of the latest window that had begun.
 
-    Of finished episodes of the agents in force, of the latest window that had begun.
+    Parameters
+    ----------
+    read : gives the results of both queries, of one moment.
+    traded : symbol or portfolio.
+    session : nothing after its close counts; None: all that is recorded.
+
+    Returns
+    -------
+    None where nothing is recorded.
     """
     begun = sql.SQL("AND start_time <= {}::date").format(sql.Literal(session)) if session else sql.SQL("")
     headers, rows = read(
@@ -64,6 +74,7 @@ def newest_decisions(read: ReadFrames, traded: str, session: date | None = None)
             ),
         ],
     )
+    # Not of the rows: where every account was stopped there is none, and that is recorded all the same.
     if headers.empty:
         return None
     return RecordedDecisions(pd.Timestamp(headers["window_start"].iloc[0]).date(), headers, rows)
@@ -71,6 +82,11 @@ def newest_decisions(read: ReadFrames, traded: str, session: date | None = None)
 
 def recorded_targets(database: Database, windows: Selection) -> pd.DataFrame:
     """Every target that the agents of walk-forward windows have set, of finished episodes.
+
+    Parameters
+    ----------
+    database : where they are recorded.
+    windows : (window start, traded) as cells of their quarter.
 
     Returns
     -------
@@ -90,7 +106,18 @@ def recorded_targets(database: Database, windows: Selection) -> pd.DataFrame:
 
 
 def last_bars(read: ReadFrames, symbols: Sequence[str], until: date) -> pd.DataFrame:
-    """instrument, timestamp and close (USD) of the last bar of each of `symbols` up to session `until`."""
+    """The last bar of each instrument up to a session.
+
+    Parameters
+    ----------
+    read : gives the result of the query.
+    symbols : instruments; those without a bar have no row.
+    until : session, included.
+
+    Returns
+    -------
+    instrument, timestamp (session), close (USD per share, split-adjusted); by instrument.
+    """
     query = sql.SQL(
         "SELECT DISTINCT ON (instrument) instrument, timestamp, close FROM tt_prices WHERE instrument = ANY({symbols}) "
         "AND timestamp <= {until}::date ORDER BY instrument, timestamp DESC"

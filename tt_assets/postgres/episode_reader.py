@@ -38,10 +38,13 @@ ENSEMBLE = "ensemble"
 
 @dataclass(frozen=True, eq=False)
 class StoredEpisode:
-    """One episode; `header` is its row of tt_episode, `rows` maps each child table to its rows in the order of time.
+    """One episode.
 
-    The rows have the content columns of their table without `episode_id`; those of tt_holdings have `timestamp` in
-    place of `portfolio_id`.
+    Parameters
+    ----------
+    header : its row of tt_episode.
+    rows : child table → its rows in the order of time: content columns without `episode_id`; those of tt_holdings have
+        `timestamp` in place of `portfolio_id`.
     """
 
     header: Mapping[str, Any]
@@ -64,13 +67,22 @@ def windows_with_episodes(database: Database) -> list[tuple[date, str]]:
 
 
 def stored_episodes(database: Database, window_start: date, traded: str) -> list[StoredEpisode]:
-    """The episodes that were rolled over one window, unfinished ones too, by strategy and seed.
+    """The episodes that were rolled over one window, unfinished ones too; none of superseded agents.
 
-    None of an agent in whose place another was rolled.
+    Parameters
+    ----------
+    database : where they are recorded.
+    window_start : first day of the quarter.
+    traded : symbol or portfolio.
+
+    Returns
+    -------
+    By strategy and seed, all of one moment.
     """
     chosen = sql.SQL(
         "SELECT id FROM tt_episode WHERE window_start = {start} AND instrument = {traded} AND strategy <> ALL({others})"
     ).format(start=sql.Literal(window_start), traded=sql.Literal(traded), others=sql.Literal([HAND, OLD_AGENT]))
+    # All nine in one snapshot: an episode that is replaced meanwhile is whole in it, or not there.
     headers, *children = read_frames(database, [_of_episodes(table, chosen) for table in EPISODE_TABLES])
     grouped = [dict(list(child.groupby("episode_id", sort=False))) for child in children]
     nothing = [child.iloc[:0] for child in children]
@@ -119,7 +131,18 @@ def finished_rows(database: Database, table: str, windows: Selection) -> pd.Data
 
 
 def rows_of(database: Database, table: str, episode: int) -> pd.DataFrame:
-    """Rows of one episode, open or finished, by session and instrument: the columns of `own_columns`."""
+    """Rows of one episode, open or finished.
+
+    Parameters
+    ----------
+    database : where they are recorded.
+    table : one of the nine episode tables.
+    episode : its `episode_id`.
+
+    Returns
+    -------
+    The columns of `own_columns`, by session and instrument; types as of `read_frame`.
+    """
     names = own_columns(table)
     query = sql.SQL("SELECT {columns} FROM {source} WHERE e.id = {episode} ORDER BY {order}").format(
         columns=sql.SQL(", ").join(column_of(table, name) for name in names),
@@ -131,9 +154,16 @@ def rows_of(database: Database, table: str, episode: int) -> pd.DataFrame:
 
 
 def subject_weights(database: Database, traded: str) -> pd.DataFrame:
-    """Recorded target weights of the ensemble, of the first seed's agent in windows that have none.
+    """Recorded target weights of who is judged: the ensemble, the first seed's agent in windows that have none.
 
-    Columns: timestamp, instrument (CASH too), target_weight.
+    Parameters
+    ----------
+    database : where they are recorded.
+    traded : symbol or portfolio.
+
+    Returns
+    -------
+    timestamp (session at whose close was decided), instrument (CASH too), target_weight (fraction of net worth).
     """
     query = sql.SQL(
         "SELECT t.timestamp, t.instrument, t.target_weight FROM {source} WHERE e.instrument = {traded} "
@@ -151,9 +181,16 @@ def subject_weights(database: Database, traded: str) -> pd.DataFrame:
 
 
 def rolled_policies(database: Database, traded: str) -> pd.DataFrame:
-    """Rows of `tt_policy` of `traded` whose agents have a finished episode, with `id`, by window and seed.
+    """The agents that have a finished episode; one that is superseded until the one in its place is rolled.
 
-    An agent that is superseded is among them until the one in its place is rolled.
+    Parameters
+    ----------
+    database : where they are recorded.
+    traded : symbol or portfolio.
+
+    Returns
+    -------
+    Rows of `tt_policy` with `id`, by window and seed.
     """
     query = sql.SQL(
         "SELECT {columns} FROM tt_policy AS a JOIN tt_episode AS e ON e.policy_id = a.id WHERE a.instrument = {traded} "

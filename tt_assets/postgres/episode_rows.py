@@ -37,7 +37,13 @@ def alias_of(table: str) -> str:
 
 
 def column_of(table: str, name: str) -> sql.Identifier:
-    """Where a query finds a column of `table`; tt_holdings has episode and session of its portfolio row."""
+    """Where a query finds a column; tt_holdings has episode and session of its portfolio row.
+
+    Parameters
+    ----------
+    table : any table; the query is composed on `joined_source` of it.
+    name : of the column.
+    """
     if table == "tt_holdings" and name in ("episode_id", "timestamp"):
         return sql.Identifier("p", name)
     return sql.Identifier(alias_of(table), name)
@@ -57,6 +63,12 @@ def session_order(table: str) -> list[sql.Composable]:
 
 
 def by_code_point(table: Table, name: str) -> sql.Composable:
-    """A column as a term of ORDER BY: text by code point, whatever the collation of the database is."""
+    """A column as a term of ORDER BY: text by code point, whatever the collation of the database is.
+
+    Parameters
+    ----------
+    table : in a query on `joined_source` of its name.
+    name : of the column.
+    """
     place = column_of(table.name, name)
     return sql.SQL('{} COLLATE "C"').format(place) if isinstance(table.columns[name].type, Text) else place

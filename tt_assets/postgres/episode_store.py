@@ -40,7 +40,15 @@ class EpisodeReplaced(UserError):
 
 @dataclass(frozen=True)
 class EpisodeHeader:
-    """What is known of an episode before its first step."""
+    """What is known of an episode before its first step.
+
+    Parameters
+    ----------
+    window_start : first day of the quarter. instrument : traded symbol or portfolio.
+    strategy : who acts. seed : of the agent or of a baseline that draws, else 0.
+    policy_id : row of tt_policy; None for who is no agent.
+    start_time : first session, market time without zone. config_json : settings, as JSON.
+    """
 
     window_start: date
     instrument: str
@@ -53,7 +61,15 @@ class EpisodeHeader:
 
 @dataclass(frozen=True)
 class EpisodeSummary:
-    """What is known of an episode after its last step; `sharpe_ratio` is None where it is undefined."""
+    """What is known of an episode after its last step.
+
+    Parameters
+    ----------
+    episode_id : as `open` gave it.
+    end_time : last session, market time without zone. stop_reason : one that tt_episode admits.
+    max_drawdown : fraction of the peak. sharpe_ratio : a year's; None where it is undefined.
+    turnover : mean |Δ weight| over decisions and instruments, fraction.
+    """
 
     episode_id: int
     end_time: datetime
@@ -224,7 +240,13 @@ class EpisodeStore:
 
 
 def lock_episodes(connection: Connection[Any], traded: Iterable[str]) -> None:
-    """Hold the locks of all nine tables for what is `traded` until the transaction ends."""
+    """Hold the locks of all nine tables until the transaction ends.
+
+    Parameters
+    ----------
+    connection : in a transaction.
+    traded : symbols and portfolios.
+    """
     names = set(traded)
     for table in EPISODE_TABLES:
         lock_instruments(connection, table, names)

@@ -57,7 +57,12 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Entry:
-    """A slice as it stands in its table."""
+    """A slice as it stands in its table.
+
+    Parameters
+    ----------
+    key : of the partition. rows : it has. digest : of its rows in COPY form, hexadecimal.
+    """
 
     key: str
     rows: int
@@ -78,9 +83,12 @@ def draw_fetch(connection: Connection[Any]) -> int:
 
 
 def digest_number(digest: str, rows: int) -> int:
-    """What a slice adds to the `reads` of those computed from it: its digest's first 8 bytes, signed; 0 without rows.
+    """What a slice adds to the `reads` of those computed from it: the first 8 bytes of its digest, signed.
 
-    An empty slice and one that was never made are the same to whoever reads them.
+    Parameters
+    ----------
+    digest : hexadecimal.
+    rows : without any the number is 0: an empty slice and one that was never made are the same to whoever reads them.
     """
     return int.from_bytes(bytes.fromhex(digest[:16]), "big", signed=True) if rows else 0
 
@@ -92,7 +100,19 @@ def wrapped_sum(numbers: Iterable[int]) -> int:
 
 
 def newer_slices(connection: Connection[Any], table: str, selection: Selection, fetch: int) -> dict[str, Entry]:
-    """Partition key → the slice, for those of `selection` that a later reading than `fetch` has written."""
+    """Slices that a later reading has written.
+
+    Parameters
+    ----------
+    connection : whose transaction holds the locks of the instruments.
+    table : of the slices.
+    selection : that is about to be written.
+    fetch : number of the reading it was made of.
+
+    Returns
+    -------
+    Partition key → the slice as it stands.
+    """
     rows = connection.execute(
         "SELECT k.key, s.rows, s.digest FROM unnest(%s::text[], %s::date[], %s::text[]) AS k(key, d, i) "
         "JOIN tt_slice AS s ON s.table_name = %s AND s.date = k.d AND s.instrument = k.i "
@@ -113,11 +133,22 @@ def write_entries(
     changed: Mapping[str, Mapping[str, Any]] | None = None,
     failures: Mapping[str, str] | None = None,
 ) -> None:
-    """Record what the slices of `selection` hold from this transaction on; entry i is that of its i-th cell.
+    """Record what slices hold from this transaction on.
 
-    Dagster needs no new event of content it was told of. What had failed has not any more, but for the partition keys
-    of `failures` (key → reason), which hold less than was wished. A slice that comes out without a row again, on the
-    same state of the source, has been tried once more in vain.
+    Dagster needs no new event of content it was told of. A slice that comes out without a row again, on the same state
+    of the source, has been tried once more in vain.
+
+    Parameters
+    ----------
+    connection : whose transaction wrote the rows and holds the locks of the instruments.
+    table : of the slices.
+    selection : the slices; entry i is that of its i-th cell.
+    rows, digests : what they hold.
+    fetch : number of the reading they were made of.
+    provenance : where the rows come from.
+    changed : partition key → what became another value (see `postgres.restated`), of those that were restated.
+    failures : partition key → why it holds less than was wished. What had failed and is not among them has not any
+        more.
     """
     said, refused = changed or {}, failures or {}
     connection.execute(
@@ -161,7 +192,13 @@ def write_entries(
 
 
 def forget_entries(connection: Connection[Any], tables: Sequence[str], selection: Selection) -> None:
-    """Record that the slices of `selection` hold nothing any more; what is known of failures stays."""
+    """Record that slices hold nothing any more; what is known of failures stays.
+
+    Parameters
+    ----------
+    connection : whose transaction deletes the rows and holds the locks of the instruments.
+    tables, selection : the slices, of each of the tables.
+    """
     connection.execute(
         f"UPDATE tt_slice AS s SET rows = NULL, digest = NULL, reads = NULL, told = true, written_in = {NOW} "
         "FROM unnest(%s::date[], %s::text[]) AS k(d, i) "
@@ -181,10 +218,17 @@ def record_failures(
     source: str | None = None,
     since: float | None = None,
 ) -> None:
-    """Record why the cells of `selection` could not be made (`reasons` by partition key); what they hold stays.
+    """Record, in a transaction of its own, why slices could not be made; what they hold stays.
 
-    With `since` (seconds since 1970, when the run began) only of those that neither the run nor anybody after it has
-    made or explained. One transaction of its own. A failure on another state of the source begins to count anew.
+    Parameters
+    ----------
+    database : where the table is.
+    table, selection : the slices.
+    reasons : partition key → why, of each of them.
+    run_id : of the run that failed.
+    source : state of the price source; a failure on another one begins to count anew.
+    since : when the run began, seconds since 1970: only what neither it nor anybody after it has made or explained is
+        recorded. None: all.
     """
     if not len(selection):
         return
@@ -215,10 +259,16 @@ def record_failures(
 
 
 def mark_told(database: Database, table: str, selection: Selection, digests: Sequence[str]) -> None:
-    """Record that the newest event of each cell of `selection` carries the digest of the same place.
+    """Record which content the newest events tell of.
 
     A slice that holds something else by now is still to be told, also where it had been told before: the event that
     came last says what it held once.
+
+    Parameters
+    ----------
+    database : where the table is.
+    table, selection : the slices.
+    digests : that the newest event of each of them carries.
     """
     mark_told_keys(database, table, dates_of(selection), list(selection.instruments), digests)
 
@@ -227,7 +277,14 @@ def mark_told(database: Database, table: str, selection: Selection, digests: Seq
 def mark_told_keys(
     database: Database, table: str, dates: Sequence[str], instruments: Sequence[str], digests: Sequence[str]
 ) -> None:
-    """As `mark_told`, of date keys and instruments that stand beside each other."""
+    """As `mark_told`, of date keys and instruments that stand beside each other.
+
+    Parameters
+    ----------
+    database, table : as of `mark_told`.
+    dates, instruments : ISO date key and instrument of each slice.
+    digests : that the newest event of each of them carries.
+    """
     if not dates:
         return
     with database.connect() as connection, connection.transaction():
@@ -244,7 +301,15 @@ def mark_told_keys(
 def adopt_reads(
     database: Database, table: str, dates: Sequence[str], instruments: Sequence[str], sums: Sequence[int]
 ) -> int:
-    """Enter what slices were computed from where that is not known; returns of how many that was so."""
+    """Enter what slices were computed from where that is not known; returns of how many that was so.
+
+    Parameters
+    ----------
+    database : where the table is.
+    table : of the slices.
+    dates, instruments : ISO date key and instrument of each.
+    sums : of `digest_number` over what each was computed from.
+    """
     with database.connect() as connection, connection.transaction():
         lock_instruments(connection, table, instruments)
         return connection.execute(
@@ -258,9 +323,14 @@ def adopt_reads(
 
 @dataclass(frozen=True)
 class Extent:
-    """What a table holds in all: rows, the first and last date key with any, how many slices have some, last writing.
+    """What a table holds in all.
 
-    `first`, `last` and `written_at` (UTC) are None for a table without rows.
+    Parameters
+    ----------
+    rows : it has.
+    first, last : date keys of the first and the last slice with rows; None without any.
+    slices : with rows.
+    written_at : of the last writing, UTC without zone; None without rows.
     """
 
     rows: int
@@ -272,7 +342,13 @@ class Extent:
 
 @patient_on_database
 def extent(database: Database, table: str) -> Extent:
-    """The extent of `table`, off its slices. Raises DatabaseUnreachable."""
+    """What a table holds in all, off its slices.
+
+    Parameters
+    ----------
+    database : where the table is.
+    table : its name.
+    """
     with database.connect() as connection:
         found = connection.execute(
             "SELECT coalesce(sum(rows), 0)::bigint, min(date), max(date), count(*), "
@@ -297,7 +373,14 @@ def ranges_of(selection: Selection) -> tuple[list[str], list[str], list[str]]:
 
 
 def digests_in(table: str, instruments: Sequence[str], starts: Sequence[str], ends: Sequence[str]) -> sql.Composed:
-    """Query: date, instrument and `number` (see `digest_number`) of the slices in half-open ranges of date keys."""
+    """Query: date, instrument and `number` (see `digest_number`) of the slices in ranges of date keys.
+
+    Parameters
+    ----------
+    table : of the slices.
+    instruments : one for each range.
+    starts, ends : ISO date keys, the end excluded.
+    """
     return sql.SQL(
         "SELECT s.date, s.instrument, " + DIGEST_NUMBER.format("s") + " AS number FROM tt_slice AS s "
         "JOIN unnest({}::text[], {}::date[], {}::date[]) AS k(i, f, u) ON s.instrument = k.i AND s.date >= k.f "

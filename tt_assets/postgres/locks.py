@@ -13,7 +13,14 @@ LOCKS_PER_TABLE = 256
 
 
 def lock_instruments(connection: Connection[Any], table: str, instruments: Iterable[str]) -> None:
-    """Hold the advisory locks of `instruments` in `table` until the transaction ends; taken in sorted order."""
+    """Hold advisory locks until the transaction ends; taken in sorted order, so that nobody waits in a circle.
+
+    Parameters
+    ----------
+    connection : in a transaction.
+    table : each has locks of its own.
+    instruments : in any order, repetitions too.
+    """
     numbers = sorted({_lock_number(table, name) for name in set(instruments)})
     connection.execute("SELECT pg_advisory_xact_lock(n) FROM unnest(%s::bigint[]) AS n", [numbers])
 

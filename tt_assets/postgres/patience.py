@@ -62,7 +62,14 @@ class Stalled(UserError):
 
 @dataclass(frozen=True)
 class Holder:
-    """A session that others wait for; `since` is when its transaction began."""
+    """A session that others wait for.
+
+    Parameters
+    ----------
+    pid : of its server process. user, application : who it is.
+    since : when its transaction began; None where it is in none.
+    state : as pg_stat_activity says. query : its last statement.
+    """
 
     pid: int
     user: str
@@ -98,7 +105,13 @@ class Watch:
         self._thread = threading.Thread(target=self._run, name="lock watch", daemon=True)
 
     def add(self, pid: int, descriptor: int | None = None) -> None:
-        """Watch the backend `pid`; with the `descriptor` of its socket it is cut off when the server goes silent."""
+        """Watch a connection.
+
+        Parameters
+        ----------
+        pid : of its server process.
+        descriptor : of its socket, which is cut off when the server goes silent; None: it cannot be.
+        """
         self._pids.append(pid)
         if descriptor is not None:
             self._sockets.append(descriptor)
@@ -193,11 +206,19 @@ def watch_reader(cursor: Any) -> None:
 
 
 def patiently[T](database: Database, work: Callable[[], T], *, abandon: bool = False) -> T:
-    """The result of `work`, which opens its own connections and may be begun again from its start.
+    """The result of work that waits for locks, begun again from its start where they are held too long.
 
-    With `abandon` the work is done in a thread that is left behind when the server goes silent, for drivers whose
-    connections cannot be cut off. Within another `patiently` it is plain `work()`. Raises Locked, naming the holder, or
-    Stalled.
+    Parameters
+    ----------
+    database : where the locks are.
+    work : opens its own connections and bears to be begun again. Within another `patiently` it is plain `work()`.
+    abandon : whether it is done in a thread that is left behind when the server goes silent, for drivers whose
+        connections cannot be cut off.
+
+    Raises
+    ------
+    Locked : somebody holds a lock for longer than is waited; names the holder.
+    Stalled : the server, or the network to it, went silent.
     """
     if _current.get() is not None:
         return work()

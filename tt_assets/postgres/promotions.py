@@ -18,7 +18,18 @@ from tt_assets.tables import MARKET_TABLES
 
 @dataclass(frozen=True)
 class Promotion:
-    """A decision as it is written; `rules` are the results of the gate as JSON knows them."""
+    """A decision of the gate as it is written.
+
+    Parameters
+    ----------
+    instrument : traded symbol or portfolio. trial : number of the trial it was decided on.
+    promoted : whether it may be traded. rule_version : of rules and thresholds.
+    rules : results of the gate, as JSON knows them.
+    agents : window and seed → sha256 of the agent. members : symbols of the portfolio.
+    bars : of `bars_digest`, over `first_session` to `last_session`.
+    first_session, last_session : that were judged. expires : last session on which it may be traded.
+    refusal : why not, in one paragraph; empty for a promotion.
+    """
 
     instrument: str
     trial: int
@@ -56,7 +67,13 @@ class PromotionStatus:
 
 
 def record_promotion(database: Database, decision: Promotion) -> int:
-    """Write a decision; its number."""
+    """Write a decision; its number.
+
+    Parameters
+    ----------
+    database : where it is written.
+    decision : of the gate; an earlier one of the same instrument stays, and counts no more.
+    """
     told = {"rules": list(decision.rules), "refusal": decision.refusal}
     about = {
         "agents": dict(decision.agents),
@@ -84,10 +101,11 @@ def record_promotion(database: Database, decision: Promotion) -> int:
 
 
 def promotion_status(database: Database, traded: str, latest: date, *, by_month: bool = False) -> PromotionStatus:
-    """Whether the agents of `traded` are promoted as of session `latest`.
+    """Whether the agents of a traded key are promoted.
 
     Parameters
     ----------
+    database : where decisions, agents and bars are.
     traded : symbol or portfolio.
     latest : the session whose decision is to be traded.
     by_month : whether a partition of the market tables is a month.
@@ -120,9 +138,15 @@ def promotion_status(database: Database, traded: str, latest: date, *, by_month:
 
 
 def bars_digest(database: Database, members: Sequence[str], first: date, last: date, *, by_month: bool = False) -> str:
-    """One text of what the market tables hold of `members` from session `first` to `last`, from the ledger.
+    """One text of what the market tables hold over a span, from the ledger.
 
-    By month the month of `last` is left out, as sessions still join it.
+    Parameters
+    ----------
+    database : where the ledger is.
+    members : symbols.
+    first, last : sessions, both included.
+    by_month : whether a partition of the market tables is a month. The month of `last` is left out then, as sessions
+        still join it.
     """
     end = last.replace(day=1) if by_month else last
     with database.connect() as connection:

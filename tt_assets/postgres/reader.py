@@ -58,14 +58,17 @@ def prepared_reader(database: Database) -> Database:
 
 
 def read_only_login(database: Database, password: str, port: int | None) -> Database:
-    """`database` of the embedded server for the login of BI tools, which has the rights of tt_reader and `password`.
+    """The embedded server's database for the login of BI tools, which has the rights of tt_reader.
 
     Parameters
     ----------
     database : the tables, as the superuser.
+    password : that the login has from now on.
     port : where on 127.0.0.1 it is asked; None: over the socket, or wherever `database` is where that is TCP.
 
-    Raises UserError where the running server does not listen on `port`.
+    Raises
+    ------
+    UserError : the running server does not listen on `port`.
     """
     role = sql.Identifier(READER_LOGIN)
     with database.connect(autocommit=True) as connection:

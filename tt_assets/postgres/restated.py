@@ -29,7 +29,13 @@ INSTRUMENTS_NAMED = 5
 
 @dataclass(frozen=True)
 class Cause:
-    """Why stored values changed; `ratio` is new price over old where the whole history was re-adjusted."""
+    """Why stored values changed.
+
+    Parameters
+    ----------
+    word : for people and for `restated_cells`.
+    ratio : new price over old where the whole history was re-adjusted.
+    """
 
     word: str
     ratio: float | None = None
@@ -47,11 +53,20 @@ def readjusted(ratio: float) -> Cause:
 def restated_cells(
     table: Table, selection: Selection, before: pd.DataFrame, after: pd.DataFrame, causes: Mapping[str, Cause]
 ) -> dict[str, dict[str, Any]]:
-    """Partition key → what changed, for the cells of `selection` with a row in `before` that `after` holds otherwise.
+    """What changed, of cells with a row that is not stored as it was. Values are compared bit for bit.
 
-    Each says `was` and `now` (the values of the first changed session by column; `now` is None where the row is gone),
-    `cause` and `ratio`, `session` (its date), and `changed`, how many sessions differ. Where that is more than one,
-    `sessions` lists the first five as session, was, now. Values are compared bit for bit.
+    Parameters
+    ----------
+    table : a market table.
+    selection : the cells that were replaced.
+    before, after : their rows, content columns in any order.
+    causes : instrument → why its values may differ; SOURCE_CHANGED where it is not named.
+
+    Returns
+    -------
+    Partition key → `was` and `now` (the values of the first changed session by column; `now` is None where the row is
+    gone), `cause` and `ratio`, `session` (its date), and `changed`, how many sessions differ. Where that is more than
+    one, `sessions` lists the first five as session, was, now.
     """
     keys = list(key_columns(table))
     values = [name for name in content_columns(table) if name not in keys]
@@ -59,6 +74,7 @@ def restated_cells(
         return {}
     dated = {"timestamp": "datetime64[ns]"}
     after = after[[*keys, *values]].astype(dated)
+    # From the left: a row that is new was never computed from, so it is no restatement.
     both = before.astype(dated).merge(after, on=keys, how="left", suffixes=("_was", "_now"), indicator=True)
     was = both[[f"{name}_was" for name in values]].to_numpy(dtype=np.float64)
     now = both[[f"{name}_now" for name in values]].to_numpy(dtype=np.float64)
@@ -83,7 +99,13 @@ def restated_cells(
 
 
 def describe(restated: Mapping[str, Mapping[str, Any]], selection: Selection) -> str:
-    """One line for people: per instrument how many sessions changed, when, and why; the keys are of `selection`."""
+    """One line for people: per instrument how many sessions changed, when, and why.
+
+    Parameters
+    ----------
+    restated : of `restated_cells`.
+    selection : the cells that its keys name.
+    """
     instrument_of = dict(zip(selection.keys, selection.instruments, strict=True))
     by_instrument: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for key, restatement in sorted(restated.items()):

@@ -292,6 +292,11 @@ class SliceStore:
 def read_frame(database: Database, query: sql.Composable) -> pd.DataFrame:
     """The result of a query, through ADBC and Arrow.
 
+    Parameters
+    ----------
+    database : that is asked.
+    query : one statement.
+
     Returns
     -------
     Timestamps as datetime64[ns] without zone, text as str, NULL as None or NaN.
@@ -302,9 +307,17 @@ def read_frame(database: Database, query: sql.Composable) -> pd.DataFrame:
 def read_frames(
     database: Database, queries: Sequence[sql.Composable], *, categories: Collection[str] = ()
 ) -> list[pd.DataFrame]:
-    """The results of `queries` as `read_frame` gives them, all of one moment.
+    """The results of queries, all of one moment.
 
-    Columns named in `categories` are categorical: text of few different values, an object for each of which would cost.
+    Parameters
+    ----------
+    database : that is asked.
+    queries : one statement each.
+    categories : columns that become categorical: text of few different values, an object for each of which would cost.
+
+    Returns
+    -------
+    One frame a query, types as of `read_frame`.
     """
     # ADBC tells nobody its socket, so a reader that hears nothing any more is left behind in its thread.
     return patiently(database, lambda: _read_frames(database, queries, categories), abandon=True)
@@ -340,7 +353,15 @@ def _read_frames(
 
 
 def copy_into(connection: Connection, table: Table, columns: Iterable[str], pieces: Iterable[memoryview]) -> None:
-    """Append encoded rows to `table` through binary COPY; `pieces` are made while the server stores earlier ones."""
+    """Append encoded rows to a table through binary COPY.
+
+    Parameters
+    ----------
+    connection : in a transaction.
+    table : that they are of.
+    columns : in the order of the encoded fields.
+    pieces : rows in COPY form; made while the server stores earlier ones.
+    """
     statement = sql.SQL("COPY {table} ({columns}) FROM STDIN (FORMAT BINARY)").format(
         table=sql.Identifier(table.name), columns=sql.SQL(", ").join(map(sql.Identifier, columns))
     )

@@ -25,7 +25,13 @@ class RowsOutsideSlice(UserError):
 
 @dataclass(frozen=True)
 class Ranges:
-    """Half-open time ranges [start, end) per instrument, sorted by instrument and start; equal length lists."""
+    """Time ranges per instrument, sorted by instrument and start; lists of equal length.
+
+    Parameters
+    ----------
+    instruments : one for each range.
+    starts, ends : market time without zone, the end excluded.
+    """
 
     instruments: list[str]
     starts: list[datetime]
@@ -81,6 +87,7 @@ class Selection:
     @cached_property
     def _windows(self) -> tuple[npt.NDArray[np.datetime64], npt.NDArray[np.datetime64]]:
         starts, first = np.unique(self.starts, return_index=True)
+        # Cells are of one grid: those that start together end together.
         return starts, self.ends[first]
 
     @cached_property
@@ -93,11 +100,15 @@ class Selection:
         return table
 
     def cell_of(self, instruments: pd.Series, timestamps: pd.Series) -> npt.NDArray[np.int64]:
-        """Position of the cell each row falls in, -1 for rows of no cell.
+        """The cell that each row falls in.
 
         Parameters
         ----------
-        instruments, timestamps : of the rows, equally long; datetime64[ns] market time.
+        instruments, timestamps : of the rows, equally long (R); datetime64[ns] market time.
+
+        Returns
+        -------
+        Position in the selection (R); -1 for rows of no cell.
         """
         if not len(self) or instruments.empty:
             return np.full(len(instruments), -1, dtype=np.int64)
@@ -107,11 +118,21 @@ class Selection:
         starts, ends = self._windows
         stamps = timestamps.to_numpy(dtype="datetime64[ns]")
         columns = np.searchsorted(starts, stamps, side="right") - 1
+        # A place of -1 would be the last one; it is looked up at 0, and `inside` leaves the row out.
         inside = (rows >= 0) & (columns >= 0) & (stamps < ends[np.maximum(columns, 0)])
         return np.where(inside, self._cell_at[np.maximum(rows, 0), np.maximum(columns, 0)], -1)
 
     def cell_before(self, instruments: pd.Series, timestamps: pd.Series) -> npt.NDArray[np.int64]:
-        """Position of the last cell of the row's instrument that starts at or before the row; -1 where none does."""
+        """The last cell of the row's instrument that starts at or before the row.
+
+        Parameters
+        ----------
+        instruments, timestamps : of the rows, equally long (R); datetime64[ns] market time.
+
+        Returns
+        -------
+        Position in the selection (R); -1 where no cell does.
+        """
         first = np.searchsorted(self.instruments, instruments.to_numpy())
         last = np.searchsorted(self.instruments, instruments.to_numpy(), side="right")
         stamps = timestamps.to_numpy(dtype="datetime64[ns]")
@@ -132,7 +153,17 @@ class Selection:
                 begin = end
 
     def keep(self, frame: pd.DataFrame, date_column: str = "timestamp") -> pd.DataFrame:
-        """The rows of `frame` that fall in a cell of the selection."""
+        """The rows that fall in a cell of the selection.
+
+        Parameters
+        ----------
+        frame : at least instrument and `date_column`.
+        date_column : what the cells bound, market time without zone.
+
+        Returns
+        -------
+        Those rows, with the index they had.
+        """
         return frame[self.cell_of(frame["instrument"], frame[date_column]) >= 0]
 
     def without(self, keys: Sequence[str] | set[str] | Mapping[str, object]) -> Selection:
@@ -189,7 +220,22 @@ class Selection:
         return np.append(clear, False)
 
     def refuse_outsiders(self, frame: pd.DataFrame, table: str, date_column: str) -> npt.NDArray[np.int64]:
-        """The cell of every row of `frame`; `RowsOutsideSlice` where one falls in none."""
+        """The cell of every row, where each has one.
+
+        Parameters
+        ----------
+        frame : at least instrument and `date_column` (R).
+        table : for the error.
+        date_column : what the cells bound, market time without zone.
+
+        Returns
+        -------
+        Position in the selection (R).
+
+        Raises
+        ------
+        RowsOutsideSlice : a row falls in no cell; names the first.
+        """
         cells = self.cell_of(frame["instrument"], frame[date_column])
         if (cells < 0).any():
             stray = frame[cells < 0]

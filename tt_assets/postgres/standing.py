@@ -35,10 +35,20 @@ Slice = tuple[str, str, int, str]
 def standing(
     connection: Connection[Any], table: str, selection: Selection | None = None, *, by_month: bool = False
 ) -> Iterator[Slice]:
-    """The slices of `table` that hold rows: those of `selection`, or all of them.
+    """The slices that hold rows: those of a selection, or all of a table.
 
-    `by_month` says that a partition of the market tables is a month; of a selection, its cells say it. Of the episode
-    tables only closed episodes count, and none of agents that others took the place of.
+    Of the episode tables only closed episodes count, and none of agents that others took the place of.
+
+    Parameters
+    ----------
+    connection : in a transaction; the rows come a few at a time.
+    table : any of `tables.TABLES`.
+    selection : None: all of the table.
+    by_month : whether a partition of the market tables is a month; of a selection, its cells say it.
+
+    Yields
+    ------
+    Date key, instrument, rows, digest; in no order.
     """
     # Named, so that the rows of a large table come a few at a time.
     with connection.cursor(name="standing", binary=True) as cursor:
@@ -49,9 +59,12 @@ def standing(
 
 
 def fill_ledger(connection: Connection[Any], *, by_month: bool = False) -> None:
-    """Enter every slice that the ledger lacks, as it stands; what it was computed from is not known.
+    """Enter every slice that the ledger lacks, as it stands; idempotent. Dagster has its events of these slices.
 
-    Idempotent. Dagster has its events of these slices.
+    Parameters
+    ----------
+    connection : in a transaction. What the slices were computed from is not known.
+    by_month : whether a partition of the market tables is a month.
     """
     for table in TABLES:
         found = list(standing(connection, table, by_month=by_month))

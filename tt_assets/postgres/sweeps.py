@@ -37,7 +37,16 @@ class StudiesOfAnotherOptuna(UserError):
 
 @contextmanager
 def one_sweep(database: Database, study: str) -> Iterator[None]:
-    """Be the only one who works on `study` until the block ends; the server lets go of it when this process dies.
+    """Be the only one who works on a study; the server lets go of it when this process dies.
+
+    Parameters
+    ----------
+    database : the tables'; the lock is in Dagster's beside it.
+    study : its name.
+
+    Yields
+    ------
+    Nothing; the lock is held until the block ends.
 
     Raises
     ------

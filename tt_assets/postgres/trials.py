@@ -76,7 +76,15 @@ class Trial:
 class RegisteredTrial:
     """A row of `tt_trial`.
 
-    `returns` are close-to-close net returns (fractions), one a session of `sessions`; empty until it is judged.
+    Parameters
+    ----------
+    id : number of the trial.
+    instrument, source, name, configuration, config, code, bars, windows, seeds : as of `Trial`.
+    registered_at, judged_at : with time zone; `judged_at` is None until there are returns.
+    failure : why it came to nothing; empty otherwise.
+    figures : for people.
+    sessions : judged, ascending (T). returns : close-to-close net returns, fractions (T). Both empty until it is
+        judged.
     """
 
     id: int
@@ -110,9 +118,12 @@ class RegisteredTrial:
 
 
 def register(database: Database, trial: Trial) -> int:
-    """Write that `trial` is about to be judged, before it is; its number.
+    """Write that a trial is about to be judged, before it is; its number.
 
-    The same configuration, code, bars, windows and seeds again are the same trial, with the number it has.
+    Parameters
+    ----------
+    database : where it is written.
+    trial : the same configuration, code, bars, windows and seeds again are the same trial, with the number it has.
     """
     key = [
         trial.instrument,
@@ -144,10 +155,12 @@ def close(
     returns: Sequence[float] | npt.NDArray[np.float64],
     figures: Mapping[str, Any] | None = None,
 ) -> bool:
-    """Write what trial `number` came to, once.
+    """Write what a trial came to, once.
 
     Parameters
     ----------
+    database : where it is written.
+    number : of the trial.
     sessions : judged, ascending; one a return.
     returns : close-to-close returns after all costs, fractions.
     figures : of the trial, values that JSON knows; for people.
@@ -178,12 +191,20 @@ def close(
         )
         if found.rowcount:
             return True
+    # Judged before, or no such trial: only the second is an error.
     trial_of(database, number)
     return False
 
 
 def close_in_vain(database: Database, number: int, reason: str) -> None:
-    """Write why trial `number` came to nothing; it may be judged later, and counts all the same."""
+    """Write why a trial came to nothing; it may be judged later, and counts all the same.
+
+    Parameters
+    ----------
+    database : where it is written.
+    number : of the trial; nothing happens where it is judged already.
+    reason : for people; line breaks become spaces.
+    """
     with database.connect() as connection:
         connection.execute(
             "UPDATE tt_trial SET failure = %s WHERE id = %s AND judged_at IS NULL", [" ".join(reason.split()), number]
@@ -191,7 +212,13 @@ def close_in_vain(database: Database, number: int, reason: str) -> None:
 
 
 def trials_of(database: Database, instrument: str | None = None) -> list[RegisteredTrial]:
-    """All trials on `instrument`, or on everything, in the order they were registered."""
+    """All trials on something traded, or on everything, in the order they were registered.
+
+    Parameters
+    ----------
+    database : where they are.
+    instrument : symbol or portfolio; None: everything.
+    """
     where = "WHERE instrument = %s " if instrument else ""
     with database.connect() as connection:
         rows = connection.execute(
@@ -201,7 +228,17 @@ def trials_of(database: Database, instrument: str | None = None) -> list[Registe
 
 
 def trial_of(database: Database, number: int) -> RegisteredTrial:
-    """Trial `number`; NoSuchTrial where there is none."""
+    """One trial.
+
+    Parameters
+    ----------
+    database : where it is.
+    number : of the trial.
+
+    Raises
+    ------
+    NoSuchTrial : no trial has this number.
+    """
     with database.connect() as connection:
         row = connection.execute(f"SELECT {_LIST} FROM tt_trial WHERE id = %s", [number]).fetchone()
     if row is None:

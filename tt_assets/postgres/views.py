@@ -13,7 +13,14 @@ from psycopg import sql
 
 @dataclass(frozen=True)
 class View:
-    """One view: its columns in order with what they mean, and the statement behind it."""
+    """One view.
+
+    Parameters
+    ----------
+    name : of the view. comment : what a row is.
+    columns : in order, each with what it means.
+    statement : the SELECT behind it.
+    """
 
     name: str
     comment: str

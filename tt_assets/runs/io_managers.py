@@ -47,17 +47,22 @@ which thousands of them share."""
 class Slices:
     """Rows for the partitions of a run, with what is to be said of single partitions.
 
-    `failed` maps a partition key to the reason it must not be written: its stored rows stay as they are, the other
-    partitions land, and the step fails with the reasons. `outcomes` maps a key to words for its metadata, `metadata` to
-    further entries; `of_the_run` are entries that the asset's page is to show. `warnings` are said in the run's log.
-
-    `fetch` is the number of the reading they were made of (`ledger.next_fetch`, drawn before it began; None: now),
-    `code` the version of what computed them, `reads` maps a partition key to the sum of the digests it was computed
-    from. A partition that a later reading has written keeps that one's rows.
-
-    `elsewhere` are rows outside the run's partitions that replace stored ones of the same key, in the same transaction.
-    With `causes` (instrument → cause, else SOURCE_CHANGED) every partition whose stored rows changed says so (see
-    `restated`), and those of `elsewhere` are materialized as well; None compares nothing.
+    Parameters
+    ----------
+    frame : rows of the run's partitions, columns as of `SliceStore.write`.
+    failed : partition key → why it must not be written: its stored rows stay as they are, the other partitions land,
+        and the step fails with the reasons.
+    outcomes : partition key → words for its metadata.
+    warnings : said in the run's log.
+    elsewhere : rows outside the run's partitions that replace stored ones of the same key, in the same transaction.
+    causes : instrument → why stored values may differ, else SOURCE_CHANGED: every partition whose stored rows changed
+        says so (see `restated`), and those of `elsewhere` are materialized as well. None compares nothing.
+    metadata : partition key → further entries of its metadata.
+    of_the_run : entries that the asset's page is to show.
+    fetch : number of the reading they were made of (`ledger.next_fetch`, drawn before it began; None: now). A partition
+        that a later reading has written keeps that one's rows.
+    code : version of what computed them.
+    reads : partition key → sum of the digests it was computed from.
     """
 
     frame: pd.DataFrame
@@ -75,13 +80,16 @@ class Slices:
 
 @dataclass(frozen=True)
 class EpisodeRows:
-    """Rows of one episode table for all episodes of a run; `counts` says how many each partition key has.
+    """Rows of one episode table for all episodes of a run.
 
-    Once they are recorded `counts` and `digests` say what the table holds of each partition, and `written` what there
-    is to say of the writing.
-
-    `metadata` maps a partition key to further entries of its metadata, `of_the_run` are entries that the asset's page
-    is to show.
+    Parameters
+    ----------
+    frame : the rows.
+    counts : partition key → rows; once they are recorded, those the table holds.
+    digests : partition key → digest of what the table holds, once recorded.
+    written : what there is to say of the writing, once recorded.
+    metadata : partition key → further entries of its metadata.
+    of_the_run : entries that the asset's page is to show.
     """
 
     frame: pd.DataFrame
@@ -98,17 +106,38 @@ def with_pictures(
     of_the_run: Mapping[str, Any],
     last: str,
 ) -> dict[str, dict[str, Any]]:
-    """`per_cell` with the entries of `metadata` in front, and with those `of_the_run` on the partition `last`.
+    """Metadata of partitions with what is to be shown in front.
 
     An asset's page shows the event that came last, of whatever partition; copying what is said of a run into all its
     partitions would swell the event log.
+
+    Parameters
+    ----------
+    per_cell : partition key → what is said of each.
+    metadata : partition key → entries that stand in front of it.
+    of_the_run : entries that stand in front on one partition.
+    last : key of the one whose event comes last.
+
+    Returns
+    -------
+    Of the keys of `per_cell`.
     """
     first = {**metadata, last: {**of_the_run, **metadata.get(last, {})}}
     return {key: {**first.get(key, {}), **own} for key, own in per_cell.items()}
 
 
 def refused_cells(selection: Selection, findings: Sequence[Finding]) -> dict[str, str]:
-    """The partitions of a selection that hold a refused value, each with all that is wrong with it."""
+    """The partitions of a selection that hold a refused value.
+
+    Parameters
+    ----------
+    selection : what is about to be written.
+    findings : of any instruments and sessions; those of no cell are left out.
+
+    Returns
+    -------
+    Partition key → all that is wrong with it.
+    """
     names = pd.Series([finding.instrument for finding in findings], dtype=object)
     sessions = pd.Series([finding.session for finding in findings], dtype="datetime64[ns]")
     failed: dict[str, str] = {}
@@ -120,7 +149,13 @@ def refused_cells(selection: Selection, findings: Sequence[Finding]) -> dict[str
 
 
 class PartitionsFailed(dg.Failure):
-    """The failure of a step some of whose partitions, `failed`, could not be made; it names them and why."""
+    """The failure of a step some of whose partitions could not be made; it names them and why.
+
+    Parameters
+    ----------
+    failed : partition key → reason.
+    description : for people.
+    """
 
     def __init__(self, failed: Mapping[str, str], description: str) -> None:
         ordered = sorted(failed.items())
@@ -135,7 +170,14 @@ class PartitionsFailed(dg.Failure):
 
 
 def refuse(table: str, failed: Mapping[str, str], total: int) -> PartitionsFailed:
-    """What to raise where `failed` of `total` partitions of `table` could not be made."""
+    """What to raise where some of the partitions of a step could not be made.
+
+    Parameters
+    ----------
+    table : of the step.
+    failed : partition key → reason.
+    total : partitions that were asked for.
+    """
     reasons: dict[str, list[str]] = {}
     for key, reason in sorted(failed.items()):
         reasons.setdefault(reason, []).append(key)
@@ -270,10 +312,18 @@ class EpisodeIOManager(dg.ConfigurableIOManager):
         provenance: Provenance,
         left_open: Mapping[str, str],
     ) -> dict[str, EpisodeRows]:
-        """Write the rows of the opened episodes, table by table, and close them; none without windows.
+        """Write the rows of the opened episodes, table by table, and close them.
 
-        `tables` are in the order they are written, `tt_episode` last. `left_open` maps the windows one of whose
-        episodes is not to be closed to the reason. Returns the tables with what they hold then.
+        Parameters
+        ----------
+        tables : table → its rows, in the order they are written, `tt_episode` last.
+        windows : the partitions of the run; without any nothing is written.
+        provenance : where the rows come from.
+        left_open : partition key → why one of its episodes is not to be closed.
+
+        Returns
+        -------
+        The tables with what they hold then.
         """
         if not len(windows):
             return {}
@@ -303,7 +353,18 @@ class EpisodeIOManager(dg.ConfigurableIOManager):
         }
 
     def cells(self, table: str, rows: EpisodeRows, last: str) -> dict[str, dict[str, Any]]:
-        """The metadata of each partition of `rows`; `last` is the one whose event comes last."""
+        """The metadata of each partition of a table.
+
+        Parameters
+        ----------
+        table : one of the nine.
+        rows : as `record` gives them.
+        last : key of the partition whose event comes last.
+
+        Returns
+        -------
+        Partition key → row count, digest and what is to be shown.
+        """
         counts = {key: {"dagster/row_count": count, "digest": rows.digests[key]} for key, count in rows.counts.items()}
         shown = whole_table(self.database, table)
         if len(counts) <= self.preview_up_to:
@@ -351,6 +412,12 @@ def landed(
     """Materialization events of partitions that Dagster reports none of by itself, stored in a batch.
 
     Those are what a step that is about to fail has written, and partitions outside the run's.
+
+    Parameters
+    ----------
+    step, asset_key : that they are of.
+    per_cell : partition key → entries of its own.
+    metadata : entries of all of them; a partition's own go before.
     """
     yield from materialized(
         step,

@@ -25,7 +25,10 @@ from tt_assets.tables import TABLES
 class MarketReader:
     """Reads slices, agents and their weights; assets that use it name what they read as dependencies.
 
-    `by_month` says that a date partition of the market tables is a month.
+    Parameters
+    ----------
+    database : where the tables are.
+    by_month : whether a date partition of the market tables is a month.
     """
 
     database: Database
@@ -89,6 +92,7 @@ class MarketReader:
 
 def _span(instruments: Sequence[str], first: date, last: date) -> Selection:
     start, end = datetime.combine(first, time.min), datetime.combine(last + timedelta(days=1), time.min)
+    # One cell an instrument, whatever the partitions are: the store reads ranges.
     return Selection.of({name: (name, start, end) for name in instruments})
 
 

@@ -26,7 +26,13 @@ ATTRIBUTE = "tt_assets/slices"
 
 @dataclass(frozen=True, eq=False)
 class SlicesRead:
-    """The slices behind a frame. `fetch` was drawn before their snapshot; `slices` has date, instrument and number."""
+    """The slices behind a frame.
+
+    Parameters
+    ----------
+    fetch : number of the reading, drawn before their snapshot.
+    slices : date, instrument, number (see `ledger.digest_number`).
+    """
 
     fetch: int
     slices: pd.DataFrame
@@ -37,7 +43,17 @@ class SlicesRead:
 
 
 def noted(frame: pd.DataFrame, read: SlicesRead) -> pd.DataFrame:
-    """`frame`, carrying what was read."""
+    """A frame that carries what it was read from; pandas hands it on to most of what is made of the frame.
+
+    Parameters
+    ----------
+    frame : changed in place.
+    read : the slices behind it.
+
+    Returns
+    -------
+    The frame itself.
+    """
     frame.attrs[ATTRIBUTE] = read
     return frame
 
@@ -84,7 +100,18 @@ class Reads(Protocol):
     """What reads bars, features and scores of whole spans."""
 
     def read(self, table: str, instruments: Sequence[str], first: date, last: date) -> pd.DataFrame:
-        """Rows of `instruments` from session `first` to `last`, both included, sorted by the table's key."""
+        """Rows of one market table over a span.
+
+        Parameters
+        ----------
+        table : of bars, features or scores.
+        instruments : symbols.
+        first, last : sessions, both included.
+
+        Returns
+        -------
+        The table's content columns, sorted by its key; types as of `SliceStore.read`.
+        """
 
 
 class ReadsDigests(Protocol):
@@ -93,12 +120,27 @@ class ReadsDigests(Protocol):
     def read_with_digests(
         self, table: str, instruments: Sequence[str], first: date, last: date
     ) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """As `Reads.read`, and the slices with their numbers, of the same snapshot."""
+        """As `Reads.read`, and the slices that hold any of these sessions, of the same snapshot.
+
+        Parameters
+        ----------
+        table, instruments, first, last : as of `Reads.read`.
+
+        Returns
+        -------
+        The rows, and date, instrument and number (see `ledger.digest_number`) of each slice with rows.
+        """
 
 
 @dataclass
 class Noting:
-    """A reader that adds up the numbers of the slices that are read through it."""
+    """A reader that adds up the numbers of the slices that are read through it.
+
+    Parameters
+    ----------
+    reader : that reads.
+    sums : one for each reading so far, modulo 2^64.
+    """
 
     reader: ReadsDigests
     sums: list[int] = field(default_factory=list)
