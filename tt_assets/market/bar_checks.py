@@ -26,7 +26,13 @@ CALMEST = 0.001
 
 
 class Finding(NamedTuple):
-    """What is wrong with the row, or the missing row, of one instrument and session."""
+    """What is wrong with a row, or with the lack of one.
+
+    Parameters
+    ----------
+    instrument : symbol. session : market time at 00:00, without time zone.
+    message : for people, with the value.
+    """
 
     instrument: str
     session: pd.Timestamp
@@ -46,11 +52,20 @@ def broken_bars(bars: pd.DataFrame) -> list[Finding]:
 
 
 def jumps(bars: pd.DataFrame, since: pd.Timestamp, sigmas: float) -> list[Finding]:
-    """Closes from `since` on that lie more than `sigmas` standard deviations from the close of the bar before.
+    """Closes that lie far from the close of the bar before.
 
     The deviation is that of the `SIGMA_SESSIONS` log returns before the session, of which at least `FEWEST_RETURNS`
     must be known; it counts as `CALMEST` at least. Sessions without a bar are skipped, so a return may span a halt.
-    Ordered by session, then instrument.
+
+    Parameters
+    ----------
+    bars : instrument, timestamp, close (USD), with the sessions before `since` that the deviation needs.
+    since : first session that is judged.
+    sigmas : standard deviations beyond which a move is a jump.
+
+    Returns
+    -------
+    By session, then instrument.
     """
     known = bars.assign(level=np.log(bars["close"].where(bars["close"] > 0)))
     levels = known.pivot_table(values="level", index="timestamp", columns="instrument", aggfunc="last")
@@ -80,6 +95,15 @@ def _sigma_before(returns: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def absent_bars(expected: pd.DataFrame, stored: pd.DataFrame) -> pd.DataFrame:
-    """The rows of `expected` (instrument, timestamp) without a row in `stored`, in their order."""
+    """The bars that should be there and are not.
+
+    Parameters
+    ----------
+    expected, stored : instrument, timestamp; sessions of one unit, without time zone.
+
+    Returns
+    -------
+    Rows of `expected`, in their order.
+    """
     there = pd.MultiIndex.from_frame(stored[["instrument", "timestamp"]])
     return expected[~pd.MultiIndex.from_frame(expected[["instrument", "timestamp"]]).isin(there)]

@@ -15,7 +15,13 @@ from tt_assets.market.watchlist import Watchlist, WatchlistError, read_watchlist
 
 @dataclass(frozen=True)
 class CurrentWatchlist:
-    """The watchlist that holds now; `trouble` says what is wrong with the file where it is an older one, else empty."""
+    """The watchlist that holds now.
+
+    Parameters
+    ----------
+    watchlist : of the file, or the last one of it that could be read.
+    trouble : what is wrong with the file where the list is an older one, else empty.
+    """
 
     watchlist: Watchlist
     trouble: str = ""

@@ -17,7 +17,13 @@ class Unusable(ValueError):
 
 
 def refuse_device(path: Path) -> int:
-    """Raise Unusable where `path` is no regular file; its size in bytes. Raises OSError where it is not there."""
+    """The size in bytes of a regular file.
+
+    Raises
+    ------
+    Unusable : it is a folder, a device or a pipe.
+    OSError : it is not there.
+    """
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):
         what = "a folder" if stat.S_ISDIR(found.st_mode) else "a device or a pipe"
@@ -28,8 +34,16 @@ def refuse_device(path: Path) -> int:
 def small_text(path: Path, most: int = MOST_TEXT) -> str:
     """The text of a UTF-8 file, line endings as they stand, without a byte order mark.
 
-    Raises Unusable where it is no regular file or has more than `most` bytes, OSError where it cannot be read,
-    UnicodeDecodeError where it is no UTF-8.
+    Parameters
+    ----------
+    path : of a file that a person writes.
+    most : bytes it may have.
+
+    Raises
+    ------
+    Unusable : it is no regular file, or larger.
+    OSError : it cannot be read.
+    UnicodeDecodeError : it is no UTF-8.
     """
     refuse_device(path)
     with path.open("rb") as file:

@@ -49,7 +49,13 @@ def read_watchlist(path: Path) -> Watchlist:
 
 
 def write_watchlist(path: Path, watchlist: Watchlist) -> None:
-    """Write `watchlist` to `path` in the form with a header, in one step; the folder is made where it is missing."""
+    """Write a watchlist in the form with a header, in one step.
+
+    Parameters
+    ----------
+    path : of the file; its folder is made where it is missing.
+    watchlist : what it is to say; columns of dates only where somebody has one.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = [
         (

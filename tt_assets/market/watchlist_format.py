@@ -35,7 +35,15 @@ class WatchlistError(UserError):
 
 @dataclass(frozen=True)
 class Instrument:
-    """One line of the watchlist; the fields are those of an Interactive Brokers stock contract."""
+    """One line of the watchlist; the fields are those of an Interactive Brokers stock contract.
+
+    Parameters
+    ----------
+    symbol : as IBKR writes it (`BRK B`), and a part of partition keys. description : for people.
+    exchange : that is asked for bars. primary_exchange : tells two companies of one symbol apart; empty: not said.
+    currency : of its prices.
+    listed, delisted : first and last day, both included; None where that is open.
+    """
 
     symbol: str
     description: str = ""
@@ -52,7 +60,13 @@ class Instrument:
 
 @dataclass(frozen=True)
 class Membership:
-    """Of one symbol in one portfolio: first and last day, both included; None where that is open."""
+    """Of one symbol in one portfolio.
+
+    Parameters
+    ----------
+    symbol : of the member.
+    first, last : days, both included; None where that is open.
+    """
 
     symbol: str
     first: date | None = None
@@ -65,9 +79,13 @@ class Membership:
 
 @dataclass(frozen=True)
 class Watchlist:
-    """Instruments in the order of the file, portfolios (name to symbols) in the order of their first mention.
+    """What is followed, and what shares an account.
 
-    `portfolios` has whoever was a member at any time; `memberships` says when, where the file does.
+    Parameters
+    ----------
+    instruments : in the order of the file.
+    portfolios : name → symbols of whoever was a member at any time, in the order of their first mention.
+    memberships : name → when, where the file says it.
     """
 
     instruments: tuple[Instrument, ...]
@@ -85,12 +103,16 @@ class Watchlist:
         return (*self.symbols, *self.portfolios)
 
     def members(self, traded: str, on: date | None = None) -> tuple[str, ...]:
-        """Symbols that share the account of `traded`: a portfolio's symbols, or the symbol alone.
+        """Symbols that share the account of what is traded: a portfolio's, or the symbol alone.
 
         Parameters
         ----------
         traded : a portfolio or a symbol.
         on : the day whose members are asked for, such as the first of a walk-forward window; None: of any time.
+
+        Returns
+        -------
+        In the order of the file; at least one.
 
         Raises
         ------
@@ -129,7 +151,13 @@ class Watchlist:
 
 @dataclass(frozen=True)
 class Line:
-    """A physical line of the file, with its ending; `cells` is None for blank lines and comments."""
+    """A physical line of the file.
+
+    Parameters
+    ----------
+    number : from 1 on. text : with its ending.
+    cells : without outer spaces; None for blank lines and comments.
+    """
 
     number: int
     text: str
@@ -137,7 +165,17 @@ class Line:
 
 
 def lines_of(text: str, path: Path) -> Iterator[Line]:
-    """The lines of a watchlist from 1 on, comments and empty ones too. Raises WatchlistError for an open quote."""
+    """The lines of a watchlist, comments and empty ones too.
+
+    Parameters
+    ----------
+    text : of the file.
+    path : for the error.
+
+    Raises
+    ------
+    WatchlistError : a quote is not closed on its line.
+    """
     for number, line in enumerate(io.StringIO(text, newline=""), start=1):
         if not line.strip() or line.lstrip().startswith("#"):
             yield Line(number, line, None)
@@ -158,7 +196,17 @@ def header_of(lines: Sequence[Line]) -> tuple[str, ...] | None:
 
 
 def parse(text: str, path: Path) -> Watchlist:
-    """The watchlist that `text` is; `path` stands in the WatchlistError where it is none."""
+    """The watchlist that a text is.
+
+    Parameters
+    ----------
+    text : of the file.
+    path : for the error.
+
+    Raises
+    ------
+    WatchlistError : it is none; names the file, the line and what is wrong with it.
+    """
     lines = list(lines_of(text, path))
     header = header_of(lines)
     rows = [line for line in lines if line.cells is not None]
@@ -280,7 +328,18 @@ def _assemble(entries: Sequence[_Entry], path: Path) -> Watchlist:
 
 
 def check_name(name: str, kind: str, where: str) -> None:
-    """Symbols and portfolio names become partition keys: refuse what would break one."""
+    """Symbols and portfolio names become partition keys: refuse what would break one.
+
+    Parameters
+    ----------
+    name : as the file has it.
+    kind : symbol or portfolio, for the error.
+    where : file and line, for the error.
+
+    Raises
+    ------
+    WatchlistError : it is missing, too long, CASH, or holds a sign that has a meaning elsewhere.
+    """
     if not name:
         raise WatchlistError(f"{where}: the {kind} is missing. Write it, or remove the line.")
     if len(name) > LONGEST_NAME:

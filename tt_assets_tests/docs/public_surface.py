@@ -24,11 +24,7 @@ SURFACE = (
     "plugins.py",
     "automation/alert_desk.py",
     "automation/alerts.py",
-    "market/bars.py",
-    "market/calendar.py",
-    "market/files.py",
-    "market/own_source.py",
-    "market/sources.py",
+    "market/*.py",
     "research/*.py",
     "trading/rules/*.py",
     # stores
@@ -262,4 +258,5 @@ def methods_of(name: str) -> frozenset[str]:
     if node is None:
         return frozenset()
     own = {child.name for child in node.body if isinstance(child, Function)}
-    return frozenset(own.union(*(methods_of(name_of(base)) for base in node.bases)))
+    # A class may be called as the library's that it derives from.
+    return frozenset(own.union(*(methods_of(name_of(base)) for base in node.bases if name_of(base) != name)))
