@@ -309,6 +309,7 @@ def _insert(engine: Engine, table: str, frame: pd.DataFrame) -> int:
     checks.require(table, frame, columns)
     stamps, rules = checks.timestamps(frame["timestamp"])
     known = pd.to_numeric(frame["episode_id"], errors="coerce")
+    # What is no whole number becomes an id that nobody has, and is refused as such.
     whole = known.where(known.mod(1) == 0, -1).astype("int64")
     episodes = _open_episodes(database, sorted(set(whole.tolist())))
     rules.append(Rule("no such episode, or a finished one", ~whole.isin(list(episodes)).to_numpy()))

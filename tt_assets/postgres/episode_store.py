@@ -256,6 +256,7 @@ def _windows(partitions: Iterable[tuple[date, str]]) -> Selection:
     """Walk-forward windows (first day, traded) as cells of their quarter."""
     cells = {}
     for start, traded in sorted({*partitions}):
+        # 95 days from the first of a quarter lie in the first month of the next, however long its months are.
         end = (start.replace(day=1) + timedelta(days=95)).replace(day=1)
         cells[f"{start} {traded}"] = (traded, datetime.combine(start, time.min), datetime.combine(end, time.min))
     return Selection.of(cells)

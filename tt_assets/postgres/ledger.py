@@ -150,6 +150,7 @@ def write_entries(
     failures : partition key → why it holds less than was wished. What had failed and is not among them has not any
         more.
     """
+    # A write of the same rows keeps `changed`: a run that was killed may not have told of it yet.
     said, refused = changed or {}, failures or {}
     connection.execute(
         f"""

@@ -119,6 +119,7 @@ class SliceStore:
         with self.database.connect() as connection, connection.transaction():
             lock_instruments(connection, self.table.name, selection.instruments)
             fetch = draw_fetch(connection) if provenance.fetch is None else provenance.fetch
+            # A number that was drawn just now is the highest there is.
             newer = newer_slices(connection, self.table.name, selection, fetch) if provenance.fetch else {}
             landing = selection.without(newer)
             if newer:
@@ -126,6 +127,7 @@ class SliceStore:
                 rows = rows[~stays[cells]]
                 cells = landing.cell_of(rows["instrument"], rows[self.date_column])
             encoder = _Encoder(rows, self.table, np.searchsorted(cells, np.arange(len(landing) + 1)))
+            # Deleted and given back, to be compared; the deletion in `_replace` then finds nothing.
             before = self._take(connection, landing) if provenance.causes is not None else None
             self._replace(connection, landing, rows, encoder)
             restated: Mapping[str, Mapping[str, Any]] = {}

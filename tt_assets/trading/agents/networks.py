@@ -105,6 +105,7 @@ class Network(ABC):
             raise ValueError(f"network has the keys {', '.join(sorted(stored))}")
         for name, value in stored.items():
             sizes = value if isinstance(value, list | tuple) else [value]
+            # `type` and not isinstance: JSON knows true, which is an int to Python and no size.
             if name not in ("kind", "lowest", "activation") and not all(
                 type(size) is int and 0 <= size <= MOST_UNITS * MOST_UNITS for size in sizes
             ):

@@ -57,6 +57,7 @@ def probability_of_overfitting(returns: Floats, blocks: int = BLOCKS) -> float:
     if not np.isfinite(returns).all():
         raise CannotCrossValidate("a return is not a number, so tries cannot be ranked.")
     parts = returns[: blocks * length].reshape(blocks, length, trials)
+    # Sums of blocks, so that every half is one product with them.
     first, second = parts.sum(axis=1), (parts**2).sum(axis=1)
     halves = np.zeros((math.comb(blocks, blocks // 2), blocks))
     for row, chosen in enumerate(combinations(range(blocks), blocks // 2)):
