@@ -23,7 +23,17 @@ if TYPE_CHECKING:
 
 
 def bars_files(settings: Settings, path: Path | None = None) -> FileBars:
-    """The price source over TT_BARS_PATH, or over another `path` as if that were it. Nothing is read yet."""
+    """The price source over the bars files; nothing is read yet.
+
+    Parameters
+    ----------
+    settings : where the files are, how they are read, and the watchlist where one is named.
+    path : looked at as if it were TT_BARS_PATH; None: TT_BARS_PATH.
+
+    Raises
+    ------
+    WatchlistError : one is named and cannot be read, and no copy of it was kept.
+    """
     from tt_assets.market.files import FileBars  # brings pandas, which most commands never need
 
     follow_calendar(settings)

@@ -21,7 +21,13 @@ FEED_ENDED = timedelta(days=30)
 
 @dataclass(frozen=True)
 class Horizon:
-    """`first` and `last` are dates, both included; `last` is None while the end is open (today)."""
+    """The dates that the partitions of a platform span.
+
+    Parameters
+    ----------
+    first : of the market, included.
+    last : included; None while the end is open, which is today.
+    """
 
     first: date
     last: date | None

@@ -22,7 +22,13 @@ FEWEST_SESSIONS_IN_A_MONTH = 15
 
 
 def keys_behind(sessions: int, grain: DateGrain) -> int:
-    """How many date keys before its own a market partition reads when it looks back over `sessions`."""
+    """How many date keys before its own a market partition reads.
+
+    Parameters
+    ----------
+    sessions : it looks back over.
+    grain : whether a date key is a session or a month. Of months enough for the one with the fewest sessions.
+    """
     return sessions if grain is DateGrain.SESSION else math.ceil(sessions / FEWEST_SESSIONS_IN_A_MONTH)
 
 
@@ -80,7 +86,18 @@ def upstream_dates(
     downstream: dg.PartitionsDefinition,
     upstream: dg.PartitionsDefinition,
 ) -> Mapping[str, Sequence[str]]:
-    """Per date key the upstream date keys that it reads by `mapping`; those before the first are left out."""
+    """The upstream date keys that each date key reads; those before the first are left out.
+
+    Parameters
+    ----------
+    keys : date keys of `downstream`.
+    mapping : of the date dimension.
+    downstream, upstream : the date dimensions.
+
+    Returns
+    -------
+    Date key → what it reads, ascending.
+    """
     if isinstance(mapping, dg.TimeWindowPartitionMapping) and downstream == upstream:
         listed = upstream.get_partition_keys()
         position = {key: index for index, key in enumerate(listed)}
@@ -95,15 +112,33 @@ def upstream_dates(
 
 
 def lookback(sessions: int, grain: DateGrain) -> MultiPartitionMapping:
-    """A market partition reads its own instrument over its session and the `sessions` before, clipped at the start."""
+    """A market partition reads its own instrument over its session and those before, clipped at the start.
+
+    Parameters
+    ----------
+    sessions : before its own.
+    grain : whether a date key is a session or a month.
+
+    Returns
+    -------
+    For `dg.AssetIn`.
+    """
     return _by_dimension(-keys_behind(sessions, grain), 0, dg.IdentityPartitionMapping())
 
 
 def windows_behind(first: int, last: int) -> MultiPartitionMapping:
-    """A window reads the sessions of the windows `first` to `last` relative to itself, of every instrument.
+    """A window reads the sessions of windows around it, of every instrument.
 
     All instruments, because a traded key may be a portfolio of any of them and a static mapping cannot take a dynamic
     dimension upstream.
+
+    Parameters
+    ----------
+    first, last : windows relative to its own, both included; −1 is the one before.
+
+    Returns
+    -------
+    For `dg.AssetIn`.
     """
     return _by_dimension(first, last, dg.AllPartitionMapping())
 

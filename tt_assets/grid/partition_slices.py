@@ -19,7 +19,13 @@ from tt_assets.postgres.slices import Selection
 
 
 def selection_of(grid: dg.PartitionsDefinition, keys: Iterable[str]) -> Selection:
-    """The cells that partition keys `date|instrument` of `grid` stand for, in market time."""
+    """The cells that partition keys stand for, in market time.
+
+    Parameters
+    ----------
+    grid : date × instrument, its dates time windows; TypeError for others.
+    keys : `date|instrument`, in any order.
+    """
     dates = _dates_of(grid)
     cells: dict[str, tuple[str, datetime, datetime]] = {}
     bounds: dict[str, tuple[datetime, datetime]] = {}
@@ -55,7 +61,13 @@ def _bounds(dates: dg.TimeWindowPartitionsDefinition, day: str) -> tuple[datetim
 
 @dataclass(frozen=True)
 class OutsideRun:
-    """Cells outside a run's partitions; `partitions` are the keys among them that the grid has."""
+    """Cells outside a run's partitions.
+
+    Parameters
+    ----------
+    cells : all of them.
+    partitions : the keys among them that the grid has.
+    """
 
     cells: Selection
     partitions: frozenset[str]
@@ -67,7 +79,13 @@ class OutsideRun:
 
 
 def cells_around(grid: dg.PartitionsDefinition, rows: pd.DataFrame) -> OutsideRun:
-    """The cells of `grid` that `rows` fall in; a row before or after the grid's dates has a day of its own."""
+    """The cells that rows fall in.
+
+    Parameters
+    ----------
+    grid : as of `selection_of`.
+    rows : instrument, timestamp (sessions). One before or after the grid's dates has a day of its own.
+    """
     dates = _dates_of(grid)
     known = sorted(dates.get_partition_keys())
     cells: dict[str, tuple[str, datetime, datetime]] = {}

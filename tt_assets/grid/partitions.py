@@ -33,7 +33,14 @@ traded_partitions = dg.DynamicPartitionsDefinition(name="traded")
 
 
 def session_partitions(span: Horizon, grain: DateGrain) -> dg.TimeWindowPartitionsDefinition:
-    """Trading sessions of the exchange, or calendar months, from the horizon's first to its last date."""
+    """Trading sessions of the exchange, or calendar months, in the market's time zone.
+
+    Parameters
+    ----------
+    span : first and last date. With an open end a session has its partition from the midnight after it on, a month from
+        its first day on.
+    grain : sessions or months.
+    """
     if grain is DateGrain.MONTH:
         return dg.TimeWindowPartitionsDefinition(
             start=_midnight(span.first.replace(day=1)),
@@ -61,7 +68,13 @@ def _weekends() -> list[str]:
 
 
 def quarter_partitions(span: Horizon, train_windows: int) -> dg.TimeWindowPartitionsDefinition:
-    """Walk-forward quarters that have `train_windows` whole quarters behind them; the open one is a partition too."""
+    """Walk-forward quarters; the open one is a partition too.
+
+    Parameters
+    ----------
+    span : first and last date.
+    train_windows : whole quarters that the first of them has behind it, within `span`.
+    """
     first = months_on(_quarter_on_or_after(span.first), 3 * train_windows)
     end = months_on(quarter_of(span.last), 3) if span.last else None
     closed = end is not None and end <= today()
@@ -90,7 +103,13 @@ def window_grid(settings: Settings) -> dg.MultiPartitionsDefinition:
 
 
 def grid_of(table: str, settings: Settings) -> dg.MultiPartitionsDefinition:
-    """Partitions of `table`; the same object for the same settings, whose dates are read off the bars once."""
+    """The partitions of a table.
+
+    Parameters
+    ----------
+    table : any of `tables.TABLES`.
+    settings : the same give the same object, whose dates are read off the bars once.
+    """
     return market_grid(settings) if table in MARKET_TABLES else window_grid(settings)
 
 
@@ -133,7 +152,13 @@ class _KeysByDate(frozenset[str]):
 
 @dataclass(frozen=True)
 class Window:
-    """A walk-forward quarter and what is traded in it. `start` is its first day, `end` the first day after it."""
+    """A walk-forward quarter and what is traded in it.
+
+    Parameters
+    ----------
+    start : first day of the quarter.
+    traded : symbol or portfolio.
+    """
 
     start: date
     traded: str
@@ -169,7 +194,13 @@ def _quarter_on_or_after(day: date) -> date:
 
 
 def months_on(first_of_month: date, months: int) -> date:
-    """The first day of the month `months` later, or earlier where negative."""
+    """The first day of another month.
+
+    Parameters
+    ----------
+    first_of_month : from which is counted.
+    months : to go on, back where negative.
+    """
     index = first_of_month.year * 12 + first_of_month.month - 1 + months
     return date(index // 12, index % 12 + 1, 1)
 

@@ -19,7 +19,14 @@ MOST_CELLS = 20_000
 
 @dataclass(frozen=True)
 class Rectangle:
-    """Every date key from `first_date` to `last_date` × every instrument from `instruments[0]` to `instruments[-1]`."""
+    """Partitions that one range run makes: every date key of a span × every instrument of one.
+
+    Parameters
+    ----------
+    first_date, last_date : ISO date keys, both included.
+    instruments : neighbours, in the order Dagster lists them.
+    cells : how many partitions that is.
+    """
 
     first_date: str
     last_date: str
@@ -44,10 +51,16 @@ class Rectangle:
 def rectangles(
     wanted: Collection[tuple[str, str]], dates: Sequence[str], instruments: Sequence[str], most_cells: int
 ) -> list[Rectangle]:
-    """Cover exactly the `wanted` (date, instrument) pairs by disjoint rectangles of at most `most_cells` cells.
+    """Cover exactly the wanted partitions by disjoint rectangles. Linear in the partitions.
 
-    `dates` and `instruments` are all keys in the order Dagster lists them. A rectangle keeps the whole history of an
-    instrument together where it fits, because look-backs then stay inside one run. Linear in the pairs.
+    A rectangle keeps the whole history of an instrument together where it fits, because look-backs then stay inside one
+    run.
+
+    Parameters
+    ----------
+    wanted : (date key, instrument).
+    dates, instruments : all keys, in the order Dagster lists them.
+    most_cells : of one rectangle.
     """
     date_at = {key: index for index, key in enumerate(dates)}
     lines: dict[str, list[int]] = {}

@@ -32,7 +32,7 @@ SURFACE = (
     "runs/io_managers.py",
     "runs/market_reader.py",
     "runs/slices_read.py",
-    "grid/keys.py",
+    "grid/*.py",
     # learners, simulator, books, judging
     "trading/*.py",
     "trading/agents/*.py",
