@@ -115,6 +115,7 @@ AGENT_POINTS: Mapping[str, Callable[[], None]] = {
     "in mid-roll": _in_mid_roll,
     "before closing an episode": lambda: dies_before(EpisodeStore, "finalize"),
     "before the event of episodes": lambda: _at_event(EVENT.ASSET_MATERIALIZATION, "tt_episode"),
+    "in checks of episodes": lambda: _at_event(EVENT.ASSET_CHECK_EVALUATION, "tt_episode_checks"),
 }
 """Where a run that trains and rolls dies."""
 

@@ -13,8 +13,6 @@ from tt_assets.trading.engines.simulator import Simulator, refuse_not_finite
 from tt_assets.trading.engines.trader import TraderStep
 from tt_assets.trading.panel import Floats, MarketPanel
 
-_NOTHING_SEEN: Observation = np.zeros(0, dtype=np.float32)
-
 
 class SimulatorTrader:
     """A `Trader` on one account of the simulator.
@@ -25,9 +23,7 @@ class SimulatorTrader:
     config : how it trades. An unknown name raises ConfigError.
     scaler : what its observations are scaled by.
     delay : sessions that weights are traded later than decided.
-    observes : False: its observations are empty.
-    counts : False: orders that were not filled, or cut, are not counted. Who needs neither, as thousands of accounts of
-        baselines in a judgement, does not wait for them.
+    counts : False: orders that were not filled, or cut, are not counted; a judgement does not wait for them.
     """
 
     def __init__(
@@ -37,10 +33,9 @@ class SimulatorTrader:
         scaler: Scaler,
         delay: int = 0,
         *,
-        observes: bool = True,
         counts: bool = True,
     ) -> None:
-        self._observes, self._counts = observes, counts
+        self._counts = counts
         self._simulator = Simulator(panel, config, scaler, 1)
         self._waiting: deque[Floats] = deque()
         self._delay = delay
@@ -88,7 +83,7 @@ class SimulatorTrader:
         return TraderStep(self._seen(), float(step.reward[0]), bool(step.terminated[0]), bool(step.truncated[0]))
 
     def _seen(self) -> Observation:
-        return self._simulator.observe()[0] if self._observes else _NOTHING_SEEN
+        return self._simulator.observe()[0]
 
     @property
     def session(self) -> int:

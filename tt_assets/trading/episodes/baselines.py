@@ -69,12 +69,23 @@ class Baseline(ABC):
         """
 
     def act(self, trader: Trader, observation: Observation) -> Floats:
-        """The rule's weights at the trader's session, from bars `delay` sessions before it."""
-        if trader.session - self.delay < self.panel.start:
+        """The rule's weights at the trader's session."""
+        return self.decide(trader.session, trader.quantity, trader.net_worth)
+
+    def decide(self, session: int, quantity: Floats, net_worth: float) -> Floats:
+        """The rule's weights (N) at a close, from bars `delay` sessions before it.
+
+        Parameters
+        ----------
+        session : row of the panel at whose close is decided.
+        quantity : shares held at that close (N).
+        net_worth : USD at that close.
+        """
+        if session - self.delay < self.panel.start:
             return np.zeros(len(self.panel.instruments))
         # The long-only scheme scales by leverage again, so that what is held comes back as the weight it has.
-        held = trader.quantity * self.panel.marks[trader.session] / (trader.net_worth * self.max_leverage)
-        return self.weights(trader.session - self.delay, held)
+        held = quantity * self.panel.marks[session] / (net_worth * self.max_leverage)
+        return self.weights(session - self.delay, held)
 
     def reasons(self, session: int, action: Floats, target: Floats) -> list[str]:
         """A sentence per instrument and one for cash."""

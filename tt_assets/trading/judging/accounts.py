@@ -6,13 +6,17 @@ not always filled.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from tt_assets.trading.config import TradingConfig
+from tt_assets.trading.engines.settlement import AccountFills
+from tt_assets.trading.engines.simulator import Simulator
 from tt_assets.trading.engines.simulator_trader import SimulatorTrader
 from tt_assets.trading.episodes.baselines import Baseline
 from tt_assets.trading.episodes.roll import Strategy
@@ -62,19 +66,19 @@ class Account:
     stopped: bool
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class _Tape:
-    """What an account did, session by session."""
+    """What an account did in its S − 1 or fewer steps: USD and shares at each close, the first too, and each fill."""
 
-    net_worth: list[float]
-    cash: list[float]
-    quantity: list[Floats]
-    shares: list[Floats]
-    price: list[Floats]
-    commission: list[Floats]
-    closed: list[Booleans]
-    borrow: list[float]
-    targets: list[Floats]
+    net_worth: Floats
+    cash: Floats
+    quantity: Floats
+    shares: Floats
+    price: Floats
+    commission: Floats
+    closed: Booleans
+    borrow: Floats
+    targets: Floats
 
 
 def account(
@@ -93,64 +97,125 @@ def account(
 
     An account that is stopped stays at its last net worth, in cash, until its window ends.
     """
-    observes = not isinstance(strategy, Baseline)  # which decides from the panel alone
-    trader = SimulatorTrader(panel, config, strategy.scaler, delay, observes=observes, counts=False)
+    trader = SimulatorTrader(panel, config, strategy.scaler, delay, counts=False)
     observation = trader.reset()
     sessions = len(panel.sessions) - panel.start
-    tape = _Tape([trader.net_worth], [trader.cash], [trader.quantity], [], [], [], [], [], [])
-    terminated, paid = False, 0.0
-    while len(tape.net_worth) < sessions and not terminated:
+    closes = [(trader.net_worth, trader.cash, trader.quantity)]
+    fills: list[AccountFills] = []
+    fees: list[float] = [0.0]
+    targets: list[Floats] = []
+    terminated = False
+    while len(closes) < sessions and not terminated:
         observation, _, terminated, _ = trader.step(strategy.act(trader, observation))
-        fills = trader.fills
-        tape.net_worth.append(trader.net_worth)
-        tape.cash.append(trader.cash)
-        tape.quantity.append(trader.quantity)
-        tape.shares.append(fills.shares)
-        tape.price.append(fills.price)
-        tape.commission.append(fills.commission)
-        tape.closed.append(fills.closed)
-        tape.borrow.append(trader.borrow_fees - paid)
-        tape.targets.append(trader.target)
-        paid = trader.borrow_fees
-    return _measured(tape, panel, config, sessions, rate or CashRate(), stopped=terminated)
-
-
-def _measured(
-    tape: _Tape, panel: MarketPanel, config: TradingConfig, sessions: int, rate: CashRate, *, stopped: bool
-) -> Account:
-    count, steps = len(panel.instruments), len(tape.shares)
-    rows = slice(panel.start + 1, panel.start + 1 + steps)
-    net_worth, cash = np.array(tape.net_worth), np.array(tape.cash)
-    quantity = np.array(tape.quantity)
-    shares, price, commission, targets = (
-        np.array(part, dtype=np.float64).reshape(steps, count)
-        for part in (tape.shares, tape.price, tape.commission, tape.targets)
+        closes.append((trader.net_worth, trader.cash, trader.quantity))
+        fills.append(trader.fills)
+        fees.append(trader.borrow_fees)
+        targets.append(trader.target)
+    net_worth, cash, quantity = (np.array(part) for part in zip(*closes, strict=True))
+    empty = np.zeros((len(fills), len(panel.instruments)))
+    tape = _Tape(
+        net_worth,
+        cash,
+        quantity,
+        _rows([part.shares for part in fills], empty),
+        _rows([part.price for part in fills], empty),
+        _rows([part.commission for part in fills], empty),
+        _rows([part.closed for part in fills], empty).astype(bool),
+        np.diff(fees),
+        _rows(targets, empty),
     )
-    price = np.where(shares != 0.0, price, 0.0)
+    return _measured(tape, panel, config, rate or CashRate(), stopped=terminated)
+
+
+def _rows(parts: Sequence[npt.NDArray[Any]], empty: Floats) -> Floats:
+    """`parts` below each other, in the shape of `empty` also where there is none."""
+    return np.array(parts, dtype=np.float64).reshape(empty.shape)
+
+
+def baseline_accounts(
+    baselines: Sequence[Baseline], panel: MarketPanel, config: TradingConfig, rate: CashRate | None = None
+) -> list[Account]:
+    """Roll `baselines`, one or more, over the span of `panel` as accounts of one simulator, and measure each.
+
+    They share a step, so ten cost little more than one.
+
+    Parameters
+    ----------
+    baselines : made for `panel` and `config`.
+    panel : bars of the window with its look-back.
+    config : how they trade, without stopper and shorts, as `baseline_config` makes it: all last as long as the window.
+    rate : what cash earns; nothing where None.
+
+    Returns
+    -------
+    One account a baseline, in their order.
+    """
+    simulator = Simulator(panel, config, baselines[0].scaler, len(baselines))
+    closes = [(simulator.net_worth.copy(), simulator.cash.copy(), simulator.quantity.copy())]
+    steps: list[tuple[Floats, Floats, Floats, Booleans, Floats]] = []
+    for session in range(panel.start, len(panel.sessions) - 1):
+        actions = [
+            one.decide(session, held, worth)
+            for one, held, worth in zip(baselines, simulator.quantity, simulator.net_worth, strict=True)
+        ]
+        step = simulator.step(np.array(actions))
+        shares, price = step.fills.shares, step.fills.price
+        # A payout is no order: nobody charges for it.
+        commission = simulator.costs.commission(np.where(step.closed, 0.0, shares), price)
+        closes.append((simulator.net_worth.copy(), simulator.cash.copy(), simulator.quantity.copy()))
+        steps.append((shares, price, commission, step.closed, step.weights))
+    net_worth, cash, quantity = (np.array(part) for part in zip(*closes, strict=True))
+    empty = np.zeros((len(steps), *quantity.shape[1:]))
+    shares, price, commission, closed, targets = (_rows([step[at] for step in steps], empty) for at in range(5))
+    return [
+        _measured(
+            _Tape(
+                net_worth[:, own],
+                cash[:, own],
+                quantity[:, own],
+                shares[:, own],
+                price[:, own],
+                commission[:, own],
+                closed[:, own].astype(bool),
+                np.zeros(len(steps)),
+                targets[:, own],
+            ),
+            panel,
+            config,
+            rate or CashRate(),
+            stopped=False,
+        )
+        for own in range(len(baselines))
+    ]
+
+
+def _measured(tape: _Tape, panel: MarketPanel, config: TradingConfig, rate: CashRate, *, stopped: bool) -> Account:
+    sessions, steps = len(panel.sessions) - panel.start, len(tape.shares)
+    rows = slice(panel.start + 1, panel.start + 1 + steps)
+    net_worth, shares, closed = tape.net_worth, tape.shares, tape.closed
+    price = np.where(shares != 0.0, tape.price, 0.0)
     # What was closed after a delisting had no quote and cost nothing.
-    closed = np.array(tape.closed, dtype=bool).reshape(steps, count)
     quotes = np.where(closed, price, np.where(shares != 0.0, panel.fill_prices(config.execution)[rows], 0.0))
     before = net_worth[:-1, None]
-    position = quantity * panel.marks[panel.start : panel.start + 1 + steps]
+    position = tape.quantity * panel.marks[panel.start : panel.start + 1 + steps]
     slipped = np.abs(shares) * np.abs(price - quotes)
     # What a fill of any size pays; the rest of what the price was worse is the fill's own weight in the market.
     flat = np.minimum(slipped, np.abs(shares) * quotes * config.slippage_bps * 1e-4 * config.cost_multiple)
     impact = np.where(slipped - flat > 1e-9 * slipped, slipped - flat, 0.0)
-    borrow = np.array(tape.borrow)
+    borrow = tape.borrow
     owed = -np.minimum(position[1:], 0.0)
     # The fee is charged on all shorts together; each instrument bears its share of them.
     short = np.divide(owed, owed.sum(axis=1, keepdims=True), out=np.zeros_like(owed), where=owed > 0.0)
     # The change of a position's worth, less the cash that went into it and what it was charged.
-    profit = np.diff(position, axis=0) - shares * price - commission - short * borrow[:, None]
-    costs = (
-        np.stack([commission.sum(axis=1), (slipped - impact).sum(axis=1), impact.sum(axis=1), borrow], axis=1) / before
-    )
+    profit = np.diff(position, axis=0) - shares * price - tape.commission - short * borrow[:, None]
+    charged = (tape.commission.sum(axis=1), (slipped - impact).sum(axis=1), impact.sum(axis=1), borrow)
+    costs = np.stack(charged, axis=1) / before
     usual = _usual_volume(panel)[rows]
     size = np.abs(shares)
     sent = (size > 0.0) & ~closed
     taken = np.divide(size, np.maximum(usual, size), out=np.zeros_like(size), where=sent)
     earned = rate.per_session(panel.sessions[panel.start : panel.start + sessions])
-    cash_share = _padded(cash / net_worth, sessions, 1.0)
+    cash_share = _padded(tape.cash / net_worth, sessions, 1.0)
     returns = _padded(net_worth[1:] / net_worth[:-1] - 1.0, sessions - 1, 0.0) + cash_share[:-1] * earned
     return Account(
         sessions=panel.sessions[panel.start : panel.start + sessions],
@@ -163,7 +228,7 @@ def _measured(
         participation=_padded(taken.max(axis=1, initial=0.0), sessions - 1, 0.0),
         costs=_padded(costs, sessions - 1, 0.0),
         contribution=_padded(profit / before, sessions - 1, 0.0),
-        changes=np.abs(np.diff(targets, axis=0, prepend=0.0)).mean(axis=1),
+        changes=np.abs(np.diff(tape.targets, axis=0, prepend=0.0)).mean(axis=1),
         instruments=panel.instruments,
         stopped=stopped,
     )

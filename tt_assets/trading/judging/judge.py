@@ -21,7 +21,7 @@ from tt_assets.trading.agents.policy import TrainedPolicy
 from tt_assets.trading.config import TradingConfig
 from tt_assets.trading.episodes.baselines import BASELINES, EqualWeightHold, baseline_config
 from tt_assets.trading.episodes.roll import AgentStrategy
-from tt_assets.trading.judging.accounts import Account, Chain, account
+from tt_assets.trading.judging.accounts import Account, Chain, account, baseline_accounts
 from tt_assets.trading.judging.cash import CashRate
 from tt_assets.trading.judging.figures import figures_of
 from tt_assets.trading.judging.paired import CannotCompare, Comparison, compare
@@ -176,7 +176,8 @@ def judge(
     curves, rows = [], []
     chains: Mapping[tuple[str, int], Chain] = {}
     for done, scenario in enumerate(scenarios):
-        of_scenario = {key: chain_of(*key, windows, scenario, cash) for key in contestants}
+        rolled = [accounts_of(contestants, window, scenario, cash) for window in windows]
+        of_scenario = {key: Chain(*key, tuple(own[key] for own in rolled)) for key in contestants}
         if scenario == Scenario():
             chains = of_scenario
         # An instrument of the user's own choice goes before the basket of what is traded.
@@ -244,22 +245,50 @@ def account_of(name: str, seed: int, window: JudgedWindow, scenario: Scenario, c
     window : what is traded.
     scenario, cash : as of `chain_of`.
     """
+    return accounts_of([(name, seed)], window, scenario, cash)[name, seed]
+
+
+def accounts_of(
+    contestants: Sequence[tuple[str, int]], window: JudgedWindow, scenario: Scenario, cash: CashRate | None = None
+) -> dict[tuple[str, int], Account]:
+    """Strategies and seeds over one window in one scenario; what decides from the bars alone shares a simulator.
+
+    Parameters
+    ----------
+    contestants : names and seeds as of `chain_of`.
+    window : what is traded.
+    scenario, cash : as of `chain_of`.
+
+    Returns
+    -------
+    The account of each.
+    """
     config = window.config.replace(cost_multiple=window.config.cost_multiple * scenario.cost_multiple)
-    acting: Actor | None = window.learned.get(name)
-    if name == AGENT:
-        acting = window.policies[seed]
-    if name == ENSEMBLE:
-        acting = Ensemble(window.policies)
-    if name in window.learned:
-        # A yardstick for the whole window: no drawdown closes it.
-        config = config.replace(stoppers=())
-    if acting is not None:
-        return account(AgentStrategy(acting, window.panel, config), window.panel, config, scenario.delay, cash)
-    panel, under = window.panel, baseline_config(config)
-    if name == BENCHMARK and window.benchmark is not None:
-        name, panel = YARDSTICK, window.benchmark
+    under, panel = baseline_config(config), window.panel
     # A baseline is late by itself: weights of the past, traded now, would undo what the market did to what it holds.
-    return account(BASELINES[name](panel, under, seed, scenario.delay), panel, under, rate=cash)
+    baselines = {
+        key: BASELINES[key[0]](panel, under, key[1], scenario.delay) for key in contestants if key[0] in BASELINES
+    }
+    rolled = baseline_accounts(list(baselines.values()), panel, under, cash) if baselines else []
+    accounts = dict(zip(baselines, rolled, strict=True))
+    for name, seed in contestants:
+        if name == BENCHMARK and window.benchmark is not None:
+            held = EqualWeightHold(window.benchmark, under, seed, scenario.delay)
+            (accounts[name, seed],) = baseline_accounts([held], window.benchmark, under, cash)
+        elif name not in BASELINES:
+            accounts[name, seed] = _acted(name, seed, window, config, scenario, cash)
+    return accounts
+
+
+def _acted(
+    name: str, seed: int, window: JudgedWindow, config: TradingConfig, scenario: Scenario, cash: CashRate | None
+) -> Account:
+    """An agent, the ensemble of them, or what else learned, which is a yardstick: no drawdown closes it."""
+    if name in window.learned:
+        acting, config = window.learned[name], config.replace(stoppers=())
+    else:
+        acting = Ensemble(window.policies) if name == ENSEMBLE else window.policies[seed]
+    return account(AgentStrategy(acting, window.panel, config), window.panel, config, scenario.delay, cash)
 
 
 @dataclass(frozen=True, eq=False)
