@@ -1,6 +1,7 @@
 """`report`: the agents of one traded key against the baselines, out of sample, over every window that was rolled."""
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -102,13 +103,17 @@ def write_files(
     notes: Sequence[str],
     details: Details | None,
 ) -> None:
-    """The HTML file at `path`, everything in it and nothing fetched, and its figures as JSON beside it."""
+    """The HTML file at `path`, everything in it and nothing fetched; its figures as JSON and its curves beside it."""
     from tt_assets.report.as_json import report_json
     from tt_assets.report.html import report_html
 
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(report_html(traded, judgement, weights, notes, details), encoding="utf-8")
     path.with_suffix(".json").write_text(report_json(traded, judgement, details, notes), encoding="utf-8")
+    curves = curves_file(path)
+    staged = curves.with_suffix(f".{os.getpid()}")
+    judgement.curves.drop(columns=["drawdown"]).to_parquet(staged, index=False)
+    staged.replace(curves)  # a page may be reading them
 
 
 def notes_of(subject: Subject, trials: Sequence[RegisteredTrial]) -> list[str]:
@@ -190,3 +195,11 @@ def report_file(home: Path, traded: str) -> Path:
     if plain != traded or plain.startswith("."):
         plain = f"{plain.lstrip('.')}~{hashlib.sha256(traded.encode()).hexdigest()[:12]}"
     return home / "reports" / f"{plain}.html"
+
+
+def curves_file(report: Path) -> Path:
+    """Where the curves of the HTML file `report` lie, one row a strategy, seed, scenario and session.
+
+    strategy, seed, cost_multiple, delay, timestamp (market time, 00:00), wealth (1 at the first close).
+    """
+    return report.with_suffix(".parquet")

@@ -105,14 +105,26 @@ def curves_of(look: Look, traded: str, window: str | None = None) -> Curves:
         parts.append(wide)
     wealth = pd.concat(parts).sort_index()
     wealth = wealth[~wealth.index.duplicated(keep="last")].ffill().fillna(1.0)
+    windows = tuple(sorted(frame["window"].unique()))
+    # The mean action stands for all seeds only where every window has it.
+    whole = set(frame.loc[frame["strategy"] == ENSEMBLE, "window"]) == set(windows)
+    return with_subject(wealth, windows, ensemble=whole)
+
+
+def with_subject(wealth: pd.DataFrame, windows: tuple[str, ...], *, ensemble: bool = True) -> Curves:
+    """Curves of `wealth` (sessions × (strategy, seed)) with the mean of the seeds of each strategy.
+
+    That of the agents is their mean action where `ensemble` holds and it was rolled.
+    """
     returns = wealth.pct_change().fillna(0.0)
-    for name in dict.fromkeys(wealth.columns.get_level_values(0)):
+    wealth = wealth.copy()
+    for name in dict.fromkeys(returns.columns.get_level_values(0)):
         if returns[name].shape[1] > 1:
             wealth[(name, MEAN)] = (1.0 + returns[name].mean(axis=1)).cumprod()
-    windows = tuple(sorted(frame["window"].unique()))
-    if set(frame.loc[frame["strategy"] == ENSEMBLE, "window"]) != set(windows):
+    own = [column for column in wealth.columns if column[0] == ENSEMBLE]
+    if not own or not ensemble:
         return Curves(wealth, windows)
-    wealth[(AGENT, MEAN)] = wealth[next(column for column in wealth.columns if column[0] == ENSEMBLE)]
+    wealth[(AGENT, MEAN)] = wealth[own[0]]
     return Curves(wealth.drop(columns=[ENSEMBLE], level=0), windows, ENSEMBLE)
 
 

@@ -17,6 +17,7 @@ from tt_assets.trading.episodes.record import BOUGHT
 from tt_assets.trading.judging.judge import AGENT
 from tt_assets.trading.metrics import SESSIONS_PER_YEAR
 from tt_assets.web.equity import MEAN, Curves, colour_of, curves_of, figures_of, label_of, traded_names
+from tt_assets.web.judged import RECORDED, judged_of
 from tt_assets.web.site import Choice, Look, Page, address
 
 ROLLING = 63
@@ -46,7 +47,13 @@ def page(look: Look) -> Page:
     traded = look.one_of("of", names)
     everything = curves_of(look, traded)
     window = look.one_of("window", ["all", *everything.windows])
-    curves = everything if window == "all" else curves_of(look, traded, window)
+    judged = judged_of(look, traded)
+    scenario = look.one_of("scenario", [key for key, _ in judged.options] if judged else [RECORDED])
+    only = None if window == "all" else window
+    if judged and scenario != RECORDED:
+        curves = judged.of(scenario, everything.windows, only)
+    else:
+        curves = everything if only is None else curves_of(look, traded, only)
     seeds = curves.seeds(AGENT)
     seed = look.one_of("seed", ["mean", *map(str, seeds)])
     chosen = None if seed == "mean" else int(seed)
@@ -68,7 +75,7 @@ def page(look: Look) -> Page:
         traded,
         {
             "traded": traded,
-            "here_address": address("/tt/portfolio", of=traded, window=window, seed=seed),
+            "here_address": address("/tt/portfolio", of=traded, window=window, seed=seed, scenario=scenario),
             "choices": [
                 Choice("of", "Portfolio", traded, [(name, name) for name in names]),
                 Choice(
@@ -78,7 +85,9 @@ def page(look: Look) -> Page:
                     [("all", "all, chained"), *((w, f"from {w}") for w in everything.windows)],
                 ),
                 Choice("seed", "Agent", seed, [("mean", "mean of the seeds"), *((str(s), f"seed {s}") for s in seeds)]),
+                *([Choice("scenario", "Scenario", scenario, judged.options)] if judged else []),
             ],
+            "judged": judged.made if judged and scenario != RECORDED else "",
             "first": curves.times[0],
             "last": curves.times[-1],
             "tiles": _tiles(figures, held, label_of(yardstick) if yardstick else "", costs),

@@ -99,7 +99,8 @@ def machine(**settings: str) -> Iterator[Machine]:
     try:
         yield here
     finally:
-        here.tt("down")
+        if (here.home / "up.json").exists():
+            here.tt("down")
         for process in _processes_of(here.home):
             process.kill()
         EmbeddedServer(here.home).stop("immediate")

@@ -32,7 +32,7 @@ from tt_assets_tests.web.filled import DAYS, NAMES, REASON, RULE, STEPS, TRADED,
 
 ROUTES = [address.replace("{table}", "tt_prices") for address in PAGES] + ["/tt/report", "/tt/static/tt.css", "/tt/no"]
 PARAMETERS = {
-    "/tt/portfolio": ("of", "window", "seed", "csv"),
+    "/tt/portfolio": ("of", "window", "seed", "scenario", "csv"),
     "/tt/episode": ("id", "instrument", "step"),
     "/tt/instrument": ("of", "span", "feature", "signal"),
     "/tt/partitions": ("table",),
