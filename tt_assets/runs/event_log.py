@@ -1,10 +1,10 @@
-"""The storage of the platform's Dagster instance: Dagster's own on PostgreSQL, with a faster way in for batches.
+"""The event log of the platform's Dagster instance: Dagster's own on PostgreSQL, with a faster way in for batches.
 
 Only how a batch of materializations reaches PostgreSQL is another. Dagster writes a batch of a thousand events as one
 INSERT of seven thousand parameters, which SQLAlchemy compiles anew every time. Here the driver writes the same rows
 into the same tables, events and their tags in one transaction: 21 CPU seconds for 100,000 events instead of 41.
 
-`dagster.yaml` names the class, so every process of the platform has it, and nothing of Dagster's is replaced. This is
+`dagster.yaml` names the storage it is part of, so every process has it, and nothing of Dagster's is replaced. This is
 the door (see `runs._dagster`) to what dagster-postgres keeps to itself, apart from the other one because it brings
 SQLAlchemy and alembic with it. It waits for a batch that Dagster stores without compiling it.
 """
@@ -16,20 +16,36 @@ from contextlib import closing
 from typing import Any
 
 import dagster as dg
-from dagster_postgres import DagsterPostgresStorage, PostgresEventLogStorage
+from dagster_postgres import PostgresEventLogStorage
 from psycopg2.extras import execute_values
 from sqlalchemy import Connection
+
+from tt_assets.runs.connections import Connecting, Pooled
 
 EVENTS, TAGS = "event_logs", "asset_event_tags"
 EVENT_COLUMNS = ("run_id", "event", "dagster_event_type", "timestamp", "step_key", "asset_key", "partition")
 TAG_COLUMNS = ("event_id", "asset_key", "key", "value", "event_timestamp")
 
 
-class EventLog(PostgresEventLogStorage):
+class EventLog(Pooled, PostgresEventLogStorage):
     """Dagster's event log on PostgreSQL, which stores batches of materializations as said above.
 
     Should a batch fail, Dagster stores its events one by one, as it always does.
     """
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        self._tables: set[str] = set()
+        super().__init__(*given, **named)
+
+    def _connect(self) -> Connecting:
+        # Not `index_connection` alone, which is public: half of the questions do not go through it.
+        return self.over(super()._connect)
+
+    def has_table(self, table_name: str) -> bool:
+        """Whether there is a table of that name; one that was there stays there, so it is looked for once."""
+        if table_name not in self._tables and super().has_table(table_name):
+            self._tables.add(table_name)
+        return table_name in self._tables
 
     def store_event_batch(self, events: Sequence[dg.EventLogEntry]) -> None:
         """Store `events` at once; those that are not all materializations in Dagster's own way."""
@@ -49,23 +65,6 @@ class EventLog(PostgresEventLogStorage):
             if tags:
                 _insert(connection, TAGS, TAG_COLUMNS, tags)
             self._store_asset_event(connection, events[-1], ids[-1])
-
-
-class PostgresStorage(DagsterPostgresStorage):
-    """Dagster's storage on PostgreSQL with `EventLog` as its event log. Configured as Dagster's own is."""
-
-    def __init__(self, *given: Any, **named: Any) -> None:
-        super().__init__(*given, **named)
-        self._event_log_storage = EventLog(self.postgres_url, self.should_autocreate_tables)
-
-    @classmethod
-    def from_config_value(cls, inst_data: Any, config_value: Any) -> PostgresStorage:
-        """The storage that `dagster.yaml` describes."""
-        return cls(
-            postgres_url=config_value["postgres_url"],
-            should_autocreate_tables=config_value.get("should_autocreate_tables", True),
-            inst_data=inst_data,
-        )
 
 
 def _insert(connection: Connection, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> list[int]:

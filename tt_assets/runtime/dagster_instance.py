@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tt_assets.runs._dagster_folders import LocalArtifactStorage, LocalComputeLogManager
-from tt_assets.runs.event_log import PostgresStorage
+from tt_assets.runs.dagster_storage import PostgresStorage
 from tt_assets.runtime.platform import READY, add_keys, dagster_home, environment, limit_pools, upgraded
 from tt_assets.settings import Settings, database_of
 

@@ -164,7 +164,7 @@ ALL = [
 def test_the_case_ends_as_a_person_expects(tmp_path: Path, case: Case):
     (kept,) = CASES.glob(f"{case.number}-*")
     folder = shutil.copytree(kept, tmp_path / "case")
-    settings = {"TT_BARS_PATH": case.bars, **case.settings}
+    settings = {"TT_BARS_PATH": case.bars, "TT_PICTURES": "0", **case.settings}
     if (folder / "w.csv").exists():
         settings["TT_WATCHLIST"] = "w.csv"
     with machine() as here:
