@@ -17,9 +17,9 @@ from psycopg import sql
 
 from tt_assets.automation.axes import Axes, Mask
 from tt_assets.grid.sliding import Numbers
+from tt_assets.postgres.arrow_frames import read_frames
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.ledger import DIGEST_NUMBER
-from tt_assets.postgres.slice_store import read_frames
 from tt_assets.tables import LEDGER
 
 CATEGORIES = ("table_name", "instrument", "source")

@@ -24,8 +24,8 @@ from tt_assets.grid.partitions import Window, quarter_of
 from tt_assets.market.calendar import sessions
 from tt_assets.market.small_files import small_text
 from tt_assets.market.watchlist_format import CASH
+from tt_assets.postgres.arrow_frames import read_frames
 from tt_assets.postgres.decision_reader import last_bars
-from tt_assets.postgres.slice_store import read_frames
 from tt_assets.runtime.platform import Platform
 from tt_assets.trading.config import Execution
 from tt_assets.trading.episodes.holdings import Holdings, LastBar

@@ -17,9 +17,9 @@ from sqlalchemy import BigInteger, Integer, Table
 
 from tt_assets.errors import UserError
 from tt_assets.postgres import schema
+from tt_assets.postgres.arrow_frames import read_frame
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.episode_rows import alias_of, by_code_point, column_of, joined_source, session_order
-from tt_assets.postgres.slice_store import read_frame
 from tt_assets.runtime import in_use
 from tt_assets.runtime.current import current_settings
 from tt_assets.runtime.selection import known_instruments, known_tables

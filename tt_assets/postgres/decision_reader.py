@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from psycopg import sql
 
+from tt_assets.postgres.arrow_frames import read_frame
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.episode_reader import AGENT
-from tt_assets.postgres.slice_store import read_frame
 from tt_assets.postgres.slices import Selection
 
 ReadFrames = Callable[[Sequence[sql.Composed]], list[pd.DataFrame]]

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from psycopg import sql
 
+from tt_assets.postgres.arrow_frames import read_frame, read_frames
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.episode_rows import (
     alias_of,
@@ -25,7 +26,6 @@ from tt_assets.postgres.episode_rows import (
     own_columns,
     session_order,
 )
-from tt_assets.postgres.slice_store import read_frame, read_frames
 from tt_assets.postgres.slices import Selection
 from tt_assets.tables import EPISODE_TABLES, HAND, OLD_AGENT, TABLES, content_columns
 

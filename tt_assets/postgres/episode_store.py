@@ -20,12 +20,13 @@ from psycopg import Connection, sql
 from psycopg.errors import ForeignKeyViolation
 
 from tt_assets.errors import UserError
+from tt_assets.postgres.arrow_frames import read_frame
 from tt_assets.postgres.copy_format import conform, copy_rows
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.ledger import Entry, Provenance, dates_of, draw_fetch, forget_entries, write_entries
 from tt_assets.postgres.locks import lock_instruments
 from tt_assets.postgres.patience import patient
-from tt_assets.postgres.slice_store import NOTHING, copy_into, read_frame
+from tt_assets.postgres.slice_store import NOTHING, copy_into
 from tt_assets.postgres.slices import Selection
 from tt_assets.postgres.standing import standing
 from tt_assets.tables import EPISODE_TABLES, HAND, OLD_AGENT, TABLES, content_columns

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
@@ -26,11 +26,12 @@ from psycopg.copy import QueuedLibpqWriter
 from sqlalchemy import Table
 
 from tt_assets.errors import UserError
+from tt_assets.postgres.arrow_frames import read_frame, read_frames
 from tt_assets.postgres.copy_format import HEADER, TRAILER, conform, copy_rows
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.ledger import Provenance, digests_in, draw_fetch, newer_slices, ranges_of, write_entries
 from tt_assets.postgres.locks import lock_instruments
-from tt_assets.postgres.patience import patient, patiently, watch_reader
+from tt_assets.postgres.patience import patient
 from tt_assets.postgres.restated import restated_cells
 from tt_assets.postgres.slices import Selection
 from tt_assets.tables import content_columns, key_columns
@@ -289,69 +290,6 @@ class SliceStore:
         return sql.SQL("t.instrument = s.i AND t.{date} >= s.f AND t.{date} < s.u{current}").format(
             date=sql.Identifier(self.date_column), current=sql.SQL(f" AND t.{rule}" if rule else "")
         )
-
-
-def read_frame(database: Database, query: sql.Composable) -> pd.DataFrame:
-    """The result of a query, through ADBC and Arrow.
-
-    Parameters
-    ----------
-    database : that is asked.
-    query : one statement.
-
-    Returns
-    -------
-    Timestamps as datetime64[ns] without zone, text as str, NULL as None or NaN.
-    """
-    return read_frames(database, [query])[0]
-
-
-def read_frames(
-    database: Database, queries: Sequence[sql.Composable], *, categories: Collection[str] = ()
-) -> list[pd.DataFrame]:
-    """The results of queries, all of one moment.
-
-    Parameters
-    ----------
-    database : that is asked.
-    queries : one statement each.
-    categories : columns that become categorical: text of few different values, an object for each of which would cost.
-
-    Returns
-    -------
-    One frame a query, types as of `read_frame`.
-    """
-    # ADBC tells nobody its socket, so a reader that hears nothing any more is left behind in its thread.
-    return patiently(database, lambda: _read_frames(database, queries, categories), abandon=True)
-
-
-def _read_frames(
-    database: Database, queries: Sequence[sql.Composable], categories: Collection[str]
-) -> list[pd.DataFrame]:
-    from adbc_driver_postgresql import dbapi
-
-    try:
-        opened = dbapi.connect(database.adbc_uri())
-    except dbapi.Error:
-        database.connect().close()  # says in one line what is wrong
-        raise
-    with opened as connection, connection.cursor() as cursor:
-        if len(queries) > 1:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        watch_reader(cursor)
-        frames = []
-        for query in queries:
-            cursor.execute(query.as_string())
-            arrow = cursor.fetch_arrow_table()
-            frames.append(
-                arrow.to_pandas(
-                    date_as_object=False,
-                    coerce_temporal_nanoseconds=True,
-                    split_blocks=True,
-                    categories=[name for name in arrow.column_names if name in categories],
-                )
-            )
-        return frames
 
 
 def copy_into(connection: Connection, table: Table, columns: Iterable[str], pieces: Iterable[memoryview]) -> None:

@@ -11,11 +11,12 @@ import dagster as dg
 import pandas as pd
 from psycopg import sql
 
+from tt_assets.postgres.arrow_frames import read_frame
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.decision_reader import recorded_targets
 from tt_assets.postgres.episode_reader import rolled_policies, subject_weights
 from tt_assets.postgres.ledger import next_fetch
-from tt_assets.postgres.slice_store import SliceStore, read_frame
+from tt_assets.postgres.slice_store import SliceStore
 from tt_assets.postgres.slices import Selection
 from tt_assets.settings import DateGrain, Settings
 from tt_assets.tables import TABLES

@@ -14,10 +14,11 @@ import psycopg
 import pytest
 
 from tt_assets.postgres import patience, schema
+from tt_assets.postgres.arrow_frames import read_frame
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.episode_store import EpisodeHeader, EpisodeStore
 from tt_assets.postgres.patience import Locked, Stalled, patiently
-from tt_assets.postgres.slice_store import SliceStore, read_frame
+from tt_assets.postgres.slice_store import SliceStore
 from tt_assets.postgres.slices import Selection
 from tt_assets.tables import TABLES
 

@@ -20,9 +20,9 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from tt_assets.assets.recorded_holdings import recorded_holdings
+from tt_assets.postgres.arrow_frames import read_frames
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.reader import READER, looking, prepared_reader
-from tt_assets.postgres.slice_store import read_frames
 from tt_assets.report.charts import LIBRARY, LIBRARY_SHA256, Chart, Series
 from tt_assets.settings import Settings
 from tt_assets.web.dashboard import PAGES, dashboard
