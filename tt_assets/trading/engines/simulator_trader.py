@@ -83,7 +83,8 @@ class SimulatorTrader:
         return TraderStep(self._seen(), float(step.reward[0]), bool(step.terminated[0]), bool(step.truncated[0]))
 
     def _seen(self) -> Observation:
-        return self._simulator.observe()[0]
+        seen: Observation = self._simulator.observe()[0]
+        return seen
 
     @property
     def session(self) -> int:
