@@ -18,7 +18,7 @@ help:
 	@echo "make lint     ruff, mypy, the import contracts and the reference pages; make format repairs what it can"
 	@echo "make docs     write the reference pages of docs/ out of the code"
 	@echo "make bench    the benchmarks there are; make bench NAME=io measures one"
-	@echo "make soak     $(HOSTILE_CASES) hostile inputs of each kind, then a served platform with processes killed for"
+	@echo "make soak     $(HOSTILE_CASES) hostile inputs of each kind, every kill, then a served platform hurt for"
 	@echo "              SOAK_MINUTES (60), seeded by SOAK_SEED (1)"
 	@echo "make install  just the environment, in .venv"
 	@echo "make lock     write requirements/ anew out of setup.py; UPGRADE=--upgrade takes the newest"
@@ -99,8 +99,8 @@ $(TOOLS)/.installed: requirements/tools.txt
 HOSTILE_CASES ?= 10000
 
 soak: install
-	HOSTILE_CASES=$(HOSTILE_CASES) $(PYTEST) tt_assets_tests/faults/test_hostile.py \
-		tt_assets_tests/trading/agents/test_hostile_policies.py
+	HOSTILE_CASES=$(HOSTILE_CASES) FAULTS=all $(PYTEST) tt_assets_tests/faults/test_hostile.py \
+		tt_assets_tests/trading/agents/test_hostile_policies.py tt_assets_tests/faults/test_kills.py
 	$(VENV)/bin/python -m tt_assets_tests.faults.soak
 
 clean:
