@@ -20,6 +20,7 @@ BENCHMARKS: Mapping[str, str] = {
     "ibkr": "150 instruments x 3 years from the stand-in gateway, against the ideal under the pacing rule",
     "scale": "150 instruments x 756 sessions: the load, a sensor's tick, and the pages of the UI in a browser",
     "agents": "what agents learn at their defaults in worlds with a known answer, beside ridge, gradient and the truth",
+    "ablation": "what each ingredient of the default agent is worth in three of these worlds",
     "judge": "false claims over 1,000 noise worlds, power in worlds with an edge, and the time of a judgement",
     "memory": "peak memory of a range run of 25,000 cells and of a training",
 }

@@ -91,6 +91,15 @@ def run_case(case: Case, config: TradingConfig | None = None) -> Found:
     return Found(agents, simple, equal, known)
 
 
+def run_agents(case: Case, config: TradingConfig) -> Mapping[tuple[int, int], Trained]:
+    """The agents of `case` alone, by (world, seed)."""
+    worlds = {
+        number: drawn(World(case.kind, case.instruments, case.r2, number, trained=case.trained))
+        for number in case.worlds
+    }
+    return {(number, seed): _trained(worlds[number], config, seed) for number in worlds for seed in case.seeds}
+
+
 def _trained(world: Any, config: TradingConfig, seed: int) -> Trained:
     started = time.process_time()
     policy = train_policy(world.training, config, seed)
