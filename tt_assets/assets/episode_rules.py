@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from tt_assets.errors import UserError
@@ -69,12 +71,36 @@ class BarsBehind:
         """The same bars behind a panel of other channels."""
         return self if panel is self.panel else BarsBehind(self.bars, self.symbols, panel, self.features, self.signals)
 
+    @cached_property
+    def imported(self) -> pd.DataFrame:
+        """Scores of imported signals, which nobody computes here: instrument, timestamp, signal_name, score.
+
+        A score is known at the close of its session, so those up to a session are what was known then.
+        """
+        computed = {made.name for made in (*self.features, *self.signals)}
+        found = [
+            pd.DataFrame(
+                {
+                    "instrument": np.tile(self.panel.instruments, len(self.panel.sessions)),
+                    "timestamp": np.repeat(self.panel.sessions, len(self.panel.instruments)),
+                    "signal_name": name,
+                    "score": self.panel.features[:, :, layer].ravel(),
+                }
+            )
+            for layer, name in enumerate(self.panel.feature_names)
+            if name not in computed
+        ]
+        columns = ["instrument", "timestamp", "signal_name", "score"]
+        return pd.concat(found).dropna() if found else pd.DataFrame(columns=columns)
+
     def panel_until(self, bars: pd.DataFrame) -> MarketPanel:
         """The panel with its channels computed anew from `bars`, ending with their last session."""
         last = bars["timestamp"].max()
         if last not in self._known:
             features = compute_features(bars, self.features)
             scores = compute_signals(bars, features, self.signals)
+            if len(self.imported):
+                scores = pd.concat([scores, self.imported[self.imported["timestamp"] <= last]])
             sessions = self.panel.sessions[self.panel.sessions <= last.to_datetime64()]
             start = self.panel.sessions[self.panel.start]
             computed = MarketPanel.from_frames(bars, features, scores, self.symbols, sessions, start)

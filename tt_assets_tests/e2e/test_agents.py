@@ -17,7 +17,7 @@ from tt_assets_tests.made_bars import made_bars
 
 pytestmark = pytest.mark.slow
 
-WINDOWS = "2005-10-03", "2006-03-31"
+WINDOWS = "2006-01-03", "2006-05-16"
 LAST_NET_WORTH = """
     SELECT DISTINCT ON (e.window_start) p.net_worth FROM tt_portfolio p JOIN tt_episode e ON e.id = p.episode_id
     WHERE e.strategy = '{strategy}' AND e.seed = 0 ORDER BY e.window_start, p.timestamp DESC
@@ -42,8 +42,8 @@ def test_what_is_planted_is_found_by_whoever_types_the_commands(world: Machine, 
     commands: list[tuple[str, ...]] = [
         ("backfill", "market"),
         ("signals", "import", f"{tmp_path / 'scores.csv'}"),
-        ("train", "--from", WINDOWS[0], "--to", WINDOWS[1]),
-        ("report",),
+        ("train", "--from", WINDOWS[0], "--to", WINDOWS[1], "--instruments", "world"),
+        ("report", "--instruments", "world"),
     ]
     for command in commands:
         told = world.tt(*command)
