@@ -77,7 +77,7 @@ class BarsBehind:
 
         A score is known at the close of its session, so those up to a session are what was known then.
         """
-        computed = {made.name for made in (*self.features, *self.signals)}
+        computed = {one.name for one in self.features} | {one.name for one in self.signals}
         found = [
             pd.DataFrame(
                 {

@@ -80,6 +80,10 @@ class Baseline(ABC):
         session : row of the panel at whose close is decided.
         quantity : shares held at that close (N).
         net_worth : USD at that close.
+
+        Returns
+        -------
+        (N) parts of what leverage allows, 0 in the first `delay` sessions.
         """
         if session - self.delay < self.panel.start:
             return np.zeros(len(self.panel.instruments))
