@@ -68,7 +68,8 @@ def _print(found: BarsReport) -> None:
     ]
     print_rows(tables[:MOST_TABLES], title=found.path)
     if len(tables) > MOST_TABLES:
-        say(f"… and {len(tables) - MOST_TABLES} more files (--json has all)")
+        others = len(tables) - MOST_TABLES
+        say(f"… and {others} more file{'' if others == 1 else 's'} (--json has all)")
     summary: dict[str, Any] = {
         "instruments": f"{len(found.symbols)}: {', '.join(found.symbols[:8])}{' …' if len(found.symbols) > 8 else ''}",
         "sessions": f"{found.first} to {found.last}" if found.first else "none",

@@ -21,7 +21,7 @@ import pyarrow.csv as pa_csv
 
 from tt_assets.market.errors import BarsFileError
 from tt_assets.market.layouts.containers import HEAD, READ, STREAM_ERRORS, Member, unreadable
-from tt_assets.market.layouts.vocabulary import field_of, plain
+from tt_assets.market.layouts.vocabulary import field_of, header_levels, plain
 
 SEPARATORS = dict(zip(",;\t| ", ("comma", "semicolon", "tab", "pipe", "space"), strict=True))
 MOST_HEAD_LINES = 400
@@ -222,6 +222,8 @@ def sniff(member: Member, encoding: str = "") -> Delimited:
     width = _width(member.name, [cells for _, cells in rows[start:first]], [cells for _, cells in rows[first:]], width)
     named_before = _row_names([cells for _, cells in rows[start:first]], [cells for _, cells in rows[first:]], width)
     headers = [_padded(["", *cells] if named_before else cells, width) for _, cells in rows[start:first]]
+    if len(headers) == 1:
+        headers = header_levels(headers[0])
     before = rows[first][0] - 1 if first < len(rows) else (rows[-1][0] if rows else 0)
     head = [_padded(cells, width) for _, cells in rows[first:]]
     table = Delimited(member, encoding, separator, headers, head, before, width)

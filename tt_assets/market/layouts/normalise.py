@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +35,7 @@ from tt_assets.market.layouts.options import BarsOptions
 from tt_assets.market.layouts.recognise import NEEDED, Columns, Layout, recognise
 from tt_assets.market.layouts.symbols import symbol_of
 from tt_assets.market.layouts.typed import Table, open_feather, open_parquet, open_xlsx
+from tt_assets.market.layouts.vocabulary import field_of
 
 DAILY = frozenset({"d", "1d", "day", "daily", "1day", "1440", "d1"})
 _RULES = (BarRule.DATE, BarRule.TIME_ZONE, BarRule.TIME_OF_DAY, BarRule.NOT_DAILY)
@@ -124,7 +127,15 @@ def _open_all(files: Sequence[Stamp], options: BarsOptions) -> tuple[list[_Opene
     passed_over: list[str] = []
     first: BarsFileError | None = None
     for stamp in files:
-        inside = members(Path(stamp.path))
+        inside: list[Member] = []
+        try:
+            inside = members(Path(stamp.path))
+        except BarsFileError as error:
+            # What a download of a symbol that is gone leaves behind.
+            if len(files) == 1 or "is empty" not in str(error):
+                raise
+            first = first or error
+            passed_over.append(str(error))
         for member in inside:
             try:
                 opened += [_recognised(table, options) for table in open_tables(member)]
@@ -170,9 +181,15 @@ def _recognised(table: Table, options: BarsOptions) -> _Opened:
 def _name(opened: Sequence[_Opened], symbols: Sequence[str] | None) -> bool:
     """Give each table without a symbol in it the one its name says; whether any needed it."""
     unnamed = [item for item in opened if item.layout.instrument is None and "" in item.layout.by_symbol]
+    folders = {item.table.member.path.parent for item in unnamed}
     for item in unnamed:
         stem = item.table.member.stem
-        item.symbol = symbol_of(stem, symbols)
+        item.symbol = _keyed(item.table.member.path) or symbol_of(stem, symbols)
+        if item.symbol is None and len(folders) > 1:
+            # AAPL/daily.csv beside IBM/daily.csv
+            item.symbol = symbol_of(item.table.member.path.parent.name, symbols)
+        if item.symbol is None and len(opened) > 1 and re.fullmatch(r"[A-Z]{1,5}", stem):
+            item.symbol = stem  # DAY.csv beside AAPL.csv; alone a word like it names the contents
         if item.symbol is None and len(opened) == 1:
             # data.csv in ACME.zip, Sheet1 of ACME.xlsx
             item.symbol = symbol_of(stem_of(item.table.member.path), symbols)
@@ -184,6 +201,14 @@ def _name(opened: Sequence[_Opened], symbols: Sequence[str] | None) -> bool:
                 f"file after it (ACME.csv), add a column symbol, or set TT_WATCHLIST to a list of that one symbol."
             )
     return bool(unnamed)
+
+
+def _keyed(path: Path) -> str | None:
+    """The symbol in the folders of a partitioned data set, as in symbol=AAPL/part-0.parquet."""
+    pairs = (part.partition("=") for part in reversed(path.parts[:-1]))
+    return next(
+        (unquote(value) for key, sign, value in pairs if sign and value and field_of(key) == "instrument"), None
+    )
 
 
 def _read_all(opened: Sequence[_Opened], options: BarsOptions, clock: MarketClock) -> list[_Part]:
@@ -243,7 +268,7 @@ def _symbols(item: _Opened, columns: dict[int, pa.ChunkedArray], count: int) -> 
     layout = item.layout
     if layout.instrument is not None:
         codes, texts = _distinct(columns[layout.instrument])
-        names = [text.strip() for text in texts]
+        names = [text.strip(' "\t') for text in texts]
         if layout.strip_us:
             names = [name[:-3] if name.upper().endswith(".US") else name for name in names]
         return codes, names

@@ -14,7 +14,7 @@ UNREADABLE = np.inf
 """Stands for a cell with something in it that is no number; NaN stands for an empty one."""
 
 _EMPTY = pa.array(["", "nan", "na", "n/a", "#n/a", "null", "none", "-", "--", "—", "n.a.", "n/d"])
-_SIGNS = r"[\s\x{00a0}\x{202f}\x{2009}'’$€£¥₹]|USD|EUR|GBP|CHF|US"
+_SIGNS = r"[\s\x{00a0}\x{202f}\x{2009}'’\"$€£¥₹]|USD|EUR|GBP|CHF|US"
 _POINT = r"^[-+]?(\d{1,3}(,\d{2,3})*,\d{3}|\d+)?(\.\d*)?([eE][-+]?\d{1,3})?[KkMmBbTt]?$"
 _COMMA = r"^[-+]?(\d{1,3}(\.\d{3})+|\d+)?(,\d*)?([eE][-+]?\d{1,3})?[KkMmBbTt]?$"
 _SCALES = {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from tt_assets.market.errors import BarsFileError
 from tt_assets.market.layouts.delimited import SEPARATORS, Delimited, is_date
 from tt_assets.market.layouts.options import BarsOptions
+from tt_assets.market.layouts.symbols import is_noise
 from tt_assets.market.layouts.typed import Table
 from tt_assets.market.layouts.vocabulary import field_of, plain, rank_of
 
@@ -173,9 +174,12 @@ def _by_headers(table: Table, headers: Sequence[str], options: BarsOptions) -> L
     found = _fields(table, headers, options)
     missing = [name for name in NEEDED if name not in found]
     if missing:
-        wide = _joined_names(headers, found.get("timestamp"))
+        wide, left_out = _joined_names(table, headers, found.get("timestamp"), options)
         if wide and "timestamp" in found:
-            return Layout(WIDE.name, "each header joins a symbol and a column", found["timestamp"], wide)
+            why = "each header joins a symbol and a column"
+            if len(wide) == 1 and is_noise(next(iter(wide))):
+                wide, why = {"": wide.popitem()[1]}, "each header ends with the name of a column"
+            return Layout(WIDE.name, why, found["timestamp"], wide, left_out=left_out)
         raise lacking(table.name, missing, headers)
     named = {plain(header) for header in headers}
     known = next((known for known in KNOWN if known.heads <= named), None)
@@ -360,9 +364,15 @@ def _complete(
     return _columns(found, adjusted)
 
 
-def _joined_names(headers: Sequence[str], timestamp: int | None) -> dict[str, Columns]:
-    """The instruments of headers such as AAPL.Open or Close_AAPL; none where they are not complete."""
+def _joined_names(
+    table: Table, headers: Sequence[str], timestamp: int | None, options: BarsOptions
+) -> tuple[dict[str, Columns], str]:
+    """The instruments of headers such as AAPL.Open or Close_AAPL, and the adjusted close that is left out.
+
+    None where they are not complete.
+    """
     found: dict[str, dict[str, int]] = {}
+    words: dict[int, str] = {}
     for place, header in enumerate(headers):
         if place == timestamp:
             continue
@@ -374,9 +384,14 @@ def _joined_names(headers: Sequence[str], timestamp: int | None) -> dict[str, Co
             name = field_of(word)
             if name in ("open", "high", "low", "close", "volume", "adj_close"):
                 found.setdefault(symbol.strip(), {}).setdefault(name, place)
+                words[place] = word
                 break
     complete = {symbol: own for symbol, own in found.items() if all(name in own for name in NEEDED[1:])}
-    return {symbol: _columns(own, None) for symbol, own in complete.items()}
+    if options.adjust:
+        fields = [words.get(place, "") for place in range(len(headers))]
+        return {symbol: _complete(table, fields, symbol, own, options) for symbol, own in complete.items()}, ""
+    left_out = next((words[own["adj_close"]] for own in complete.values() if "adj_close" in own), "")
+    return {symbol: _columns(own, None) for symbol, own in complete.items()}, left_out
 
 
 def _without_header(table: Table, options: BarsOptions) -> Layout:

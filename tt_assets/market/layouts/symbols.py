@@ -28,8 +28,8 @@ def symbol_of(stem: str, symbols: Collection[str] | None) -> str | None:
     between share classes; else the one word that is left of the name when words like `daily` are taken away.
     """
     whole = re.sub(r"\s*\(\d+\)$", "", stem.strip())
-    # The span of a download: ACME_2014-01-01_2014-12-31.
-    whole = re.sub(r"(?<![0-9A-Za-z])(19|20)\d{2}-\d{2}-\d{2}(?![0-9A-Za-z])", " ", whole).strip(" _,-")
+    # The span of a download: ACME_2014-01-01_2014-12-31, ACME-1d-2014-01.
+    whole = re.sub(r"(?<![0-9A-Za-z])(19|20)\d{2}(-\d{2}){1,2}(?![0-9A-Za-z])", " ", whole).strip(" _,-")
     words = [word for word in re.split(r"[_\s,]+|(?<=\d)-(?=\d{4})", whole) if word]
     words = [*words, *(part for word in words for part in word.split("-"))]
     if symbols is not None:
@@ -38,10 +38,12 @@ def symbol_of(stem: str, symbols: Collection[str] | None) -> str | None:
             if spelled(name) in by_spelling and (spelled(name) not in NOISE or name == whole):
                 return by_spelling[spelled(name)]
     bare = _without_exchange(_without_ends(whole))
-    if re.fullmatch(r"[A-Za-z0-9^][A-Za-z0-9.\-=^&]{0,14}", bare) and not _noise(bare):
+    if re.fullmatch(r"[A-Za-z0-9^][A-Za-z0-9.\-=^&]{0,14}", bare) and not is_noise(bare):
         return bare.upper()
     left = [
-        word for word in map(_without_ends, re.split(r"[_\s,]+", whole)) if word and not _noise(_without_exchange(word))
+        word
+        for word in map(_without_ends, re.split(r"[_\s,]+", whole))
+        if word and not is_noise(_without_exchange(word))
     ]
     if len(left) > 1:
         left = [word for word in left if word == word.upper()] or left
@@ -75,15 +77,16 @@ def _without_exchange(name: str) -> str:
 def _without_ends(name: str) -> str:
     """A name less words hung on it by a hyphen that are no symbol (ACME-daily); a share class is one letter."""
     parts = name.split("-")
-    while len(parts) > 1 and len(parts[-1]) > 1 and _noise(parts[-1]):
+    while len(parts) > 1 and len(parts[-1]) > 1 and is_noise(parts[-1]):
         parts.pop()
-    while len(parts) > 1 and len(parts[0]) > 1 and _noise(parts[0]):
+    while len(parts) > 1 and len(parts[0]) > 1 and is_noise(parts[0]):
         parts.pop(0)
     return "-".join(parts)
 
 
-def _noise(word: str) -> bool:
+def is_noise(word: str) -> bool:
+    """Whether a word of a file's name, or before the name of a column, is no symbol."""
     parts = [part for part in re.split(r"[-.\s]+", word.casefold()) if part]
     return all(
-        part in NOISE or re.fullmatch(r"(19|20)\d{2}|\d{8}|\d{1,2}(y|yr|yrs|years?|min|m|h|d)", part) for part in parts
+        part in NOISE or re.fullmatch(r"(19|20)\d{2}|\d{8,}|\d{1,2}(y|yr|yrs|years?|min|m|h|d)", part) for part in parts
     )

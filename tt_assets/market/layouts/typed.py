@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +13,7 @@ import pyarrow as pa
 from tt_assets.market.errors import BarsFileError
 from tt_assets.market.layouts.containers import Kind, Member, in_memory, unreadable
 from tt_assets.market.layouts.delimited import Delimited
-from tt_assets.market.layouts.vocabulary import field_of
+from tt_assets.market.layouts.vocabulary import field_of, header_levels
 
 HEAD_ROWS = 200
 WHOLE_HEADER = 6
@@ -90,7 +89,7 @@ def open_parquet(member: Member) -> Typed:
         head = next(source.iter_batches(batch_size=HEAD_ROWS), None) if source.metadata.num_rows else None
     except (pa.ArrowException, OSError, ValueError) as error:
         raise unreadable(member.name, error) from None
-    headers = _levels(schema.names)
+    headers = header_levels(schema.names)
     _refuse_doubled(member.name, schema.names)
     return Typed(member, headers, _rows_of(head), len(schema.names), source)
 
@@ -105,7 +104,7 @@ def open_feather(member: Member) -> Typed:
         raise unreadable(member.name, error) from None
     _refuse_doubled(member.name, table.column_names)
     head = _rows_of(table.slice(0, HEAD_ROWS).combine_chunks().to_batches()[0]) if table.num_rows else []
-    return Typed(member, _levels(table.column_names), head, table.num_columns, _table=table)
+    return Typed(member, header_levels(table.column_names), head, table.num_columns, _table=table)
 
 
 def open_xlsx(member: Member) -> list[Typed]:
@@ -204,23 +203,6 @@ def _rows_of(batch: pa.RecordBatch | None) -> list[list[str]]:
         except (pa.ArrowException, ValueError, OverflowError):
             columns.append([""] * batch.num_rows)
     return [list(row) for row in zip(*columns, strict=True)]
-
-
-def _levels(names: Sequence[str]) -> list[list[str]]:
-    """Header lines of column names; pandas writes names of several levels as the text of a tuple."""
-    split: list[tuple[str, ...]] = []
-    for name in names:
-        parts: Any = name
-        if name.startswith("("):
-            try:
-                parts = ast.literal_eval(name)
-            except (ValueError, SyntaxError):
-                parts = name
-        split.append(tuple(map(str, parts)) if isinstance(parts, tuple) else (name,))
-    depth = max(map(len, split), default=1)
-    if depth == 1:
-        return [list(names)]
-    return [[parts[level] if level < len(parts) else "" for parts in split] for level in range(depth)]
 
 
 def _refuse_doubled(name: str, names: Sequence[str]) -> None:

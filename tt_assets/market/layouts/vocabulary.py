@@ -6,8 +6,11 @@ A header is compared without case, accents, spaces, brackets, signs and undersco
 
 from __future__ import annotations
 
+import ast
 import re
 import unicodedata
+from collections.abc import Sequence
+from typing import Any
 
 WORDS: dict[str, tuple[str, ...]] = {
     "timestamp": (
@@ -37,24 +40,24 @@ WORDS: dict[str, tuple[str, ...]] = {
             "eroffn",
         ),
         *("eroffnungskurs", "erster", "ersterkurs", "offnungskurs", "apertura", "ouverture", "ouv", "abertura"),
-        *("oppning", "oppningskurs", "otwarcie", "aapning", "acilis", "avattu"),
+        *("oppning", "oppningskurs", "otwarcie", "aapning", "acilis", "avattu", "pxopen", "openprc", "prcod"),
     ),
     "high": (
         *("high", "highprice", "pricehigh", "highest", "dayhigh", "hi", "h", "2high", "max", "maximum", "hoch"),
         *("hochst", "hochstkurs", "tageshoch", "maximo", "plushaut", "haut", "maxima", "massimo", "hogst", "hogsta"),
-        *("hoogste", "hoog", "najwyzszy", "hoy", "yuksek", "ylin"),
+        *("hoogste", "hoog", "najwyzszy", "hoy", "yuksek", "ylin", "pxhigh", "askhi", "prchd"),
     ),
     "low": (
         *("low", "lowprice", "pricelow", "lowest", "daylow", "lo", "l", "3low", "min", "minimum", "tief", "tiefst"),
         *("tiefstkurs", "tagestief", "minimo", "plusbas", "bas", "minima", "lagst", "lagsta", "laagste", "laag"),
-        *("lav", "dusuk", "najnizszy", "alin"),
+        *("lav", "dusuk", "najnizszy", "alin", "pxlow", "bidlo", "prcld"),
     ),
     "close": (
         *("close", "closeprice", "priceclose", "closing", "closingprice", "closelast", "dayclose", "cls", "c"),
         *("4close", "schluss", "schlusskurs", "cierre", "cloture", "chiusura", "fechamento", "slutkurs", "slotkoers"),
         *("sluttkurs", "kapanis", "last", "lastprice", "lasttradeprice", "latest", "settle", "settlement"),
         *("settlementprice", "price", "letzter", "zuletzt", "kurs", "ultimo", "dernier", "senast", "laatste"),
-        *("prezzo", "prix", "precio", "preco", "viimeisin", "simdi", "zamkniecie"),
+        *("prezzo", "prix", "precio", "preco", "viimeisin", "simdi", "zamkniecie", "slot", "pxlast", "prc", "prccd"),
     ),
     "volume": (
         *("volume", "vol", "volumeshares", "sharevolume", "tradedvolume", "tradingvolume", "totalvolume", "dayvolume"),
@@ -68,6 +71,9 @@ WORDS: dict[str, tuple[str, ...]] = {
             "wolumen",
             "nooftshares",
             "noofshares",
+            "numberofshares",
+            "pxvolume",
+            "cshtrd",
         ),
         *("quantity", "qty", "tickvol", "tickvolume", "volumebtc", "volumeeth", "umsatz"),
     ),
@@ -108,3 +114,20 @@ def field_of(header: object) -> str | None:
 def rank_of(field: str, header: object) -> int:
     """How plainly a header says the field; smaller is plainer."""
     return RANK.get((field, plain(header)), len(WORDS[field]))
+
+
+def header_levels(names: Sequence[str]) -> list[list[str]]:
+    """Header lines of column names; pandas writes names of several levels as the text of a tuple."""
+    split: list[tuple[str, ...]] = []
+    for name in names:
+        parts: Any = name
+        if name.startswith("("):
+            try:
+                parts = ast.literal_eval(name)
+            except (ValueError, SyntaxError):
+                parts = name
+        split.append(tuple(map(str, parts)) if isinstance(parts, tuple) else (name,))
+    depth = max(map(len, split), default=1)
+    if depth == 1:
+        return [list(names)]
+    return [[parts[level] if level < len(parts) else "" for parts in split] for level in range(depth)]

@@ -7,10 +7,11 @@ import zipfile
 from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from tt_assets.market.files import FileBars
+from tt_assets.market.files import BarsOptions, FileBars
 from tt_assets_tests.market.layouts.samples import CLOSE, DAYS, HIGH, LOW, OPEN, ROWS, VOLUME, expected, midnight, table
 
 YAHOO = table(
@@ -44,6 +45,8 @@ def of(*symbols: str) -> pd.DataFrame:
         ("EURUSD=X.csv", "EURUSD=X"),
         ("7203.T.csv", "7203.T"),
         ("ACME (1).csv", "ACME"),
+        ("BTCUSDT-1d-2014-01.csv", "BTCUSDT"),
+        ("HistoricalData_ACME_1389800000000.csv", "ACME"),
     ],
 )
 def test_a_file_is_named_after_its_symbol(tmp_path: Path, name: str, symbol: str):
@@ -97,6 +100,66 @@ def test_a_table_whose_name_says_nothing_is_named_by_its_archive(tmp_path: Path)
         archive.writestr("data.csv", YAHOO)
     path = tmp_path / "ACME.zip"
     path.write_bytes(packed.getvalue())
+    pd.testing.assert_frame_equal(read(path), of("ACME"), check_exact=True)
+
+
+def test_a_folder_a_symbol(tmp_path: Path):
+    for symbol in ("ACME", "MSFT"):
+        (tmp_path / symbol).mkdir()
+        (tmp_path / symbol / "daily.csv").write_text(YAHOO)
+    pd.testing.assert_frame_equal(read(tmp_path), of("ACME", "MSFT"), check_exact=True)
+
+
+def test_a_partitioned_data_set_has_its_symbols_in_its_folders(tmp_path: Path):
+    pd.concat([FRAME, FRAME.assign(symbol="BTC/USD")]).to_parquet(tmp_path / "bars", partition_cols=["symbol"])
+    pd.testing.assert_frame_equal(read(tmp_path / "bars"), of("ACME", "BTC/USD"), check_exact=True)
+
+
+def test_symbols_that_are_words_and_a_file_without_a_byte(tmp_path: Path):
+    for symbol in ("ACME", "DAY", "OK"):
+        (tmp_path / f"{symbol}.csv").write_text(YAHOO)
+    (tmp_path / "GONE.csv").touch()
+    pd.testing.assert_frame_equal(read(tmp_path), of("ACME", "DAY", "OK"), check_exact=True)
+    assert any("GONE.csv is empty" in line for line in FileBars(tmp_path).manifest().warnings)
+
+
+@pytest.mark.parametrize("joined", ["{field}_{symbol}", "{symbol}.{field}", "('{field}', '{symbol}')"])
+@pytest.mark.parametrize("adjust", ["", "adj_close"])
+def test_headers_that_join_symbol_and_field(tmp_path: Path, joined: str, adjust: str):
+    values = {"Adj Close": np.array(CLOSE) / 2, "Close": CLOSE, "High": HIGH, "Low": LOW, "Open": OPEN}
+    wide = pd.DataFrame(
+        {
+            joined.format(field=field, symbol=symbol): numbers
+            for field, numbers in (values | {"Volume": VOLUME}).items()
+            for symbol in ("ACME", "MSFT")
+        },
+        index=pd.DatetimeIndex(DAYS, name="Date"),
+    )
+    wide.to_csv(tmp_path / "wide.csv")
+    bars = FileBars(tmp_path / "wide.csv", options=BarsOptions.parse(adjust=adjust))
+    prices = ["open", "high", "low", "close"]
+    should = of("ACME", "MSFT")
+    pd.testing.assert_frame_equal(
+        bars.check().clean[prices], should[prices] / 2 if adjust else should[prices], check_exact=True
+    )
+    assert any("Adj Close is there and is left out" in line for line in bars.manifest().warnings) != bool(adjust)
+
+
+@pytest.mark.parametrize("before", ["stock_", "PX_"])
+def test_one_word_before_every_column_is_no_symbol(tmp_path: Path, before: str):
+    renamed = FRAME.rename(columns={"close": "last"} if before == "PX_" else {}).drop(columns="symbol")
+    path = tmp_path / "ACME.csv"
+    renamed.rename(columns=lambda name: name if name == "date" else f"{before}{name}").to_csv(path, index=False)
+    pd.testing.assert_frame_equal(read(path), of("ACME"), check_exact=True)
+
+
+def test_quotes_after_a_space(tmp_path: Path):
+    path = tmp_path / "ACME.csv"
+    quoted = table(
+        '"Date", "Open", "High", "Low", "Close", "Volume"',
+        lambda d, o, h, lo, c, v: f'"{d:%Y-%m-%d}", "{o}", "{h}", "{lo}", "{c}", "{v}"',
+    )
+    path.write_text(quoted)
     pd.testing.assert_frame_equal(read(path), of("ACME"), check_exact=True)
 
 
