@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tt_assets.market.calendar import are_sessions
+from tt_assets.market.calendar import are_sessions, followed
 from tt_assets.market.errors import BarsFileError
 
 BAR_COLUMNS = ("instrument", "timestamp", "open", "high", "low", "close", "volume")
@@ -34,11 +34,13 @@ class BarRule(StrEnum):
     INSTRUMENT_MISSING = "instrument missing"
     INSTRUMENT_UNKNOWN = "instrument not on the watchlist"
     CELLS = "wrong number of cells"
-    DATE = "date not readable as ISO"
+    DATE = "date not readable"
     TIME_ZONE = "midnight neither where the market is nor in its own zone"
     TIME_OF_DAY = "timestamp has a time of day"
     NOT_DAILY = "not daily"
     CLOSED_DAY = "no session on that day"
+    TOO_EARLY = "before the session calendar begins"
+    TOO_LATE = "after the session calendar ends"
     NOT_CLOSED = "session not closed yet"
     PRICE = "price not finite and positive"
     VOLUME = "volume not finite and >= 0"
@@ -389,8 +391,11 @@ def _instrument_rules(
 
 
 def _session_rules(days: npt.NDArray[np.datetime64], latest: date | None) -> _Masks:
-    readable = ~np.isnat(days)
-    masks = {BarRule.CLOSED_DAY: readable & ~are_sessions(days)}
+    market = followed()
+    early = days < np.datetime64(market.first_day, "D")  # NaT is neither
+    late = days > np.datetime64(market.last_day, "D")
+    readable = ~np.isnat(days) & ~early & ~late
+    masks = {BarRule.CLOSED_DAY: readable & ~are_sessions(days), BarRule.TOO_EARLY: early, BarRule.TOO_LATE: late}
     if latest is not None:
         masks[BarRule.NOT_CLOSED] = readable & (days > np.datetime64(latest, "D"))
     return masks

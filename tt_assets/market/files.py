@@ -123,6 +123,8 @@ class FileBars:
 
     def why_none(self, manifest: Manifest) -> str:
         """The refusal of files without one bar on a session."""
+        if not manifest.rows:
+            return f"{self.path} holds no row below its header. Give it bars."
         return (
             f"{self.path} holds no bar on a trading session ({_why_none(manifest)}). `tt bars check {self.path}` shows "
             f"its rows."
@@ -212,6 +214,4 @@ def span(
 
 
 def _why_none(manifest: Manifest) -> str:
-    if not manifest.rows:
-        return "it has no row"
     return ", ".join(f"{rule}: {count}" for rule, count in manifest.faults.items()) or "no row has a price"

@@ -45,7 +45,7 @@ def but(**cells: object) -> tuple:
         (but(timestamp="2013-03-01T00:00:00Z"), BarRule.TIME_ZONE, "timestamp=2013-03-01T00:00:00Z"),
         (but(timestamp="2013-03-02"), BarRule.CLOSED_DAY, ""),
         (but(timestamp="2012-10-29"), BarRule.CLOSED_DAY, ""),
-        (but(timestamp="1901-01-02"), BarRule.CLOSED_DAY, ""),
+        (but(timestamp="1901-01-02"), BarRule.TOO_EARLY, ""),
         (but(timestamp="2013-03-05"), BarRule.NOT_CLOSED, ""),
         (but(instrument="Z", timestamp="2013-03-01"), BarRule.INSTRUMENT_UNKNOWN, ""),
         (but(instrument="", timestamp="2013-03-01"), BarRule.INSTRUMENT_MISSING, ""),
@@ -248,6 +248,6 @@ def test_the_summary_counts_every_row_by_rule_and_shows_the_first_few():
     text = summarise(faults, first=4)
     assert text == (
         "8 faults in the bars. price not finite and positive: 7 (A 2013-02-01 close=0, line 1; "
-        "A 2013-02-02 close=0, line 2; …). date not readable as ISO: 1 (B junk)."
+        "A 2013-02-02 close=0, line 2; …). date not readable: 1 (B junk)."
     )
     assert summarise(()) == ""

@@ -208,7 +208,7 @@ def test_the_span_is_that_of_the_sessions_in_the_file(path: Path):
 
 def test_a_file_without_a_session_has_no_span(path: Path):
     path.write_text(HEADER)
-    with pytest.raises(BarsFileError, match="no bar on a trading session"):
+    with pytest.raises(BarsFileError, match="no row below its header"):
         span(path)
     path.write_text("date,open\n2013-02-26,1\n")
     with pytest.raises(BarsFileError, match="lack the columns high, low, close, volume"):

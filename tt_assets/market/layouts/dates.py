@@ -189,13 +189,20 @@ def _settle(filled: Sequence[str]) -> tuple[Order, tuple[str, ...]]:
 def _with_times(days: list[Day], order: Order, clock: MarketClock, said: str = "") -> ReadDates:
     """Times of day are refused, unless they are one and the same, the market's open or close."""
     clocks = {day.clock for day in days if day.day is not None}
-    if clocks <= {None} or (len(clocks) == 1 and clocks <= {clock.opens, clock.closes}):
+    if clocks <= {None} or (
+        len(clocks) == 1 and (clocks <= {clock.opens, clock.closes} or _ends(next(iter(clocks)), clock))
+    ):
         return ReadDates(days, order, said or order)
     judged = [
         Day(day.day, BarRule.TIME_OF_DAY, day.clock) if day.clock is not None and day.rule is None else day
         for day in days
     ]
     return ReadDates(judged, order, said or order)
+
+
+def _ends(at: time | None, clock: MarketClock) -> bool:
+    """Whether a time of day is the last second of a day at whose midnight the market closes."""
+    return at is not None and at >= time(23, 59, 59) and clock.closes == time()
 
 
 def _iso(text: str, clock: MarketClock) -> Day:
@@ -226,7 +233,12 @@ def _numeric(text: str, order: Order, clock: MarketClock) -> Day:
 def _year(text: str) -> str:
     if len(text) == 4:
         return text
-    return str(int(text) + (2000 if int(text) < 70 else 1900))
+    return str(_past(2000 + int(text)))
+
+
+def _past(year: int) -> int:
+    """A year of two digits in its century: no bar is of a later year than the next."""
+    return year if year <= datetime.now(UTC).year + 1 else year - 100
 
 
 def _built(year: str, month: str, day: str, at: str | None, zone: str | None, clock: MarketClock) -> Day:
@@ -263,7 +275,7 @@ def _zoned(naive: datetime, zone: str, clock: MarketClock) -> Day:
     else:
         offset = timedelta(hours=hours)
     local = (naive - offset).replace(tzinfo=UTC).astimezone(clock.zone)
-    if local.time() == time():
+    if local.time() == time() or _ends(local.time(), clock):
         return Day(local.date())
     return Day(naive.date(), BarRule.TIME_ZONE)
 
@@ -334,6 +346,11 @@ def _given(text: str, given: str) -> Day:
         moment = datetime.strptime(text, given)  # noqa: DTZ007 - a zone is judged like any other
     except ValueError:
         return Day(None, BarRule.DATE)
+    if "%y" in given:
+        try:
+            moment = moment.replace(year=_past(moment.year))
+        except ValueError:  # 29 February
+            return Day(None, BarRule.DATE)
     return Day(moment.date())
 
 

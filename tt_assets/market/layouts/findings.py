@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from tt_assets.market.bars import BarFault, BarRule
+from tt_assets.market.calendar import followed
 from tt_assets.market.layouts.normalise import Normalised
 from tt_assets.market.layouts.symbols import in_words
 
@@ -24,6 +25,7 @@ FEWEST_BARS = 8
 SPLITS = (2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 50, 1.5)
 SPLIT_SLACK = 0.07
 MOST_JUMPS = 5
+SEVERAL = "several a day"
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,13 @@ class Findings:
     spacing: str
 
 
-def judge(path: str, bars: Normalised, market: str) -> Findings:
-    """What is wrong with the bars of `path` as a whole, and what is odd; `market` names the exchange in words."""
+def judge(path: str, bars: Normalised, market: str, date_format: str = "") -> Findings:
+    """What is wrong with the bars of `path` as a whole, and what is odd.
+
+    `market` names the exchange in words, `date_format` is what TT_BARS_DATE_FORMAT says.
+    """
     warnings = [
+        *_beyond_calendar(bars.checked.faults),
         *_splits(bars.checked.clean),
         *(
             f"{kind}: {_count(count, 'row')} ({'; '.join(shown)}{'; …' if count > len(shown) else ''})"
@@ -56,10 +62,10 @@ def judge(path: str, bars: Normalised, market: str) -> Findings:
         first = bars.passed_over[0]
         warnings.append(f"{_count(len(bars.passed_over), 'file')} of {path} hold no bars and are passed over: {first}")
     spacing = _every(bars)
-    return Findings(_refusal(path, bars, market, spacing), tuple(warnings), spacing)
+    return Findings(_refusal(path, bars, market, spacing, date_format), tuple(warnings), spacing)
 
 
-def _refusal(path: str, bars: Normalised, market: str, spacing: str) -> str:
+def _refusal(path: str, bars: Normalised, market: str, spacing: str, date_format: str) -> str:
     faults, rows = bars.checked.faults, bars.rows
     counts = Counter(fault.rule for fault in faults)
     for rule, remedy in _WHOLE.items():
@@ -67,16 +73,23 @@ def _refusal(path: str, bars: Normalised, market: str, spacing: str) -> str:
             rule is BarRule.NOT_DAILY and counts[rule] == rows > 0
         ):
             first = next(fault for fault in faults if fault.rule is rule)
+            if rule is BarRule.TIME_ZONE and spacing == SEVERAL:
+                return f"{path}: bars come {SEVERAL} ({first.value}{first.place}). {_WHOLE[BarRule.TIME_OF_DAY]}"
+            mended = remedy
+            if rule is BarRule.DATE and date_format:
+                mended = (
+                    f"TT_BARS_DATE_FORMAT is {date_format}: set it to the format of the dates, or leave it empty where "
+                    f"they tell it themselves."
+                )
             shown = f'"{first.session}"' if rule is BarRule.DATE else first.value or str(first.session)
             bad = f"{counts[rule]:,} of {_count(rows, 'row')} {rule}"
-            return f"{path}: {bad} ({shown}{first.place}). {remedy}"
+            return f"{path}: {bad} ({shown}{first.place}). {mended}"
     adjusted = _only_close_adjusted(bars)
     if adjusted:
         return f"{path}: {adjusted}"
-    closed = _closed(path, rows, faults, market)
-    if closed or spacing in ("daily", "unknown"):
-        return closed
-    return f"{path}: bars come {spacing}. Daily bars are read only; export them daily."
+    if spacing not in ("daily", "unknown"):
+        return f"{path}: bars come {spacing}. Daily bars are read only; export them daily."
+    return _closed(path, rows - counts[BarRule.TOO_EARLY] - counts[BarRule.TOO_LATE], faults, market)
 
 
 _WHOLE = {
@@ -85,7 +98,7 @@ _WHOLE = {
     BarRule.TIME_OF_DAY: "Daily bars are read only, one row an instrument and day: join the bars of a day to one.",
     BarRule.TIME_ZONE: "Write each session's date alone, e.g. 2014-01-02.",
     BarRule.PRICE: "Name the columns of the prices by TT_BARS_COLUMNS, or mend the file.",
-    BarRule.VOLUME: "Name the column of the volume by TT_BARS_COLUMNS, or mend the file.",
+    BarRule.VOLUME: "Name the column of the volume by TT_BARS_COLUMNS, or write 0 where there is none.",
 }
 
 
@@ -109,10 +122,14 @@ def _closed(path: str, rows: int, faults: Sequence[BarFault], market: str) -> st
     if total < FEWEST_CLOSED or total <= CLOSED_SHARE * rows:
         return ""
     name, _ = closed.most_common(1)[0]
-    weekend = sum(
-        f.rule is BarRule.CLOSED_DAY and isinstance(f.session, date) and f.session.weekday() > 4 for f in faults
+    weekdays = Counter(
+        fault.session.weekday()
+        for fault in faults
+        if fault.rule is BarRule.CLOSED_DAY and isinstance(fault.session, date)
     )
-    remedy = "24/7 for a market that never closes" if weekend * 2 > total else "the exchange's own calendar, e.g. XLON"
+    # Markets that trade on Sundays and not on Saturdays are a calendar of their own.
+    never = min(weekdays[5], weekdays[6]) * 4 > total
+    remedy = "24/7 for a market that never closes" if never else "the exchange's own calendar, e.g. XLON"
     return (
         f"{path}: {total / rows:.0%} of the rows ({total:,} of {rows:,}; most of {name}) lie on days on which {market} "
         f"was closed. Set TT_CALENDAR to {remedy}."
@@ -121,12 +138,23 @@ def _closed(path: str, rows: int, faults: Sequence[BarFault], market: str) -> st
 
 def _every(bars: Normalised) -> str:
     """How far apart an instrument's bars mostly lie: daily, weekly, monthly, several a day, every N days or unknown."""
-    timed = sum(fault.rule in (BarRule.TIME_OF_DAY, BarRule.NOT_DAILY) for fault in bars.checked.faults)
+    faults = bars.checked.faults
+    timed = sum(fault.rule in (BarRule.TIME_OF_DAY, BarRule.NOT_DAILY) for fault in faults)
     if timed > bars.rows / 2 and bars.rows >= FEWEST_ROWS:
-        return "several a day"
+        return SEVERAL
+    zoned = [(fault.instrument, fault.session) for fault in faults if fault.rule is BarRule.TIME_ZONE]
+    if len(zoned) > bars.rows / 2 and len(set(zoned)) * 2 < len(zoned):
+        return SEVERAL
     clean = bars.checked.clean
     days = clean["timestamp"].to_numpy().astype("datetime64[D]").astype(np.int64)
     symbols = clean["instrument"].to_numpy()
+    # Weeks and months are dated by days without a session, too.
+    closed = [fault for fault in faults if fault.rule is BarRule.CLOSED_DAY and isinstance(fault.session, date)]
+    if len(closed) > CLOSED_SHARE * bars.rows:
+        days = np.r_[days, np.array([fault.session for fault in closed], "datetime64[D]").astype(np.int64)]
+        symbols = np.r_[symbols, np.array([fault.instrument for fault in closed], dtype=object)]
+        order = np.lexsort((days, symbols.astype(str)))
+        days, symbols = days[order], symbols[order]
     gaps = (days[1:] - days[:-1])[symbols[1:] == symbols[:-1]]
     if len(gaps) < FEWEST_BARS - 1:
         return "unknown"
@@ -169,6 +197,20 @@ def _splits(clean: pd.DataFrame) -> list[str]:
         )
     more = f" And {len(found) - MOST_JUMPS} more." if len(found) > MOST_JUMPS else ""
     return [" ".join(shown) + more + " Use split-adjusted prices, or name the adjusted close by TT_BARS_ADJUST."]
+
+
+def _beyond_calendar(faults: Sequence[BarFault]) -> list[str]:
+    """Rows that no calendar can judge, one line before it and one after it."""
+    counts, market = Counter(fault.rule for fault in faults), followed()
+    ends = (
+        (BarRule.TOO_EARLY, f"before {market.first_day}, where the session calendar begins"),
+        (BarRule.TOO_LATE, f"after {market.last_day}, where the session calendar ends"),
+    )
+    return [
+        f"{_count(counts[rule], 'row')} {where}, {'is' if counts[rule] == 1 else 'are'} left out"
+        for rule, where in ends
+        if counts[rule]
+    ]
 
 
 def _left_out_columns(bars: Normalised) -> list[str]:

@@ -92,22 +92,30 @@ class _Part:
     order: str
     count: int
     """Rows of the table itself; a wide one yields that many for each symbol."""
+    stamps: pa.ChunkedArray | None
+    """The column of the dates where no line shows its cells."""
 
 
 def normalise(
-    files: Sequence[Stamp], options: BarsOptions, symbols: Sequence[str] | None, clock: MarketClock
+    files: Sequence[Stamp],
+    options: BarsOptions,
+    symbols: Sequence[str] | None,
+    clock: MarketClock,
+    path: Path | None = None,
 ) -> Normalised:
     """Read the `files` as one set of bars.
 
     `symbols` is the watchlist by which tables without a column for the symbol are named, None where there is none.
+    Faults name their file unless it is `path` itself.
     Raises BarsFileError for the first file that cannot be used as a whole, naming file, line, value and remedy.
     """
     opened, passed_over = _open_all(files, options)
     by_name = _name(opened, symbols)
     parts = _read_all(opened, options, clock)
-    rows, odd = _joined(parts)
+    named = len(parts) > 1 or parts[0].opened.table.name != str(path)
+    rows, odd = _joined(parts, named)
     checked = check_rows(rows)
-    checked = _with_odd_lines(checked, odd)
+    checked = _with_odd_lines(checked, odd, named)
     told = tuple(
         ReadTable(
             part.opened.table.name,
@@ -256,7 +264,8 @@ def _read(
         days = np.tile(days, wide)
         broken = {rule: np.tile(mask, wide) for rule, mask in broken.items()}
     said = dates.said if dates is not None else "typed"
-    return _Part(item, symbols, codes, days, broken, numbers, said, count), dates
+    kept = None if isinstance(item.table, Delimited) else stamps
+    return _Part(item, symbols, codes, days, broken, numbers, said, count, kept), dates
 
 
 def _places(own: Columns) -> list[int]:
@@ -380,7 +389,7 @@ def _typed_days(
     return days, {BarRule.DATE: np.isnat(days), BarRule.TIME_ZONE: odd & ~there}, None
 
 
-def _joined(parts: Sequence[_Part]) -> tuple[BarRows, list[tuple[_Part, int, list[str]]]]:
+def _joined(parts: Sequence[_Part], named: bool) -> tuple[BarRows, list[tuple[_Part, int, list[str]]]]:
     """The rows of all tables as one, and the lines of another width."""
     names = np.unique(np.array([name for part in parts for name in part.symbols] or [""], dtype=object).astype(str))
     place = {name: code for code, name in enumerate(names.tolist())}
@@ -390,14 +399,13 @@ def _joined(parts: Sequence[_Part]) -> tuple[BarRows, list[tuple[_Part, int, lis
         codes.append(here[part.codes])
     rules = {rule for part in parts for rule in part.broken}
     starts = np.cumsum([0, *(len(part.days) for part in parts)])
-    several = len(parts) > 1
 
     def raw(rows: npt.NDArray[np.int64]) -> list[RawRow]:
         found: dict[int, RawRow] = {}
         owner = np.searchsorted(starts, rows, side="right") - 1
         for index in np.unique(owner).tolist():
             mine = rows[owner == index]
-            found |= dict(zip(mine.tolist(), _raw(parts[index], mine - starts[index], several), strict=True))
+            found |= dict(zip(mine.tolist(), _raw(parts[index], mine - starts[index], named), strict=True))
         return [found[row] for row in rows.tolist()]
 
     joined = BarRows(
@@ -419,9 +427,9 @@ def _concatenated(arrays: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
     return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
 
-def _raw(part: _Part, rows: npt.NDArray[np.int64], several: bool) -> list[RawRow]:
+def _raw(part: _Part, rows: npt.NDArray[np.int64], named: bool) -> list[RawRow]:
     layout, table = part.opened.layout, part.opened.table
-    name = Path(table.name).name if several else ""
+    name = Path(table.name).name if named else ""
     places = table.places((rows % max(1, part.count)).tolist(), part.count)
     owns = list(layout.by_symbol.values())
     found = []
@@ -432,18 +440,18 @@ def _raw(part: _Part, rows: npt.NDArray[np.int64], several: bool) -> list[RawRow
             name: getattr(own, name) for name in NUMBER_COLUMNS
         }
         texts = {name: cells[spot].strip() for name, spot in at.items() if spot is not None and spot < len(cells)}
-        if not texts and np.isnat(part.days[row]):
-            texts = {"timestamp": ""}
+        if not texts and part.stamps is not None:
+            moment = part.stamps[row % max(1, part.count)].as_py()
+            texts = {"timestamp": "" if moment is None else str(moment)}
         found.append(RawRow(line, name, texts))
     return found
 
 
-def _with_odd_lines(checked: CheckedBars, odd: Sequence[tuple[_Part, int, list[str]]]) -> CheckedBars:
+def _with_odd_lines(checked: CheckedBars, odd: Sequence[tuple[_Part, int, list[str]]], named: bool) -> CheckedBars:
     """`checked` with a fault for every line of another width, and without bars that such a line contradicts."""
     if not odd:
         return checked
     faults = []
-    several = len({id(part) for part, _, _ in odd}) > 1
     for part, line, cells in odd:
         layout, table = part.opened.layout, part.opened.table
         if len(cells) == 1 and line > 2 and not any(sign.isdigit() for sign in cells[0][:4]):
@@ -453,7 +461,7 @@ def _with_odd_lines(checked: CheckedBars, odd: Sequence[tuple[_Part, int, list[s
         if layout.instrument is not None and layout.instrument < len(cells):
             symbol = cells[layout.instrument].strip()
         value = f"{len(cells)} cells instead of {table.width}"
-        name = Path(table.name).name if several else ""
+        name = Path(table.name).name if named else ""
         faults.append(BarFault(symbol, read_day(stamp)[0] or stamp, BarRule.CELLS, value, line, name))
     keys = pd.MultiIndex.from_frame(checked.clean[["instrument", "timestamp"]])
     taken = [(fault.instrument, pd.Timestamp(fault.session)) for fault in faults if not isinstance(fault.session, str)]

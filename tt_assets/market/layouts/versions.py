@@ -33,7 +33,7 @@ from tt_assets.market.errors import BarsFileError
 from tt_assets.market.layouts.containers import Stamp, stamps
 from tt_assets.market.layouts.cut_off import ends_without_newline
 from tt_assets.market.layouts.dates import MarketClock
-from tt_assets.market.layouts.findings import judge
+from tt_assets.market.layouts.findings import Findings, judge
 from tt_assets.market.layouts.normalise import Normalised, ReadTable, normalise
 from tt_assets.market.layouts.options import BarsOptions
 
@@ -217,10 +217,10 @@ def _made(
 ) -> Version:
     _wait_for_copies(files)
     files_now = stamps(path)
-    bars = normalise(files_now, options, symbols, clock)
+    bars = normalise(files_now, options, symbols, clock, path)
     if stamps(path) != files_now:
         raise BarsFileError(f"{path} changed while it was read. Run it again when it is whole.")
-    manifest = _manifest(path, bars, symbols, market)
+    manifest = _manifest(path, bars, symbols, judge(str(path), bars, market, options.date_format))
     if folder is not None and files_now == files:
         try:
             _keep(folder, manifest, bars)
@@ -237,8 +237,7 @@ def _wait_for_copies(files: Sequence[Stamp]) -> None:
         time.sleep(SETTLED)
 
 
-def _manifest(path: Path, bars: Normalised, symbols: Sequence[str] | None, market: str) -> Manifest:
-    found = judge(str(path), bars, market)
+def _manifest(path: Path, bars: Normalised, symbols: Sequence[str] | None, found: Findings) -> Manifest:
     clean = bars.checked.clean
     names = clean["instrument"].to_numpy()
     days = clean["timestamp"].to_numpy().astype("datetime64[D]")

@@ -8,6 +8,7 @@ import os
 import pickle
 import time
 import zipfile
+from datetime import date
 from pathlib import Path
 
 import pandas as pd
@@ -82,11 +83,23 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     ),
     "no dates": (
         ("\n".join([HEADER, *(f"x{n},1,1,1,1,1" for n in range(12))]) + "\n").encode(),
-        'date not readable as ISO.*"x0", line 2.*TT_BARS_DATE_FORMAT',
+        'date not readable.*"x0", line 2.*TT_BARS_DATE_FORMAT',
     ),
     "neither midnight": (
         many(DAYS, "%Y-%m-%dT12:00:00Z").encode(),
         "10 of 10 rows midnight neither where the market is nor in its own zone.*2014-01-02T12:00:00Z, line 2",
+    ),
+    "minutes in a zone": (
+        many(pd.date_range("2014-01-02 14:31", periods=60, freq="min"), "%Y-%m-%dT%H:%M:%SZ").encode(),
+        "bars come several a day .timestamp=2014-01-02T14:31:00Z, line 2.*join the bars of a day to one",
+    ),
+    "weeks dated on Sundays": (
+        many(pd.date_range("2014-01-05", periods=60, freq="W-SUN"), "%Y-%m-%d").encode(),
+        "bars come weekly. Daily bars are read only",
+    ),
+    "a market of Sundays": (
+        many(pd.bdate_range("2014-01-06", periods=60) - pd.Timedelta(days=1), "%Y-%m-%d").encode(),
+        "lie on days on which the New York exchange was closed. Set TT_CALENDAR to the exchange's own calendar",
     ),
     "minutes": (
         many(pd.date_range("2014-01-02 09:30", periods=60, freq="min"), "%Y-%m-%d %H:%M").encode(),
@@ -256,6 +269,41 @@ def test_the_adjusted_close_scales_all_four_prices_where_it_is_asked_for(tmp_pat
         assert scaled.check().clean[name].tolist() == pytest.approx(wanted, rel=1e-6)
     assert scaled.check().clean["close"].tolist() == [float(f"{row[4] * 0.9:.6f}") for row in ROWS]
     assert scaled.check().clean["volume"].tolist() == expected()["volume"].tolist()
+
+
+def test_a_date_format_that_does_not_fit_is_named(tmp_path: Path):
+    path = tmp_path / "ACME.csv"
+    path.write_text(many(DAYS, "%Y-%m-%d"))
+    with pytest.raises(BarsFileError, match=r'"2014-01-02", line 2.*TT_BARS_DATE_FORMAT is %d/%m/%Y: set it to'):
+        FileBars(path, options=BarsOptions.parse(date_format="%d/%m/%Y")).check()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (f"{HEADER}\n", "holds no row below its header"),
+        (many(pd.bdate_range("1950-01-02", periods=60)), "session .before the session calendar begins: 60"),
+    ],
+)
+def test_bars_without_a_session_say_why(tmp_path: Path, text: str, words: str):
+    path = tmp_path / "ACME.csv"
+    path.write_text(text)
+    with pytest.raises(BarsFileError, match=words):
+        FileBars(path).span()
+
+
+def test_a_bad_row_names_its_file_where_a_folder_is_named(tmp_path: Path):
+    (tmp_path / "ACME.csv").write_text(many(DAYS, "%Y-%m-%d") + "2014-01-16,-1,1,1,1,1\n")
+    (fault,) = FileBars(tmp_path).check().faults
+    assert str(fault) == "ACME 2014-01-16 open=-1, ACME.csv line 12"
+
+
+def test_rows_before_the_calendar_begins_are_left_out_and_counted_in_a_line(tmp_path: Path):
+    path = tmp_path / "ACME.csv"
+    path.write_text(many(pd.bdate_range("1961-11-01", "1962-06-29"), "%m/%d/%y"))
+    bars = FileBars(path)
+    assert bars.span()[0] == date(1962, 1, 2)
+    assert "43 rows before 1962-01-01, where the session calendar begins, are left out" in bars.warnings()
 
 
 @pytest.mark.parametrize(
