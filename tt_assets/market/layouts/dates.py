@@ -121,9 +121,14 @@ def _read_numeric(texts: Sequence[str], filled: Sequence[str], clock: MarketCloc
 def days_of_moments(
     moments: npt.NDArray[np.datetime64], clock: MarketClock
 ) -> tuple[npt.NDArray[np.datetime64], npt.NDArray[np.bool_]]:
-    """Days (rows,) of moments in UTC, and which of them are midnight neither in the market's zone nor in UTC."""
+    """Days (rows,) of moments in UTC, and which of them are midnight neither in the market's zone nor in UTC.
+
+    Moments that all are the market's open, or all its close, are days, too.
+    """
     utc = pd.DatetimeIndex(moments)
     local = utc.tz_localize("UTC").tz_convert(clock.zone).tz_localize(None)
+    if not naive_rules(local.to_numpy(), clock).any():
+        return local.to_numpy().astype("datetime64[D]"), np.zeros(len(moments), dtype=bool)
     there = local == local.normalize()
     plain = utc == utc.normalize()
     days = np.where(plain & ~there, utc.normalize().to_numpy(), local.normalize().to_numpy()).astype("datetime64[D]")
@@ -277,6 +282,8 @@ def _zoned(naive: datetime, zone: str, clock: MarketClock) -> Day:
     local = (naive - offset).replace(tzinfo=UTC).astimezone(clock.zone)
     if local.time() == time() or _ends(local.time(), clock):
         return Day(local.date())
+    if local.time() in (clock.opens, clock.closes):
+        return Day(local.date(), None, local.time())
     return Day(naive.date(), BarRule.TIME_ZONE)
 
 

@@ -22,6 +22,8 @@ FEWEST_ROWS = 10
 """Rows from which a file as a whole is judged by how many of them are bad."""
 FEWEST_BARS = 8
 """Bars of an instrument from which its spacing, or the adjustment of its close, is judged."""
+FEWEST_DAYS, SPARSE_SHARE = 5, 0.9
+"""Bars of which that share lies that many days or more behind the one before are not daily."""
 SPLITS = (2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 50, 1.5)
 SPLIT_SLACK = 0.07
 MOST_JUMPS = 5
@@ -51,6 +53,7 @@ def judge(path: str, bars: Normalised, market: str, date_format: str = "") -> Fi
     """
     warnings = [
         *_beyond_calendar(bars.checked.faults),
+        *_sparse(bars.checked.clean),
         *_splits(bars.checked.clean),
         *(
             f"{kind}: {_count(count, 'row')} ({'; '.join(shown)}{'; …' if count > len(shown) else ''})"
@@ -158,7 +161,7 @@ def _every(bars: Normalised) -> str:
     gaps = (days[1:] - days[:-1])[symbols[1:] == symbols[:-1]]
     if len(gaps) < FEWEST_BARS - 1:
         return "unknown"
-    if np.mean(gaps >= 5) < 0.9:
+    if np.mean(gaps >= FEWEST_DAYS) < SPARSE_SHARE:
         return "daily"
     middle = float(np.median(gaps))
     return "weekly" if middle <= 8 else "monthly" if 25 <= middle <= 35 else f"every {middle:.0f} days"
@@ -197,6 +200,21 @@ def _splits(clean: pd.DataFrame) -> list[str]:
         )
     more = f" And {len(found) - MOST_JUMPS} more." if len(found) > MOST_JUMPS else ""
     return [" ".join(shown) + more + " Use split-adjusted prices, or name the adjusted close by TT_BARS_ADJUST."]
+
+
+def _sparse(clean: pd.DataFrame) -> list[str]:
+    """Instruments whose bars come weekly or rarer beside others."""
+    days = clean["timestamp"].to_numpy().astype("datetime64[D]").astype(np.int64)
+    symbols = clean["instrument"].to_numpy()
+    starts = np.flatnonzero(np.r_[True, symbols[1:] != symbols[:-1]]) if len(symbols) else np.array([], dtype=int)
+    rare = np.r_[days[1:] - days[:-1] >= FEWEST_DAYS, False]
+    rare[starts[1:] - 1] = False
+    counts = np.diff(np.r_[starts, len(symbols)])
+    shares = np.add.reduceat(rare, starts) / np.maximum(counts - 1, 1) if len(starts) else np.array([])
+    names = symbols[starts[(counts >= FEWEST_BARS) & (shares >= SPARSE_SHARE)]].tolist()
+    if not names or len(names) == len(starts):
+        return []
+    return [f"bars of {in_words(names)} come weekly or rarer: sessions between them have none. Export them daily."]
 
 
 def _beyond_calendar(faults: Sequence[BarFault]) -> list[str]:

@@ -35,7 +35,7 @@ from tt_assets.market.layouts.options import BarsOptions
 from tt_assets.market.layouts.recognise import NEEDED, Columns, Layout, recognise
 from tt_assets.market.layouts.symbols import symbol_of
 from tt_assets.market.layouts.typed import Table, open_feather, open_parquet, open_xlsx
-from tt_assets.market.layouts.vocabulary import field_of
+from tt_assets.market.layouts.vocabulary import field_of, says_decimal_comma
 
 DAILY = frozenset({"d", "1d", "day", "daily", "1day", "1440", "d1"})
 _RULES = (BarRule.DATE, BarRule.TIME_ZONE, BarRule.TIME_OF_DAY, BarRule.NOT_DAILY)
@@ -183,7 +183,8 @@ def _recognised(table: Table, options: BarsOptions) -> _Opened:
     prices = [row[place] for row in table.head for place in (columns.open, columns.high, columns.low, columns.close)]
     volumes = [row[columns.volume] for row in table.head]
     separator = table.separator if isinstance(table, Delimited) else ","
-    return _Opened(table, layout, decimal_sign(prices, volumes, separator))
+    continental = any(map(says_decimal_comma, table.headers))
+    return _Opened(table, layout, decimal_sign(prices, volumes, separator, continental=continental))
 
 
 def _name(opened: Sequence[_Opened], symbols: Sequence[str] | None) -> bool:

@@ -20,11 +20,12 @@ _COMMA = r"^[-+]?(\d{1,3}(\.\d{3})+|\d+)?(,\d*)?([eE][-+]?\d{1,3})?[KkMmBbTt]?$"
 _SCALES = {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
 
 
-def decimal_sign(prices: Iterable[str], volumes: Iterable[str], separator: str) -> str:
+def decimal_sign(prices: Iterable[str], volumes: Iterable[str], separator: str, *, continental: bool = False) -> str:
     """The decimal sign, `.` or `,`, that the cells of a file use; volumes only tell how thousands are written.
 
     Where both signs stand in a cell the later one is it. Commas alone are decimal unless every one of them ends a
-    group of three in a file that is separated by commas. A cell with two points has points between its thousands.
+    group of three in a file that is separated by commas and whose headers are not `continental`, in a language that
+    writes a decimal comma. A cell with two points has points between its thousands.
     """
     cells = [re.sub(r"[^\d.,]", "", text) for text in prices]
     both = [text for text in cells if "." in text and "," in text]
@@ -32,8 +33,9 @@ def decimal_sign(prices: Iterable[str], volumes: Iterable[str], separator: str) 
         return "," if both[0].rindex(",") > both[0].rindex(".") else "."
     commas = [text for text in cells if "," in text]
     if commas:
-        grouped = all(re.fullmatch(r"\d{1,3}(,\d{2,3})*,\d{3}", text) for text in commas)
-        return "." if grouped and separator == "," else ","
+        grouped = all(re.fullmatch(r"[1-9]\d{0,2}(,\d{2,3})*,\d{3}", text) for text in commas)
+        several = any(text.count(",") > 1 for text in commas)
+        return "." if grouped and separator == "," and (several or not continental) else ","
     points = any(text.count(".") > 1 for text in [*cells, *(re.sub(r"[^\d.,]", "", text) for text in volumes)])
     return "," if points else "."
 

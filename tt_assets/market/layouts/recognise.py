@@ -261,7 +261,7 @@ def _looks_dated(table: Table, place: int) -> bool:
 
 def _place(table: Table, headers: Sequence[str], header: str, setting: str) -> int:
     exact = [place for place, name in enumerate(headers) if name.strip() == header]
-    alike = exact or [place for place, name in enumerate(headers) if plain(name) == plain(header)]
+    alike = exact or [place for place, name in enumerate(headers) if plain(name) == plain(header) != ""]
     if not alike:
         raise BarsFileError(
             f'{setting}: {table.name} has no column "{header}" (there are: {_shown(headers)}). Name one of them.'
@@ -408,6 +408,9 @@ def _without_header(table: Table, options: BarsOptions) -> Layout:
     if re.fullmatch(r"\d{12,17}", row[0]) and len(row) in (11, 12):
         return Layout(BINANCE.name, "no header; klines that begin with an epoch", 0, {"": columns})
     figures = [bool(re.fullmatch(r"[-+$]?[\d.,]+(e[-+]?\d+)?", cell, re.IGNORECASE)) for cell in row]
+    if len(row) >= 7 and all(figures[2:7]) and is_date(row[0]) and _are_times([row[1] for row in table.head]):
+        why = "no header; date, time, open, high, low, close, volume by position"
+        return Layout(HEADERLESS.name, why, 0, {"": Columns(2, 3, 4, 5, 6)}, time_of_day=1)
     if len(row) >= 6 and all(figures[1:6]) and is_date(row[0]):
         return Layout(HEADERLESS.name, "no header; date, open, high, low, close, volume by position", 0, {"": columns})
     if len(row) >= 7 and all(figures[2:7]) and is_date(row[1]):
@@ -417,3 +420,8 @@ def _without_header(table: Table, options: BarsOptions) -> Layout:
         why = "no header; date, symbol, open, high, low, close, volume by position"
         return Layout(HEADERLESS.name, why, 0, {"": Columns(2, 3, 4, 5, 6)}, instrument=1)
     raise lacking(table.name, NEEDED, row)
+
+
+def _are_times(cells: Sequence[str]) -> bool:
+    """Whether a column of cells is times of day, or the zeros that stand for one."""
+    return all(re.fullmatch(r"\s*(0+|\d{1,2}:\d{2}(:\d{2})?)\s*", cell) for cell in cells)

@@ -8,16 +8,15 @@ from collections.abc import Collection, Iterable, Sequence
 
 _VENDORS = "yahoo yf yfinance stooq kaggle alpha vantage alpaca tiingo polygon investing quandl binance coinbase kraken"
 _KINDS = (
-    "daily day days 1d d d1 weekly week hist historical history historic historicaldata data dataset time series eod"
+    "daily day days 1d d d1 1440 weekly hist historical history historic historicaldata data dataset time series eod"
 )
 _CONTENTS = "price prices stock stocks share shares ohlc ohlcv bars bar candles candle kline klines quote quotes equity"
-_STATES = (
-    "download export table csv txt new final clean cleaned raw full max adjusted adj unadjusted test train sample ok"
-)
+_STATES = "week export table csv txt new final clean cleaned raw full max adjusted adj unadjusted test train sample ok"
 _OTHERS = (
     "us usa nyse nasdaq amex chart ticker symbol the of and for from to finance kurse kurs daten timeseries historico"
 )
-NOISE = frozenset(f"{_VENDORS} {_KINDS} {_CONTENTS} {_STATES} {_OTHERS}".split())
+_FETCHED = "download downloaded"
+NOISE = frozenset(f"{_FETCHED} {_VENDORS} {_KINDS} {_CONTENTS} {_STATES} {_OTHERS}".split())
 """Words of file names that are no symbol."""
 
 
@@ -30,6 +29,7 @@ def symbol_of(stem: str, symbols: Collection[str] | None) -> str | None:
     whole = re.sub(r"\s*\(\d+\)$", "", stem.strip())
     # The span of a download: ACME_2014-01-01_2014-12-31, ACME-1d-2014-01.
     whole = re.sub(r"(?<![0-9A-Za-z])(19|20)\d{2}(-\d{2}){1,2}(?![0-9A-Za-z])", " ", whole).strip(" _,-")
+    whole = re.sub(r"(?<=[A-Za-z])1440$", "", whole)  # MetaTrader names the minutes of a bar
     words = [word for word in re.split(r"[_\s,]+|(?<=\d)-(?=\d{4})", whole) if word]
     words = [*words, *(part for word in words for part in word.split("-"))]
     if symbols is not None:

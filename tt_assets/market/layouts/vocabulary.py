@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 WORDS: dict[str, tuple[str, ...]] = {
@@ -18,12 +18,12 @@ WORDS: dict[str, tuple[str, ...]] = {
         *("sessiondate", "pricedate", "asofdate", "businessdate", "reportdate", "caldt", "datadate", "dtyyyymmdd"),
         *("formatteddate", "beginsat", "windowstart", "opentime", "timeopen", "datum", "handelstag", "tag", "fecha"),
         *("giorno", "dato", "dag", "pvm", "tarih", "unix", "unixtime", "unixtimestamp", "epoch", "time", "t"),
-        *("dt", "indexlevel0", "index", "data"),
+        *("dt", "indexlevel0", "index", "data", "日期", "交易日期", "日付", "дата", "날짜", "일자"),
     ),
     "instrument": (
         *("instrument", "symbol", "ticker", "tic", "tickersymbol", "stocksymbol", "symbolcode", "tscode", "sid"),
         *("stockcode", "code", "stock", "asset", "security", "pair", "actsymbol", "symbole", "simbolo", "name"),
-        *("indexlevel1", "s"),
+        *("indexlevel1", "s", "代码", "股票代码", "тикер", "종목코드"),
     ),
     "open": (
         *(
@@ -41,16 +41,19 @@ WORDS: dict[str, tuple[str, ...]] = {
         ),
         *("eroffnungskurs", "erster", "ersterkurs", "offnungskurs", "apertura", "ouverture", "ouv", "abertura"),
         *("oppning", "oppningskurs", "otwarcie", "aapning", "acilis", "avattu", "pxopen", "openprc", "prcod"),
+        *("开盘", "开盘价", "開盤", "開盤價", "始値", "открытие", "откр", "시가"),
     ),
     "high": (
         *("high", "highprice", "pricehigh", "highest", "dayhigh", "hi", "h", "2high", "max", "maximum", "hoch"),
         *("hochst", "hochstkurs", "tageshoch", "maximo", "plushaut", "haut", "maxima", "massimo", "hogst", "hogsta"),
         *("hoogste", "hoog", "najwyzszy", "hoy", "yuksek", "ylin", "pxhigh", "askhi", "prchd"),
+        *("最高", "最高价", "最高價", "高値", "максимум", "макс", "고가"),
     ),
     "low": (
         *("low", "lowprice", "pricelow", "lowest", "daylow", "lo", "l", "3low", "min", "minimum", "tief", "tiefst"),
         *("tiefstkurs", "tagestief", "minimo", "plusbas", "bas", "minima", "lagst", "lagsta", "laagste", "laag"),
         *("lav", "dusuk", "najnizszy", "alin", "pxlow", "bidlo", "prcld"),
+        *("最低", "最低价", "最低價", "安値", "минимум", "мин", "저가"),
     ),
     "close": (
         *("close", "closeprice", "priceclose", "closing", "closingprice", "closelast", "dayclose", "cls", "c"),
@@ -58,6 +61,7 @@ WORDS: dict[str, tuple[str, ...]] = {
         *("sluttkurs", "kapanis", "last", "lastprice", "lasttradeprice", "latest", "settle", "settlement"),
         *("settlementprice", "price", "letzter", "zuletzt", "kurs", "ultimo", "dernier", "senast", "laatste"),
         *("prezzo", "prix", "precio", "preco", "viimeisin", "simdi", "zamkniecie", "slot", "pxlast", "prc", "prccd"),
+        *("收盘", "收盘价", "收盤", "收盤價", "終値", "закрытие", "закр", "цена", "종가"),
     ),
     "volume": (
         *("volume", "vol", "volumeshares", "sharevolume", "tradedvolume", "tradingvolume", "totalvolume", "dayvolume"),
@@ -75,6 +79,7 @@ WORDS: dict[str, tuple[str, ...]] = {
             "pxvolume",
             "cshtrd",
         ),
+        *("成交量", "出来高", "объем", "объём", "거래량"),
         *("quantity", "qty", "tickvol", "tickvolume", "volumebtc", "volumeeth", "umsatz"),
     ),
     "adj_close": (
@@ -86,17 +91,30 @@ WORDS: dict[str, tuple[str, ...]] = {
 }
 """Words per field, the ones that say it most plainly first."""
 
-FIELD_OF: dict[str, str] = {word: field for field, words in WORDS.items() for word in words if field != "time_of_day"}
-RANK: dict[tuple[str, str], int] = {
-    (field, word): place for field, words in WORDS.items() for place, word in enumerate(words)
-}
 _CURRENCY = re.compile(r"(usd|eur|gbp|chf|jpy|inr|cad|aud)$")
 
 
 def plain(header: object) -> str:
     """A header without case, accents and anything that is neither a letter nor a digit."""
     text = unicodedata.normalize("NFKD", str(header).replace("ß", "ss").replace("Ø", "O").replace("ø", "o"))
-    return "".join(sign for sign in text.casefold() if sign.isalnum() and sign.isascii())
+    return "".join(sign for sign in text.casefold() if sign.isalnum())
+
+
+FIELD_OF: dict[str, str] = {
+    plain(word): field for field, words in WORDS.items() for word in words if field != "time_of_day"
+}
+RANK: dict[tuple[str, str], int] = {
+    (field, plain(word)): place for field, words in WORDS.items() for place, word in enumerate(words)
+}
+_ENGLISH = frozenset(
+    "open openprice opening openingprice opn o dayopen pxopen openprc high highprice hi h low".split()  # noqa: SIM905
+)
+
+
+def says_decimal_comma(headers: Iterable[str]) -> bool:
+    """Whether the headers of open, high and low are in a language whose numbers have a comma."""
+    words = {plain(header) for header in headers if field_of(header) in ("open", "high", "low")}
+    return bool(words) and all(re.fullmatch("[a-zа-яё]+", word) for word in words) and not words & _ENGLISH
 
 
 def field_of(header: object) -> str | None:

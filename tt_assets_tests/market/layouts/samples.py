@@ -283,6 +283,33 @@ LAYOUTS: dict[str, tuple[str, str, str]] = {
         ),
         "columns by name",
     ),
+    "three decimals after a comma": (
+        "ACME.csv",
+        table(
+            "Datum,Eröffnung,Hoch,Tief,Schluss,Volumen",
+            lambda d, o, h, lo, c, v: (
+                f"{d:%Y-%m-%d}," + ",".join(f'"{price:.3f}"'.replace(".", ",") for price in (o, h, lo, c)) + f",{v}"
+            ),
+        ),
+        "columns by name",
+    ),
+    "MetaTrader 4": (
+        "ACME1440.csv",
+        table("", lambda d, o, h, lo, c, v: f"{d:%Y.%m.%d},00:00,{o},{h},{lo},{c},{v}"),
+        "no header",
+    ),
+    "akshare": (
+        "ACME.csv",
+        table("日期,开盘,最高,最低,收盘,成交量", lambda d, o, h, lo, c, v: f"{d:%Y-%m-%d},{o},{h},{lo},{c},{v}"),
+        "columns by name",
+    ),
+    "TradingView, the open": (
+        "NYSE_ACME, 1D.csv",
+        table(
+            "time,open,high,low,close,Volume", lambda d, o, h, lo, c, v: f"{d:%Y-%m-%d}T14:30:00Z,{o},{h},{lo},{c},{v}"
+        ),
+        "columns by name",
+    ),
     "Wall Street Journal": (
         "ACME.csv",
         table(

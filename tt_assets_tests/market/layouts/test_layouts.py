@@ -78,6 +78,7 @@ def frame() -> pd.DataFrame:
 TYPED: dict[str, pd.DataFrame] = {
     "dates in the index": frame(),
     "New York midnights": frame().tz_localize("America/New_York"),
+    "New York closes": frame().shift(freq="16h").tz_localize("America/New_York"),
     "moments in UTC": frame().tz_localize("America/New_York").tz_convert("UTC"),
     "dates as dates": frame().reset_index().assign(Date=lambda rows: rows["Date"].dt.date),
     "dates as text": frame().reset_index().assign(Date=lambda rows: rows["Date"].dt.strftime("%m/%d/%Y")),

@@ -292,6 +292,21 @@ def test_bars_without_a_session_say_why(tmp_path: Path, text: str, words: str):
         FileBars(path).span()
 
 
+def test_an_instrument_that_comes_weekly_beside_others_is_named(tmp_path: Path):
+    (tmp_path / "ACME.csv").write_text(many(pd.bdate_range("2014-03-03", periods=60)))
+    (tmp_path / "SLOW.csv").write_text(many(pd.bdate_range("2014-03-03", periods=60)[::5]))
+    assert any("bars of SLOW come weekly or rarer" in line for line in FileBars(tmp_path).warnings())
+
+
+def test_a_header_in_another_script_is_no_other_header_in_that_script(tmp_path: Path):
+    path = tmp_path / "ACME.csv"
+    path.write_text("日期,开盘,最高,最低,收市,成交\n2014-01-02,1,2,1,1.5,7\n")
+    named = BarsOptions.parse(columns="close=收市,volume=成交")
+    assert FileBars(path, options=named).check().clean["close"].tolist() == [1.5]
+    with pytest.raises(BarsFileError, match='has no column "涨跌"'):
+        FileBars(path, options=BarsOptions.parse(columns="close=涨跌")).check()
+
+
 def test_a_bad_row_names_its_file_where_a_folder_is_named(tmp_path: Path):
     (tmp_path / "ACME.csv").write_text(many(DAYS, "%Y-%m-%d") + "2014-01-16,-1,1,1,1,1\n")
     (fault,) = FileBars(tmp_path).check().faults
