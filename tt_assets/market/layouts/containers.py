@@ -237,6 +237,10 @@ _COMPRESSED: tuple[tuple[bytes, str, Callable[[Any], Any]], ...] = (
 )
 
 
+PROVEN = (b"PK\x03\x04", b"PAR1", b"ARROW1", b"FEA1", *(start for start, _, _ in _COMPRESSED))
+"""First bytes of the files whose end is proven by a checksum or a footer."""
+
+
 def _kind(head: bytes, name: str) -> Kind:
     if head.startswith(b"PAR1"):
         return Kind.PARQUET

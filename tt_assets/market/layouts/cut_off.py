@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 from tt_assets.market.errors import BarsFileError
+from tt_assets.market.layouts.containers import PROVEN
 from tt_assets.market.layouts.delimited import Delimited
 
 TAIL = 64 << 10
@@ -19,6 +20,9 @@ COMPARED = 20
 
 def ends_without_newline(path: Path) -> bool:
     """Whether the last byte of a file is no line break; not for one that is no text, nor for an empty one."""
+    with path.open("rb") as file:
+        if file.read(8).startswith(PROVEN):
+            return False
     return not _tail(path, 4).endswith((b"\n", b"\r", b"\n\0", b"\0\n", b"\r\0", b"\0\r"))
 
 
