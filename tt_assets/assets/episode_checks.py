@@ -91,17 +91,20 @@ def check_results(names: Iterable[str], verdicts: Sequence[Verdict]) -> Iterator
         bad = [verdict for verdict in found if not verdict[2].passed]
         worst = max((result.worst for _, _, result in found), default=0.0)
         metadata: dict[str, Any] = {"episodes": len(found), "worst_deviation": float(worst)}
+        description = f"holds in {len(found)} episodes"
         if bad:
             said = [f"{window.key()} {who}: {result.finding}" for window, who, result in bad]
             metadata["failing_episodes"] = len(bad)
             metadata["failing"] = dg.MetadataValue.json(said[:SHOWN])
+            # All that a command line and an alert say of it.
+            description = f"{len(bad)} of {len(found)} episodes fail, the first {said[0].rstrip('.')}"
         yield dg.AssetCheckResult(
             passed=not bad,
             check_name=name,
             asset_key=CHECKED,
             metadata=metadata,
             severity=dg.AssetCheckSeverity.ERROR,
-            description=f"{len(bad)} of {len(found)} episodes fail" if bad else f"holds in {len(found)} episodes",
+            description=description,
         )
 
 

@@ -7,19 +7,22 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import date
 
 import dagster as dg
 import numpy as np
 import pandas as pd
 import pytest
 
-from tt_assets.assets.episode_checks import STORED, episode_checks
+from tt_assets.assets.episode_checks import STORED, check_results, episode_checks
 from tt_assets.assets.episode_rules import CHECKS
+from tt_assets.grid.partitions import Window
 from tt_assets.runs.io_managers import EpisodeIOManager
 from tt_assets.runs.market_reader import MarketReader
 from tt_assets.tables import EPISODE_TABLES, TABLES
 from tt_assets.trading.episodes import roll as trading_episode
 from tt_assets.trading.episodes.record import EpisodeRecord
+from tt_assets.trading.judging.checks import CheckResult
 from tt_assets_tests.assets.episode_evaluations import CHECK_STEP, evaluations_of, failing_partitions, verdicts_of
 from tt_assets_tests.assets.sample_window import AGENTS, WINDOW, Rolled, sample_window
 from tt_assets_tests.dagster_runs import current_definitions, current_plan, failure_text, query, run_job
@@ -403,3 +406,13 @@ def test_what_was_put_right_holds_again_and_says_so_for_its_window(rolled):
     for name in STORED:
         *_, last = [evaluation for _, evaluation in evaluations_of(rolled.instance, name) if evaluation.partition]
         assert last.passed, name
+
+
+def test_a_failing_check_says_of_which_episode_and_why():
+    window = Window(date(2012, 7, 1), "AAPL")
+    holds, fails = CheckResult("replays", True, 0.0, 0.0, ""), CheckResult.not_made("replays", "it lacks momentum.")
+    (result,) = check_results(["replays"], [(window, "agent 0", holds), (window, "agent 1", fails)])
+    assert not result.passed
+    assert result.description == "1 of 2 episodes fail, the first 2012-07-01|AAPL agent 1: it lacks momentum"
+    (result,) = check_results(["replays"], [(window, "agent 0", holds)])
+    assert (result.passed, result.description) == (True, "holds in 1 episodes")
