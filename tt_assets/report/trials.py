@@ -51,7 +51,7 @@ def trial_facts(trial: RegisteredTrial) -> list[dict[str, Any]]:
         **{f"figure {name}": value for name, value in trial.figures.items()},
         **{f"setting {name}": value for name, value in flat(trial.config)},
     }
-    return [{"what": name, "value": _text(value)} for name, value in facts.items()]
+    return [{"what": name, "value": setting_text(value)} for name, value in facts.items()]
 
 
 def compared_rows(one: RegisteredTrial, other: RegisteredTrial) -> list[dict[str, Any]]:
@@ -77,7 +77,7 @@ def compared_rows(one: RegisteredTrial, other: RegisteredTrial) -> list[dict[str
         for name in dict.fromkeys((*left, *right)):
             values = left.get(name), right.get(name)
             if values[0] != values[1] or not only_different:
-                rows.append({"what": kind + name, **dict(zip(names, map(_text, values), strict=True))})
+                rows.append({"what": kind + name, **dict(zip(names, map(setting_text, values), strict=True))})
     return rows
 
 
@@ -102,11 +102,12 @@ def _figure(trial: RegisteredTrial, name: str) -> str:
     return fixed(float(value), 2) if name == "sharpe" else percent(float(value), signed=name != "max_drawdown")
 
 
-def _text(value: Any) -> str:
+def setting_text(value: Any) -> str:
+    """A setting or a figure as people read it."""
     if value is None:
         return UNDEFINED
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, list | tuple):
-        return ", ".join(map(_text, value)) or "none"
+        return ", ".join(map(setting_text, value)) or "none"
     return str(value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import pandas as pd
 from tt_assets.report.charts import Chart, Series
 from tt_assets.report.labels import fixed, percent
 from tt_assets.report.palette import series_colours
+from tt_assets.report.trials import flat, setting_text
 from tt_assets.trading.metrics import sharpe_ratio
 from tt_assets.web.site import Choice, Look, NotThere, Page, address
 
@@ -91,23 +91,13 @@ def _curves(first: tuple[Any, ...], second: tuple[Any, ...]) -> Chart:
 
 
 def _differences(first: str, second: str) -> list[tuple[str, str, str]]:
-    """The settings in which two trials differ."""
-    left, right = (_flat(json.loads(text)) for text in (first, second))
+    """The settings in which two trials differ, as `tt trials compare` says them."""
+    left, right = (dict(flat(json.loads(text))) for text in (first, second))
     return [
-        (name, str(left.get(name, "–")), str(right.get(name, "–")))
+        (name, setting_text(left.get(name)), setting_text(right.get(name)))
         for name in sorted(left.keys() | right.keys())
         if left.get(name) != right.get(name)
     ]
-
-
-def _flat(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in settings.items():
-        if isinstance(value, dict):
-            found |= _flat(value, f"{before}{name}.")
-        else:
-            found[f"{before}{name}"] = json.dumps(value)
-    return found
 
 
 def _promotions(look: Look) -> list[dict[str, Any]]:

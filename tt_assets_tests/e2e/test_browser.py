@@ -16,11 +16,10 @@ import pandas as pd
 import pytest
 
 from tt_assets.market.calendar import sessions
-from tt_assets.settings import SAMPLE_BARS
 from tt_assets_tests.benchmarks.browser import WINDOW as SCREEN
 from tt_assets_tests.benchmarks.browser import NoBrowser, chromium, find
 from tt_assets_tests.e2e.command_line import Machine, Ui
-from tt_assets_tests.e2e.conftest import WINDOW
+from tt_assets_tests.e2e.conftest import WINDOW, spoil
 
 try:
     find()
@@ -161,15 +160,7 @@ def test_the_plots_of_an_episode_stand_beside_its_partition(person: Person) -> N
 
 def test_a_cell_that_failed_leads_to_its_run_and_says_why(person: Person, filled: Machine, tmp_path: Path) -> None:
     day = "2006-02-22"
-    broken = tmp_path / "bars.csv"
-    lines = SAMPLE_BARS.read_text().splitlines()
-    place = next(number for number, text in enumerate(lines) if text.startswith(f"IBM,{day}"))
-    instrument, session, _, *rest = lines[place].split(",")
-    lines[place] = ",".join([instrument, session, "-1.0", *rest])
-    broken.write_text("\n".join(lines))
-    span = ("--from", day, "--to", day, "--instruments", "IBM")
-    told = filled.tt("backfill", "tt_prices", *span, TT_BARS_PATH=str(broken), TT_END_DATE="2013-03-01")
-    assert told.returncode == 1
+    span = spoil(filled, tmp_path, day)
 
     person.open(f"/assets/tt_prices?view=partitions&partition={quote(f'{day}|IBM')}")
     expect(person.page.get_by_text("failed, and did not materialize this asset")).to_be_visible()

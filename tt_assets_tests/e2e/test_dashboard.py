@@ -1,6 +1,6 @@
 """The dashboard in a real browser: ten tasks in three clicks each, both themes and widths, and a hostile page.
 
-Cells of its own on the shared machine: prices of April 2006.
+Cells of its own on the shared machine: prices of March and April 2006. Its portfolio is judged at other costs, too.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pytest
 from tt_assets_tests.benchmarks.browser import WINDOW as SCREEN
 from tt_assets_tests.benchmarks.browser import NoBrowser, chromium, find
 from tt_assets_tests.e2e.command_line import Machine, Ui, wait_until
-from tt_assets_tests.e2e.conftest import WINDOW
+from tt_assets_tests.e2e.conftest import WINDOW, spoil
 
 try:
     find()
@@ -33,6 +33,7 @@ from tt_assets_tests.e2e.pages import Person
 pytestmark = pytest.mark.slow
 
 DAY, MONTH = "2006-04-12", ("2006-04-03", "2006-04-28")
+FAILED = "2006-03-15"
 PAGES = {
     "home": "/tt",
     "portfolio": "/tt/portfolio?of=sample",
@@ -103,10 +104,10 @@ def backfill_a_month(do: Clicks) -> None:
 
 
 def why_did_it_fail(do: Clicks) -> None:
-    # What failed stands on the first page with its reason; where nothing has, that is what it says.
-    expect(do.person.page.get_by_role("heading", name="Open failures")).to_be_visible()
-    do.link("tt_prices")
-    expect(do.person.page.get_by_role("heading", name="Open failures")).to_be_visible()
+    # The reason stands on the first page, and leads to the partition that it is of.
+    do.on(do.person.page.get_by_role("link", name="price not finite and positive"))
+    do.sees(FAILED)
+    do.sees("price not finite and positive")
 
 
 def does_it_beat_equal_weight(do: Clicks) -> None:
@@ -134,7 +135,9 @@ def what_to_hold_tomorrow(do: Clicks) -> None:
 
 def compare_two_trials(do: Clicks) -> None:
     do.link("Trials")
-    expect(do.person.page.get_by_role("heading", name="Trials").first).to_be_visible()
+    settings = do.person.page.get_by_role("row").filter(has_text="commission_bps")
+    expect(settings.get_by_role("cell")).to_have_text(["10", "30"])
+    assert do.person.page.locator("figure#curves .canvas canvas").count() > 0
 
 
 def what_is_stale(do: Clicks) -> None:
@@ -155,6 +158,18 @@ TASKS: tuple[Callable[[Clicks], None], ...] = (
 )  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def eventful(filled: Machine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """The machine with a second trial, at three times the commission, and a partition that fails."""
+    told = filled.tt("report", "--instruments", "sample", TT_COMMISSION_BPS="30")
+    assert told.returncode == 0, told.stderr
+    span = spoil(filled, tmp_path_factory.mktemp("bars"), FAILED)
+    yield filled
+    assert filled.tt("backfill", "tt_prices", *span).returncode == 0
+    assert filled.tt("report", "--instruments", "sample").returncode == 0
+
+
+@pytest.mark.usefixtures("eventful")
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.__name__)
 def test_every_task_takes_three_clicks_at_most(person: Person, task: Callable[[Clicks], None]) -> None:
     person.open("/tt")
