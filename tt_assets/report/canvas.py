@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from tt_assets.market.calendar import followed
 from tt_assets.report.palette import INK
 from tt_assets.trading.panel import Floats
 
@@ -139,6 +140,11 @@ def stacked_figure(heights: Sequence[float]) -> tuple[Figure, list[Axes]]:
     return figure, list(rows[:, 0])
 
 
+def place_of_sessions() -> str:
+    """Whose dates the sessions are: the city of the market's time zone, such as New York, or UTC."""
+    return followed().zone.key.rpartition("/")[2].replace("_", " ")
+
+
 def date_axis(axes: Axes) -> None:
     """Sessions along x, as few words as needed."""
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
@@ -146,7 +152,7 @@ def date_axis(axes: Axes) -> None:
     locator = AutoDateLocator(minticks=4, maxticks=9)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-    axes.set_xlabel("Session (New York)")
+    axes.set_xlabel(f"Session ({place_of_sessions()})")
 
 
 def session_axis(axes: Axes, sessions: pd.DatetimeIndex, most: int = 7) -> None:
@@ -157,7 +163,7 @@ def session_axis(axes: Axes, sessions: pd.DatetimeIndex, most: int = 7) -> None:
     axes.set_xticks(places, [f"{sessions[place]:{'%b %Y' if long else '%d %b'}}" for place in places])
     axes.set_xlim(-0.6, len(sessions) - 0.4)
     year = f"{sessions[0]:%Y}" if sessions[0].year == sessions[-1].year else f"{sessions[0]:%Y} to {sessions[-1]:%Y}"
-    axes.set_xlabel("Session (New York)" if long else f"Session (New York), {year}")
+    axes.set_xlabel(f"Session ({place_of_sessions()})" + ("" if long else f", {year}"))
 
 
 def log_axis(axes: Axes) -> None:

@@ -127,10 +127,11 @@ def turnover_figure(judgement: Judgement) -> Figure:
     traded.set_yticks(places, [strategy_label(name) for name in names])
     traded.set_xlabel("Traded one way (% of net worth a session)")
     traded.set_title("Turnover")
-    height = 0.8 / len(scenarios)
+    height, every = 0.8 / len(scenarios), []
     for place, scenario in enumerate(scenarios):
         paid = rows_of(judgement.contestants, scenario).set_index("strategy")["costs_paid"].reindex(names)
-        bars = costs.barh(
+        every.append(paid.to_numpy())
+        costs.barh(
             places + 0.4 - height * (place + 0.5),
             100.0 * paid,
             height=height * 0.85,
@@ -139,8 +140,18 @@ def turnover_figure(judgement: Judgement) -> Figure:
             linewidth=0.9,
             label=scenario_label(scenario),
         )
-        costs.bar_label(bars, labels=[f"{percent(value)} %" for value in paid], padding=4, color=INK, fontsize=7)
-    costs.set_yticks(places, [])
+    for level, values in zip(places, np.array(every).T, strict=True):
+        costs.annotate(
+            f"{' / '.join(map(percent, values))} %",
+            (100.0 * float(np.nanmax(values, initial=0.0)), level),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            color=INK,
+            fontsize=8,
+        )
+    costs.margins(x=0.3)  # room for the figures of the longest bar
+    costs.set_yticks(places, [strategy_label(name) for name in names])
     costs.set_xlabel("Costs paid (% of net worth, all sessions)")
     costs.set_title("Costs")
     costs.legend(loc="best")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,10 @@ from tt_assets.trading.judging.judge import Judgement, bands_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+FEW_POINTS = 20
+"""Points of a learning curve up to which each is marked."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +88,13 @@ def learning_figure(curves: Sequence[LearningCurve]) -> Figure:
     figure, every = stacked_figure((1, 1) if validated else (1,))
     for curve, style in zip(known, _styles(len(known)), strict=True):
         label = f"seed {curve.seed}"
-        every[0].plot(curve.steps, curve.reward, color=AGENT_COLOUR, linestyle=style, linewidth=1.4, label=label)
+        # A line through one point is nothing.
+        marker = "." if len(curve.steps) <= FEW_POINTS else None
+        look: dict[str, Any] = {"color": AGENT_COLOUR, "linestyle": style, "linewidth": 1.4, "marker": marker}
+        every[0].plot(curve.steps, curve.reward, label=label, **look)
         if validated:
             score = np.array([np.nan if value is None else value for value in curve.score], dtype=float)
-            every[1].plot(curve.steps, score, color=AGENT_COLOUR, linestyle=style, linewidth=1.4, label=label)
+            every[1].plot(curve.steps, score, label=label, **look)
             chosen = list(curve.steps).index(curve.chosen) if curve.chosen in curve.steps else None
             if chosen is not None:
                 every[1].plot(curve.steps[chosen], score[chosen], "o", color=FALLING, markersize=6, label="_chosen")
