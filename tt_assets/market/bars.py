@@ -195,7 +195,8 @@ def check_rows(rows: BarRows, known: Collection[str] | None = None, latest: date
     """
     priceless = np.logical_and.reduce([np.isnan(rows.numbers[column]) for column in PRICE_COLUMNS])
     at = np.flatnonzero(~priceless)
-    mended = [_counted(Mending.EMPTY, rows, np.flatnonzero(priceless))]
+    # A row with neither date nor price (a blank one, a total) is nothing at all.
+    mended = [_counted(Mending.EMPTY, rows, np.flatnonzero(priceless & ~np.isnat(rows.days)))]
     if priceless.any():
         rows = _taken(rows, at)
     rows, rounded = _unrounded(rows)

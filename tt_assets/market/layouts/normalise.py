@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -190,16 +191,17 @@ def _recognised(table: Table, options: BarsOptions) -> _Opened:
 def _name(opened: Sequence[_Opened], symbols: Sequence[str] | None) -> bool:
     """Give each table without a symbol in it the one its name says; whether any needed it."""
     unnamed = [item for item in opened if item.layout.instrument is None and "" in item.layout.by_symbol]
-    folders = {item.table.member.path.parent for item in unnamed}
+    folders = {_folder(item.table.member) for item in unnamed}
+    of_file = Counter(item.table.member.path for item in opened)
     for item in unnamed:
         stem = item.table.member.stem
         item.symbol = _keyed(item.table.member.path) or symbol_of(stem, symbols)
         if item.symbol is None and len(folders) > 1:
             # AAPL/daily.csv beside IBM/daily.csv
-            item.symbol = symbol_of(item.table.member.path.parent.name, symbols)
+            item.symbol = symbol_of(_folder(item.table.member).name, symbols)
         if item.symbol is None and len(opened) > 1 and re.fullmatch(r"[A-Z]{1,5}", stem):
             item.symbol = stem  # DAY.csv beside AAPL.csv; alone a word like it names the contents
-        if item.symbol is None and len(opened) == 1:
+        if item.symbol is None and of_file[item.table.member.path] == 1:
             # data.csv in ACME.zip, Sheet1 of ACME.xlsx
             item.symbol = symbol_of(stem_of(item.table.member.path), symbols)
         if len(opened) == 1 and symbols is not None and len(symbols) == 1:
@@ -210,6 +212,11 @@ def _name(opened: Sequence[_Opened], symbols: Sequence[str] | None) -> bool:
                 f"file after it (ACME.csv), add a column symbol, or set TT_WATCHLIST to a list of that one symbol."
             )
     return bool(unnamed)
+
+
+def _folder(member: Member) -> Path:
+    """The folder a table lies in, on disk or in its archive."""
+    return Path(member.name.removeprefix(f"{member.path}:")).parent
 
 
 def _keyed(path: Path) -> str | None:

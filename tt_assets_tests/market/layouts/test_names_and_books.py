@@ -110,6 +110,27 @@ def test_a_folder_a_symbol(tmp_path: Path):
     pd.testing.assert_frame_equal(read(tmp_path), of("ACME", "MSFT"), check_exact=True)
 
 
+def test_a_folder_a_symbol_in_an_archive_and_an_archive_a_symbol(tmp_path: Path):
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        archive.writestr("AAA/daily.csv", YAHOO)
+        archive.writestr("BBB/daily.csv", YAHOO)
+    pd.testing.assert_frame_equal(read(tmp_path / "all.zip"), of("AAA", "BBB"), check_exact=True)
+    (tmp_path / "all.zip").unlink()
+    for symbol in ("ACME", "MSFT"):
+        with zipfile.ZipFile(tmp_path / f"{symbol}.zip", "w") as archive:
+            archive.writestr("data.csv", YAHOO)
+    pd.testing.assert_frame_equal(read(tmp_path), of("ACME", "MSFT"), check_exact=True)
+
+
+def test_blank_rows_and_totals_of_a_sheet_are_nothing(tmp_path: Path):
+    path = tmp_path / "ACME.xlsx"
+    blank = pd.DataFrame({"date": [None, "Total"], "volume": [None, 7.0]})
+    pd.concat([FRAME.drop(columns="symbol"), blank]).to_excel(path, index=False)
+    bars = FileBars(path)
+    pd.testing.assert_frame_equal(bars.check().clean, of("ACME"), check_exact=True)
+    assert (bars.check().faults, bars.warnings()) == ((), [])
+
+
 def test_a_partitioned_data_set_has_its_symbols_in_its_folders(tmp_path: Path):
     pd.concat([FRAME, FRAME.assign(symbol="BTC/USD")]).to_parquet(tmp_path / "bars", partition_cols=["symbol"])
     pd.testing.assert_frame_equal(read(tmp_path / "bars"), of("ACME", "BTC/USD"), check_exact=True)
