@@ -114,8 +114,9 @@ class FileBars:
         told = list(manifest.warnings)
         if self.known:
             told += watched(manifest.symbols, self.known)[1]
-        faults = self.faults()
-        return [*told, summarise(faults)] if faults else told
+        # Those beyond the calendar have a line of their own.
+        faults = [f for f in self.faults() if f.rule not in (BarRule.TOO_EARLY, BarRule.TOO_LATE)]
+        return [*told, f"{self.path}: {summarise(faults)}"] if faults else told
 
     def all_faults(self) -> tuple[BarFault, ...]:
         """Every row that broke a rule, of any instrument, also where the bars are refused."""

@@ -318,7 +318,9 @@ def test_rows_before_the_calendar_begins_are_left_out_and_counted_in_a_line(tmp_
     path.write_text(many(pd.bdate_range("1961-11-01", "1962-06-29"), "%m/%d/%y"))
     bars = FileBars(path)
     assert bars.span()[0] == date(1962, 1, 2)
-    assert "43 rows before 1962-01-01, where the session calendar begins, are left out" in bars.warnings()
+    early, others = bars.warnings()
+    assert early == "43 rows before 1962-01-01, where the session calendar begins, are left out"
+    assert others.startswith(f"{path}: 4 faults in the bars. no session on that day: 4 (")
 
 
 @pytest.mark.parametrize(
