@@ -176,7 +176,7 @@ def shown(judgement: Judgement, weights: pd.DataFrame, path: Path) -> dict[str, 
 
     return {
         "equity": picture("Net worth out of sample", equity_plot(judgement, SCREEN._replace(height=3.9))),
-        "verdict": dg.MetadataValue.md(verdict(judgement)),
+        "verdict": dg.MetadataValue.text(verdict(judgement)),
         "drawdown": picture("Drawdown out of sample", drawdown_plot(judgement, SCREEN._replace(height=3.9))),
         "weights": picture("Target weights", weights_plot(weights, SCREEN)),
         "turnover": picture("Turnover and costs", turnover_plot(judgement, SCREEN._replace(height=5.6))),

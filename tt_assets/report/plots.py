@@ -237,20 +237,20 @@ def _draw_strategies(axes: Axes, bands: pd.DataFrame, judgement: Judgement, figu
     pad = 0.05 * (highest - lowest) or 0.05
     # On a logarithmic axis a step down of the same width could reach 0.
     axes.set_ylim(lowest * lowest / (lowest + pad) if axes.get_yscale() == "log" else lowest - pad, highest + pad)
+    bottom, top = axes.get_ylim()
+    arrows = [" \N{DOWNWARDS ARROW}" if end < bottom else " \N{UPWARDS ARROW}" if end > top else "" for end in ends]
+    labels = [f"{strategy_label(name)}  {figures[name]}{arrow}" for name, arrow in zip(names, arrows, strict=True)]
     if is_narrow(axes.figure):
-        labels = [f"{strategy_label(name)}  {figures[name]}" for name in names]
         legend = axes.legend(lines, labels, loc="upper center", bbox_to_anchor=(0.45, -0.22), ncols=2)
         if seeds > 1:
             legend.set_title(f"band: worst to best of {seeds} seeds")
             legend.get_title().set_fontsize(7.5)
             legend.get_title().set_color(AGENT_COLOUR)
         return
-    bottom, top = axes.get_ylim()
-    arrows = [" \N{DOWNWARDS ARROW}" if end < bottom else " \N{UPWARDS ARROW}" if end > top else "" for end in ends]
     label_beside(
         axes,
         np.clip(ends, bottom, top),
-        [f"{strategy_label(name)}  {figures[name]}{arrow}" for name, arrow in zip(names, arrows, strict=True)],
+        labels,
         [_line(name)[0] for name in names],
         [name == subject for name in names],
     )

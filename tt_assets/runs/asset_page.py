@@ -32,7 +32,10 @@ def whole_table(database: Database, table: str) -> dict[str, Any]:
     if not found.rows:
         return {"whole_table": dg.MetadataValue.text("no rows")}
     written = f", last load {found.written_at:%Y-%m-%d %H:%M} UTC" if found.written_at else ""
-    words = f"{found.rows:,} rows, {found.first} to {found.last}, {found.slices:,} partitions with rows{written}"
+    rows, partitions = (
+        f"{n:,} {what}{'' if n == 1 else 's'}" for n, what in ((found.rows, "row"), (found.slices, "partition"))
+    )
+    words = f"{rows}, {found.first} to {found.last}, {partitions} with rows{written}"
     return {"whole_table": dg.MetadataValue.text(words)}
 
 
