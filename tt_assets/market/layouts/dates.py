@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from tt_assets.market.bars import BarRule
+from tt_assets.market.layouts.vocabulary import plain
 
 NAMED_FORMATS = (
     *("%d-%b-%Y", "%d %b %Y", "%b %d, %Y", "%b %d %Y", "%B %d, %Y", "%d %B %Y", "%d-%b-%y", "%d %b %y", "%d. %b %Y"),
@@ -38,6 +39,22 @@ _EPOCH = re.compile(r"(?P<epoch>-?\d{9,19})(?:\.0+)?")
 _SERIAL = re.compile(r"(?P<days>\d{5})(?P<rest>\.\d+)?")
 _SCIENTIFIC = re.compile(r"-?\d\.\d+[eE]\+?\d{1,2}")
 _WEEKDAY = re.compile(r"^(mon|tue|wed|thu|fri|sat|sun)[a-z]*,?\s+", re.IGNORECASE)
+_WORD = re.compile(r"[^\W\d_]{3,}")
+_MONTHS = {
+    "Jan": "jan january januar janvier janv enero ene gennaio gen janeiro januari",
+    "Feb": "feb february februar fevrier fevr febrero febbraio fevereiro fev februari",
+    "Mar": "mar march marz mrz maerz mars marzo marco maart mrt",
+    "Apr": "apr april avril avr abril abr aprile",
+    "May": "may mai mayo maggio mag maio mei maj",
+    "Jun": "jun june juni juin junio giugno giu junho",
+    "Jul": "jul july juli juillet juil julio luglio lug julho",
+    "Aug": "aug august aout agosto ago augustus",
+    "Sep": "sep sept september septembre septiembre settembre set setembro",
+    "Oct": "oct october oktober okt octobre octubre ottobre ott outubro out",
+    "Nov": "nov november novembre noviembre novembro",
+    "Dec": "dec december dezember dez decembre diciembre dic dicembre dezembro",
+}
+_MONTH_OF = {word: month for month, words in _MONTHS.items() for word in words.split()}
 _OFFSETS = {"Z": 0, "UTC": 0, "GMT": 0, "EST": -5, "EDT": -4}
 
 
@@ -165,7 +182,7 @@ def _form(filled: Sequence[str]) -> str:
             votes["epoch"] += 1
         elif _SERIAL.fullmatch(text):
             votes["serial"] += 1
-        elif re.search(r"[A-Za-z]{3}", text) and re.search(r"\d", text):
+        elif _WORD.search(text) and re.search(r"\d", text):
             votes["named"] += 1
         else:
             votes["none"] += 1
@@ -345,7 +362,18 @@ def _best_named(filled: Sequence[str]) -> str:
 
 
 def _named(text: str, named: str) -> Day:
-    return _given(_WEEKDAY.sub("", text.replace("Sept ", "Sep ").replace(".,", ",")), named)
+    return _given(_in_english(_WEEKDAY.sub("", text), whole="%B" in named), named)
+
+
+def _in_english(text: str, *, whole: bool) -> str:
+    """A date with the name of its month in English, abbreviated unless it is `whole`; exports have theirs."""
+    if whole:
+        return text
+    match = _WORD.search(text)
+    month = _MONTH_OF.get(plain(match[0])) if match else None
+    if match is None or month is None:
+        return text
+    return text[: match.start()] + month + text[match.end() :].removeprefix(".")
 
 
 def _given(text: str, given: str) -> Day:

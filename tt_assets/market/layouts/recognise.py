@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from tt_assets.market.errors import BarsFileError
 from tt_assets.market.layouts.delimited import SEPARATORS, Delimited, is_date
 from tt_assets.market.layouts.options import BarsOptions
-from tt_assets.market.layouts.symbols import is_noise
+from tt_assets.market.layouts.symbols import in_words, is_noise
 from tt_assets.market.layouts.typed import Table
 from tt_assets.market.layouts.vocabulary import field_of, plain, rank_of
 
@@ -174,9 +174,10 @@ def _by_headers(table: Table, headers: Sequence[str], options: BarsOptions) -> L
     found = _fields(table, headers, options)
     missing = [name for name in NEEDED if name not in found]
     if missing:
-        wide, left_out = _joined_names(table, headers, found.get("timestamp"), options)
+        wide, left_out, part = _joined_names(table, headers, found.get("timestamp"), options)
         if wide and "timestamp" in found:
             why = "each header joins a symbol and a column"
+            why += f"; {in_words(part)} without all of them" if part else ""
             if len(wide) == 1 and is_noise(next(iter(wide))):
                 wide, why = {"": wide.popitem()[1]}, "each header ends with the name of a column"
             return Layout(WIDE.name, why, found["timestamp"], wide, left_out=left_out)
@@ -366,10 +367,10 @@ def _complete(
 
 def _joined_names(
     table: Table, headers: Sequence[str], timestamp: int | None, options: BarsOptions
-) -> tuple[dict[str, Columns], str]:
-    """The instruments of headers such as AAPL.Open or Close_AAPL, and the adjusted close that is left out.
+) -> tuple[dict[str, Columns], str, list[str]]:
+    """The instruments of headers such as AAPL.Open or Close_AAPL, the adjusted close that is left out, and the others.
 
-    None where they are not complete.
+    The others are instruments of which some columns are not there.
     """
     found: dict[str, dict[str, int]] = {}
     words: dict[int, str] = {}
@@ -387,11 +388,12 @@ def _joined_names(
                 words[place] = word
                 break
     complete = {symbol: own for symbol, own in found.items() if all(name in own for name in NEEDED[1:])}
+    part = [symbol for symbol in found if symbol not in complete]
     if options.adjust:
         fields = [words.get(place, "") for place in range(len(headers))]
-        return {symbol: _complete(table, fields, symbol, own, options) for symbol, own in complete.items()}, ""
+        return {symbol: _complete(table, fields, symbol, own, options) for symbol, own in complete.items()}, "", part
     left_out = next((words[own["adj_close"]] for own in complete.values() if "adj_close" in own), "")
-    return {symbol: _columns(own, None) for symbol, own in complete.items()}, left_out
+    return {symbol: _columns(own, None) for symbol, own in complete.items()}, left_out, part
 
 
 def _without_header(table: Table, options: BarsOptions) -> Layout:

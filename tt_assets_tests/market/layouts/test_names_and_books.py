@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tt_assets.market.calendar import are_sessions
 from tt_assets.market.files import BarsOptions, FileBars
 from tt_assets_tests.market.layouts.samples import CLOSE, DAYS, HIGH, LOW, OPEN, ROWS, VOLUME, expected, midnight, table
 
@@ -120,6 +121,33 @@ def test_a_folder_a_symbol_in_an_archive_and_an_archive_a_symbol(tmp_path: Path)
         with zipfile.ZipFile(tmp_path / f"{symbol}.zip", "w") as archive:
             archive.writestr("data.csv", YAHOO)
     pd.testing.assert_frame_equal(read(tmp_path), of("ACME", "MSFT"), check_exact=True)
+
+
+@pytest.mark.parametrize(
+    "months",
+    [
+        "janv. févr. mars avr. mai juin juil. août sept. oct. nov. déc.",
+        "Jan. Feb. März April Mai Juni Juli Aug. Sept. Okt. Nov. Dez.",
+        "ene feb mar abr may jun jul ago sep oct nov dic",
+        "gennaio febbraio marzo aprile maggio giugno luglio agosto settembre ottobre novembre dicembre",
+    ],
+)
+@pytest.mark.parametrize("written", ["{d} {m} {y}", "{d}-{m}-{y}"])
+def test_months_by_the_names_of_other_languages(tmp_path: Path, months: str, written: str):
+    days = pd.bdate_range("2013-01-02", "2013-12-30")[::3]
+    cells = [written.format(d=day.day, m=months.split()[day.month - 1], y=day.year) for day in days]
+    path = tmp_path / "ACME.csv"
+    path.write_text("Date;Open;High;Low;Close;Volume\n" + "".join(f"{cell};1;2;1;2;7\n" for cell in cells))
+    checked = FileBars(path).check()
+    sessions = days[are_sessions(days.to_numpy().astype("datetime64[D]"))]
+    assert checked.clean["timestamp"].tolist() == sessions.tolist()
+
+
+def test_an_instrument_of_which_columns_are_missing_is_named(tmp_path: Path):
+    wide = FRAME.drop(columns="symbol").rename(columns=lambda name: name if name == "date" else f"ACME.{name}")
+    wide.assign(**{"MSFT.close": 1.0}).to_csv(tmp_path / "wide.csv", index=False)
+    (told,) = FileBars(tmp_path / "wide.csv").manifest().tables
+    assert told.why.endswith("; MSFT without all of them")
 
 
 def test_blank_rows_and_totals_of_a_sheet_are_nothing(tmp_path: Path):
