@@ -6,10 +6,12 @@ import multiprocessing
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
 import pytest
+from dagster import EventLogEntry
 from sqlalchemy import text
 
 from tt_assets.postgres.database import Database
@@ -48,6 +50,22 @@ def test_all_that_is_asked_goes_over_one_connection(storage: PostgresStorage) ->
     storage.event_log_storage.get_dynamic_partitions("instrument")
     storage.schedule_storage.all_instigator_state()
     assert {backend(one) for one in of(PostgresStorage(storage.postgres_url))} == {first}
+
+
+def test_no_question_goes_past_the_pool(storage: PostgresStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    for one in of(storage):
+        # Of the pool that Dagster made only the dialect is left, so that whoever connects through it fails.
+        monkeypatch.setattr(one, "_engine", SimpleNamespace(dialect=engine_of(storage.postgres_url).dialect))
+    runs, events, schedules = of(storage)
+    assert runs.get_runs() == []
+    assert runs.get_daemon_heartbeats() == {}
+    assert events.get_dynamic_partitions("nobody's") == []
+    assert events.has_table("event_logs")
+    assert not events.has_table("no_such_table")
+    events.store_event(EventLogEntry(None, 10, "", "a run", 0.0))
+    assert [entry.level for entry in events.get_logs_for_run("a run")] == [10]
+    events.delete_events("a run")
+    assert schedules.all_instigator_state() == []
 
 
 def test_a_connection_that_was_ended_is_replaced_before_it_is_used(
