@@ -25,11 +25,13 @@ from tt_assets.runtime.jobs_in_process import job_named
 from tt_assets.runtime.platform import INSTRUMENTS, TRADED, Platform
 from tt_assets.runtime.pools import free_slots_of_ended_runs, refuse_held
 from tt_assets.runtime.selection import Span, date_keys, known_instruments
-from tt_assets.settings import PriceSourceName, Settings
+from tt_assets.settings import DateGrain, PriceSourceName, Settings
 from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES
 
 TRAINING_POOL = "training"
 PRICES = "tt_prices"
+COMFORTABLE = 100_000
+"""Partitions of an asset that Dagster's own documents call the most."""
 SAID_EVERY = 10.0
 """Least time between two lines about one step where there is no terminal, seconds."""
 WORDS = 36
@@ -58,6 +60,8 @@ def backfill(
     dates = [key for key in keys if first <= key <= last]
     order = list(instance.get_dynamic_partitions(INSTRUMENTS))
     cells = {(day, name) for day in dates for name in instruments}
+    if said := beyond_comfort(len(keys) * len(order), platform.settings.date_grain):
+        err().print(said)
     free_slots_of_ended_runs(instance)
     job = job_named(platform.settings, MARKET_JOB)
     with progress_bar(len(cells) * len(tables), tables, among=cells) as on_event:
@@ -71,6 +75,16 @@ def backfill(
             on_event=on_event,
             config={PRICES: {"allow_deletions": True}} if allow_deletions else None,
         )
+
+
+def beyond_comfort(partitions: int, grain: DateGrain) -> str:
+    """What is to be said of so many partitions a table, in a sentence; empty where Dagster bears them well."""
+    if partitions <= COMFORTABLE or grain is not DateGrain.SESSION:
+        return ""
+    return (
+        f"{partitions:,} partitions a table are more than the {COMFORTABLE:,} that Dagster bears well: ticks and pages "
+        "grow slow. TT_DATE_GRAIN=month has one for each month; choose it before the first load (docs/scaling.md)."
+    )
 
 
 def train(

@@ -5,13 +5,14 @@ from datetime import date
 import pandas as pd
 import pytest
 
+from tt_assets.commands.backfill import beyond_comfort
 from tt_assets.market.calendar import sessions
 from tt_assets.market.ibkr.empties import EmptySessions, Known
 from tt_assets.market.ibkr.memory import identity
 from tt_assets.market.watchlist import read_watchlist
 from tt_assets.postgres.slice_store import SliceStore
 from tt_assets.postgres.slices import Selection
-from tt_assets.settings import Settings
+from tt_assets.settings import DateGrain, Settings
 from tt_assets.tables import TABLES
 from tt_assets_tests.commands.conftest import Tt
 from tt_assets_tests.dagster_runs import stored
@@ -86,3 +87,15 @@ def test_what_is_stored_or_known_to_have_no_bar_is_not_counted_and_nothing_chang
     only = tt("backfill", "market", "--plan", *SPAN, "--instruments", "AAPL,GOOG", TT_IBKR_REFETCH="0")
     assert "No request to IBKR; 2 instruments complete" in only.out
     assert stored(database, "tt_prices") == before
+
+
+@pytest.mark.parametrize(
+    ("partitions", "grain", "said"),
+    [(100_000, DateGrain.SESSION, False), (100_001, DateGrain.SESSION, True), (5_000_000, DateGrain.MONTH, False)],
+)
+def test_too_many_partitions_for_dagster_are_said_with_the_grain_to_choose(partitions, grain, said):
+    words = beyond_comfort(partitions, grain)
+    assert bool(words) is said
+    if said:
+        assert "100,001 partitions a table" in words
+        assert "TT_DATE_GRAIN=month" in words
