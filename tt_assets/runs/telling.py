@@ -7,7 +7,7 @@ digest and outcome, and what changed where it was restated.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from tt_assets.postgres.database import Database
 from tt_assets.postgres.ledger import mark_told_keys
 from tt_assets.postgres.restated import RESTATED
 from tt_assets.runs._dagster import report_runless
+from tt_assets.runs.asset_page import whole_table
 from tt_assets.tables import MARKET_TABLES, TABLES
 
 AT_ONCE = 20_000
@@ -86,7 +87,9 @@ def report(instance: dg.DagsterInstance, database: Database, table: str, slices:
     dimension = "instrument" if table in MARKET_TABLES else "traded"
     names = sorted({told.key.instrument for told in slices})
     instance.add_dynamic_partitions(dimension, names)  # those that are there already stay as they are
-    report_runless(instance, [_event(table, told) for told in slices])
+    # Only the last is shown on the table's page, so it alone says what all of them are part of.
+    whole = whole_table(database, table)
+    report_runless(instance, [*(_event(table, told, {}) for told in slices[:-1]), _event(table, slices[-1], whole)])
     mark_told_keys(
         database,
         table,
@@ -96,8 +99,9 @@ def report(instance: dg.DagsterInstance, database: Database, table: str, slices:
     )
 
 
-def _event(table: str, told: Told) -> dg.AssetMaterialization:
+def _event(table: str, told: Told, shown: Mapping[str, Any]) -> dg.AssetMaterialization:
     metadata: dict[str, Any] = {
+        **shown,
         "dagster/table_name": table,
         "dagster/row_count": told.rows,
         "digest": told.digest,
