@@ -128,7 +128,8 @@ class Soak:
                 held, age = process.memory_info().rss / 1e6, time.time() - process.create_time()
                 if age > OF_AGE:
                     life = self.lives.setdefault(pid, Life(name, held, held, age))
-                    life.last, life.age = held, age
+                    # One that is just ending has given its memory back already.
+                    life.last, life.age = held or life.last, age
 
     def ended_runs(self) -> int:
         """How many runs have ended; 0 where the server is away."""
