@@ -26,15 +26,7 @@ SPANS = {"1y": 370, "3y": 1100, "all": 40_000}
 def page(look: Look) -> Page:
     """Faults, jumps, suspected splits and coverage."""
     span = look.one_of("span", list(SPANS), "all")
-    prices = pd.DataFrame(
-        look.rows(
-            "SELECT instrument, timestamp, close FROM tt_prices "
-            "WHERE timestamp > (SELECT max(timestamp) FROM tt_prices) - make_interval(days => %s) ORDER BY 1, 2",
-            SPANS[span],
-        ),
-        columns=["instrument", "timestamp", "close"],
-    )
-    prices["timestamp"] = pd.to_datetime(prices["timestamp"])
+    prices = _closes(look, SPANS[span])
     found = jumps(prices, pd.Timestamp.min, look.site.settings.jump_sigmas) if len(prices) else []
     charts = [chart] if (chart := _coverage(look, SPANS[span])) else []
     return Page(
@@ -62,6 +54,24 @@ def page(look: Look) -> Page:
             "by_key": {own.key: own for own in charts},
         },
         charts,
+    )
+
+
+def _closes(look: Look, days: int) -> pd.DataFrame:
+    """instrument, timestamp, close of the last `days`, in that order; arrays, for an object a row would cost."""
+    rows = look.rows(
+        "SELECT instrument, array_agg(timestamp::date - DATE '1970-01-01' ORDER BY timestamp), "
+        "array_agg(close ORDER BY timestamp) FROM tt_prices "
+        "WHERE timestamp > (SELECT max(timestamp) FROM tt_prices) - make_interval(days => %s) GROUP BY 1 ORDER BY 1",
+        days,
+    )
+    since = np.concatenate([np.array(own, dtype=np.int64) for _, own, _ in rows] or [np.array([], dtype=np.int64)])
+    return pd.DataFrame(
+        {
+            "instrument": np.repeat([name for name, _, _ in rows], [len(own) for _, own, _ in rows]),
+            "timestamp": since.astype("datetime64[D]").astype("datetime64[ns]"),
+            "close": np.concatenate([np.array(own, dtype=float) for *_, own in rows] or [np.array([])]),
+        }
     )
 
 
