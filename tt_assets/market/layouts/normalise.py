@@ -121,7 +121,7 @@ def normalise(
         ReadTable(
             part.opened.table.name,
             part.opened.layout.name,
-            part.opened.layout.why,
+            _why(part.opened.layout, options),
             part.order,
             len(part.days),
             part.opened.layout.left_out,
@@ -129,6 +129,11 @@ def normalise(
         for part in parts
     )
     return Normalised(checked, told, tuple(passed_over), len(rows), by_name, _outside_counts(rows))
+
+
+def _why(layout: Layout, options: BarsOptions) -> str:
+    scaled = any(columns.adj_close is not None for columns in layout.by_symbol.values())
+    return layout.why + (f"; all four prices are scaled by {options.adjust}" if scaled else "")
 
 
 def _open_all(files: Sequence[Stamp], options: BarsOptions) -> tuple[list[_Opened], list[str]]:

@@ -37,7 +37,7 @@ from tt_assets.market.layouts.findings import Findings, judge
 from tt_assets.market.layouts.normalise import Normalised, ReadTable, normalise
 from tt_assets.market.layouts.options import BarsOptions
 
-CODE = 4
+CODE = 5
 """Raise it when the same files come out differently."""
 KEPT = 3
 ROW_GROUP = 1 << 16

@@ -264,6 +264,8 @@ def test_the_adjusted_close_scales_all_four_prices_where_it_is_asked_for(tmp_pat
         "the column Adj Close is there and is left out; TT_BARS_ADJUST=adj_close scales all four prices by it"
     ]
     assert scaled.warnings() == []
+    assert scaled.manifest().tables[0].why.endswith("; all four prices are scaled by adj_close")
+    assert "scaled" not in plain.manifest().tables[0].why
     for name in ("open", "high", "low", "close"):
         wanted = [value * 0.9 for value in expected()[name]]
         assert scaled.check().clean[name].tolist() == pytest.approx(wanted, rel=1e-6)
