@@ -223,3 +223,16 @@ def test_a_window_of_its_first_two_sessions_can_be_drawn(judged_windows):
         for plot in (equity_plot, drawdown_plot, turnover_plot):
             assert plot(begun)[:8] == b"\x89PNG\r\n\x1a\n"
         assert "No agent was judged" in verdict(begun)
+
+
+def test_a_dollar_in_a_name_is_a_sign_of_it_and_no_formula():
+    names = ["A$B$", "$\\frac{", "CASH"]
+    days = pd.to_datetime(["2012-05-17", "2012-05-18"])
+    weights = pd.DataFrame(
+        [(day, name, 1.0 / 3.0) for day in days for name in names],
+        columns=["timestamp", "instrument", "target_weight"],
+    )
+    # With formulas switched on the second name alone would end the drawing with an error.
+    assert weights_plot(weights).startswith(b"\x89PNG")
+    (axes,) = weights_figure(weights).axes
+    assert {text.get_text() for text in axes.get_legend().get_texts()} == set(names)
