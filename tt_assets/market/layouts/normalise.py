@@ -454,10 +454,18 @@ def _raw(part: _Part, rows: npt.NDArray[np.int64], named: bool) -> list[RawRow]:
         }
         texts = {name: cells[spot].strip() for name, spot in at.items() if spot is not None and spot < len(cells)}
         if not texts and part.stamps is not None:
-            moment = part.stamps[row % max(1, part.count)].as_py()
-            texts = {"timestamp": "" if moment is None else str(moment)}
+            texts = {"timestamp": _written(part.stamps[row % max(1, part.count)])}
         found.append(RawRow(line, name, texts))
     return found
+
+
+def _written(moment: pa.Scalar) -> str:
+    """A moment as people read it, one that no calendar has as its number; empty for none."""
+    try:
+        value = moment.as_py()
+    except (OverflowError, ValueError):
+        value = getattr(moment, "value", "")
+    return "" if value is None else str(value)
 
 
 def _with_odd_lines(checked: CheckedBars, odd: Sequence[tuple[_Part, int, list[str]]], named: bool) -> CheckedBars:

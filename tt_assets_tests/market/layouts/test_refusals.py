@@ -369,3 +369,18 @@ def test_a_file_cut_anywhere_never_gives_a_bar_that_was_not_there(tmp_path: Path
     if len(clean):  # of the last row the last value, the volume
         whole.loc[whole.index[-1], "volume"] = clean["volume"].iloc[-1]
     pd.testing.assert_frame_equal(clean, whole, check_exact=True)
+
+
+def test_a_moment_that_no_calendar_has_is_a_fault_with_its_number(tmp_path: Path):
+    path = tmp_path / "ACME.parquet"
+    table = pa.table(
+        {
+            "date": pa.array([16072, 2147483647], pa.int32()).cast(pa.date32()),
+            **{name: [10.0, 10.0] for name in ("open", "high", "low", "close", "volume")},
+        }
+    )
+    pq.write_table(table, path)
+    checked = FileBars(path, known=["ACME"]).check()
+    assert len(checked.clean) == 1
+    (fault,) = checked.faults
+    assert "2147483647" in str(fault)
