@@ -54,7 +54,7 @@ test: install
 	$(PYTEST) -m "not slow"
 
 test-slow: install
-	$(PYTEST) -m slow --reruns 1
+	$(PYTEST) -m slow --reruns 2 -rR
 
 lint: install
 	$(VENV)/bin/ruff check .
