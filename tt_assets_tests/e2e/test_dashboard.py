@@ -137,7 +137,7 @@ def compare_two_trials(do: Clicks) -> None:
     do.link("Trials")
     settings = do.person.page.get_by_role("row").filter(has_text="commission_bps")
     expect(settings.get_by_role("cell")).to_have_text(["10", "30"])
-    assert do.person.page.locator("figure#curves .canvas canvas").count() > 0
+    expect(do.person.page.locator("figure#curves .canvas canvas").first).to_be_attached()  # a script draws it
 
 
 def what_is_stale(do: Clicks) -> None:
@@ -189,7 +189,7 @@ def test_every_page_is_drawn_in_both_themes_and_widths(
     for name, path in PAGES.items():
         somebody.open(path)
         for canvas in somebody.page.locator("figure.chart .canvas").all():
-            assert canvas.locator("canvas").count() > 0, name
+            expect(canvas.locator("canvas").first, name).to_be_attached()
         wider = somebody.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
         assert wider <= 0, f"{name} is {wider} px wider than a {device}"
         somebody.page.wait_for_timeout(300)
