@@ -28,8 +28,9 @@ def get_engine(url: str | URL | None = None) -> Engine:
 
     Parameters
     ----------
-    url : `postgresql://user:password@host:port/name`, with any driver named in it; None: the database of the settings.
-        What is written to another database than that of the settings is reported to nobody.
+    url : `postgresql://` with user, password, host, port and name as libpq reads them, and any driver named in it;
+        None: the database of the settings. What is written to another database than that of the settings is reported
+        to nobody.
 
     Raises
     ------

@@ -109,7 +109,7 @@ class Database:
 
         Parameters
         ----------
-        url : `postgresql://user:password@host:port/name` and libpq's options, or None.
+        url : `postgresql://` with user, password, host, port, name and libpq's options, or None.
         home : folder in which the embedded server has its cluster.
         pg_bin : folder of that server's programs, None for those that are found.
         start : have the embedded server running before it returns; nothing for a server of the user's.

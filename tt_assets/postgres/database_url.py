@@ -51,8 +51,9 @@ def parse_url(url: str) -> dict[str, str]:
     misread = "@" in parameters.get("host", "") + parameters.get("dbname", "")
     if not found or misread or not re.fullmatch(r"[\d,]*", parameters.get("port", "")):
         raise DatabaseUrlError(
-            "TT_DATABASE_URL is not a URL that libpq can read: write postgresql://user:password@host:5432/tt with "
-            "special characters of user and password percent-encoded (@ is %40, / is %2F, # is %23, % is %25)."
+            "TT_DATABASE_URL is not a URL that libpq can read: write postgresql://USER@HOST:5432/tt, the password "
+            "behind the user after a colon, with special characters of user and password percent-encoded (@ is %40, "
+            "/ is %2F, # is %23, % is %25)."
         )
     parameters.setdefault("dbname", TABLES_DATABASE)
     name = parameters["dbname"]

@@ -35,6 +35,7 @@ from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobO
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 __all__ = [
+    "TERMINAL",
     "PartitionsSubset",
     "add_metadata",
     "backfills_in_flight",
@@ -62,6 +63,9 @@ REPOSITORY = "__repository__"
 
 ASKED_AT_ONCE = 1_000
 """Partitions in one question to the event log."""
+
+TERMINAL = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
+"""Compute logs, as `instance_at` takes them, that leave what a step prints on the terminal. Waits for a public name."""
 
 FAILURES_LOOKED_BACK = 10_000
 """Failed evaluations of a check, the latest first, among whose partitions one that holds again is looked for."""

@@ -191,10 +191,9 @@ def open_instance() -> dg.DagsterInstance:
     What a step prints stays on the terminal: Dagster would start two processes a step to copy it into files, which
     Ctrl-C then reaches too.
     """
-    from tt_assets.runs._dagster import instance_at
+    from tt_assets.runs._dagster import TERMINAL, instance_at
 
-    terminal = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
-    instance = instance_at(Path(os.environ["DAGSTER_HOME"]), compute_logs=terminal)
+    instance = instance_at(Path(os.environ["DAGSTER_HOME"]), compute_logs=TERMINAL)
     limit_pools(instance.event_log_storage)
     return instance
 

@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from uuid import uuid4
 
 import psycopg
 import pytest
@@ -17,26 +16,6 @@ from tt_assets.postgres.database import Database
 from tt_assets.postgres.server.embedded import EmbeddedServer
 from tt_assets.postgres.views import VIEWS, definition
 from tt_assets.tables import BESIDE, TABLES, metadata
-
-
-@pytest.fixture
-def new_database(embedded_server: EmbeddedServer) -> Iterator[Database]:
-    """An empty database on the session's server."""
-    yield from _new_database(embedded_server)
-
-
-@pytest.fixture
-def second_database(embedded_server: EmbeddedServer) -> Iterator[Database]:
-    yield from _new_database(embedded_server)
-
-
-def _new_database(server: EmbeddedServer) -> Iterator[Database]:
-    database = Database.on(server, f"test_{uuid4().hex[:12]}")
-    database.create_databases()
-    yield database
-    with database.named("postgres").connect(autocommit=True) as connection:
-        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(database.name)))
-
 
 CATALOG = {
     "columns": """

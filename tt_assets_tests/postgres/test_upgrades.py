@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from uuid import uuid4
-
 import pytest
 from alembic import command
-from psycopg import sql
 
 from tt_assets.postgres import schema
 from tt_assets.postgres.database import Database
-from tt_assets.postgres.server.embedded import EmbeddedServer
 from tt_assets.postgres.standing import fill_ledger
 from tt_assets.tables import TABLES
 from tt_assets_tests.agreement import rows_and_ledger_agree
@@ -50,15 +45,6 @@ FILLED = (
 )
 
 
-@pytest.fixture
-def database(embedded_server: EmbeddedServer) -> Iterator[Database]:
-    database = Database.on(embedded_server, f"test_{uuid4().hex[:12]}")
-    database.create_databases()
-    yield database
-    with database.named("postgres").connect(autocommit=True) as connection:
-        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(database.name)))
-
-
 def to(database: Database, revision: str) -> None:
     with database.engine().begin() as connection:
         command.upgrade(schema._config(connection), revision)
@@ -83,7 +69,8 @@ def columns_of(database: Database) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("revision", REVISIONS)
-def test_a_filled_database_keeps_each_row(database: Database, revision: str) -> None:
+def test_a_filled_database_keeps_each_row(new_database: Database, revision: str) -> None:
+    database = new_database
     to(database, "0001")
     with database.connect() as connection:
         for statement in FILLED:
