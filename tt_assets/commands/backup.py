@@ -17,7 +17,7 @@ from tt_assets.settings import Settings, database_of
 def dump(settings: Settings, file: Path) -> backup.Manifest:
     """Write both databases to `file`; the work of others goes on meanwhile. Raises BackupError."""
     in_use.hold(settings)
-    database = database_of(settings, start=True)
+    database = database_of(settings, start=True, owner=True)
     database.check_dagster()
     return backup.dump(database, find_binaries(settings.pg_bin), file, version=__version__)
 
@@ -31,8 +31,9 @@ def restore(settings: Settings, file: Path) -> backup.Manifest:
         raise UserError(f"tt up (process {up.pid}) works on this home: `tt down`, then restore.")
     backup.read_manifest(file)  # before a server is made for it
     in_use.hold(settings)
-    database = database_of(settings, start=True)
+    database = database_of(settings, start=True, owner=True)
     manifest = backup.restore(database, find_binaries(settings.pg_bin), file)
     with suppress(grants.GrantsError):  # without the roles the tables work for whoever restored them
         grants.grant(database)
+    database.let_platform_in()
     return manifest

@@ -59,18 +59,21 @@ def read_only_url(settings: Settings) -> str:
             "IN ROLE tt_reader, and put that login into the address."
         )
     in_use.hold(settings)
-    database = database_of(settings, start=True)
+    database = database_of(settings, start=True, owner=True)
     check(database)
     return read_only_login(database, kept_secret(settings.home / "read_only.password"), settings.pg_port).shared_uri()
 
 
-def psql(settings: Settings, arguments: Sequence[str]) -> int:
-    """Run psql on the tables; the password goes through the environment, never the command line."""
+def psql(settings: Settings, arguments: Sequence[str], *, owner: bool = False) -> int:
+    """Run psql on the tables; the password goes through the environment, never the command line.
+
+    On the embedded server as the login that works there, or as its `owner`.
+    """
     from psycopg.conninfo import conninfo_to_dict
 
     in_use.hold(settings)
     program = _program(settings)
-    database = database_of(settings, start=True)
+    database = database_of(settings, start=True, owner=owner)
     database.connect().close()  # our words for what is wrong, not psql's
     parts = {key: str(value) for key, value in conninfo_to_dict(database.adbc_uri()).items()}
     names = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD", "dbname": "PGDATABASE"}

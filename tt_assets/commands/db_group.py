@@ -12,6 +12,10 @@ from tt_assets.commands.printing import as_json, print_json, print_one, say
 from tt_assets.errors import UserError
 from tt_assets.settings import Settings, database_of
 
+of_owner = click.option(
+    "--owner", is_flag=True, help="As the superuser of the embedded server, who may do anything to it."
+)
+
 
 @click.group()
 def db() -> None:
@@ -67,15 +71,16 @@ def db_upgrade(settings: Settings) -> None:
 @db.command("url")
 @click.option("--show-password", is_flag=True, help="Print the password too.")
 @click.option("--read-only", is_flag=True, help="That of a login that only reads, for BI tools, its password in it.")
+@of_owner
 @with_settings
-def db_url(settings: Settings, show_password: bool, read_only: bool) -> None:
+def db_url(settings: Settings, show_password: bool, read_only: bool, owner: bool) -> None:
     """Print the address of the tables."""
     if read_only:
         from tt_assets.commands.database import read_only_url
 
         say(read_only_url(settings))
         return
-    database = database_of(settings)
+    database = database_of(settings, owner=owner)
     say(database.adbc_uri() if show_password else database.masked())
 
 
@@ -110,14 +115,15 @@ def db_grants(settings: Settings) -> None:
     """Give tt_owner, tt_writer and tt_reader their rights in both databases, after an administrator made them."""
     from tt_assets.postgres.grants import grant
 
-    say(f"Rights given to {', '.join(grant(database_of(settings, start=True)))}.")
+    say(f"Rights given to {', '.join(grant(database_of(settings, start=True, owner=True)))}.")
 
 
 @db.command("psql", context_settings={"ignore_unknown_options": True})
+@of_owner
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @with_settings
-def db_psql(settings: Settings, arguments: tuple[str, ...]) -> None:
+def db_psql(settings: Settings, arguments: tuple[str, ...], owner: bool) -> None:
     """Open psql on the tables; ARGUMENTS go to psql."""
     from tt_assets.commands.database import psql
 
-    sys.exit(psql(settings, arguments))
+    sys.exit(psql(settings, arguments, owner=owner))

@@ -29,6 +29,7 @@ from tt_assets.postgres.database_url import (
     split_secrets,
     sqlalchemy_url,
 )
+from tt_assets.postgres.logins import DAGSTER_LOGIN, PLATFORM_LOGIN, hand_over, make_logins
 from tt_assets.postgres.patience import WAITS_NO_LONGER, current_watch
 from tt_assets.postgres.server.embedded import EmbeddedServer
 
@@ -104,16 +105,19 @@ class Database:
         *,
         start: bool = False,
         tcp_port: int | None = None,
+        owner: bool = False,
     ) -> Database:
-        """The database that a URL names, else `tt` of the embedded server.
+        """The database that a URL names, else `tt` of the embedded server for the login that works there.
 
         Parameters
         ----------
         url : `postgresql://` with user, password, host, port, name and libpq's options, or None.
         home : folder in which the embedded server has its cluster.
         pg_bin : folder of that server's programs, None for those that are found.
-        start : have the embedded server running before it returns; nothing for a server of the user's.
+        start : have the embedded server running, and that login there, before it returns; nothing for a server of the
+            user's.
         tcp_port : port of 127.0.0.1 on which a server that is started lets readers in; None: nowhere.
+        owner : for the embedded server's superuser, who changes the schema, dumps and makes roles.
 
         Raises
         ------
@@ -125,11 +129,16 @@ class Database:
         server = EmbeddedServer(home, pg_bin, tcp_port)
         if start:
             server.ensure()
-        return cls.on(server)
+        database = cls.on(server)
+        if owner:
+            return database
+        if start:
+            database.let_platform_in()
+        return database.for_work()
 
     @classmethod
     def on(cls, server: EmbeddedServer, name: str = TABLES_DATABASE) -> Database:
-        """A database of an embedded server.
+        """A database of an embedded server, for its superuser.
 
         Parameters
         ----------
@@ -161,8 +170,35 @@ class Database:
         return replace(self, parameters=tuple((dict(self.parameters) | {"dbname": name}).items()))
 
     def dagster(self) -> Database:
-        """The database of Dagster's own storage, named after this one."""
-        return self.named(dagster_name(self.name))
+        """The database of Dagster's own storage, named after this one, for the login that works there."""
+        beside = self.named(dagster_name(self.name))
+        works = self.embedded and ("user", PLATFORM_LOGIN) in self.parameters
+        return beside._as(DAGSTER_LOGIN) if works else beside  # noqa: SLF001 - of this class
+
+    def for_work(self) -> Database:
+        """This database for the login that works on the embedded server, the same one on a server of the user's.
+
+        Where the embedded server asks for passwords (on Windows) the superuser works there.
+        """
+        return self if not self.embedded or self.secrets else self._as(PLATFORM_LOGIN)
+
+    def let_platform_in(self) -> None:
+        """Have the logins of `for_work` there, and Dagster's database theirs; this one is the superuser's.
+
+        Cheap where all is done. Nothing on a server of the user's, whose administrator makes the logins.
+        """
+        if self.for_work() == self:
+            return
+        for database in (self.dagster(), self.named("postgres")):
+            try:
+                connection = database.connect()
+            except NoSuchDatabase:
+                continue
+            with connection:
+                make_logins(connection)
+                if database.name != "postgres":
+                    hand_over(connection)
+            return
 
     def connect(self, *, watched: bool = True, **options: Any) -> psycopg.Connection[Any]:
         """A connection; within `patiently` it waits for a lock for some seconds only, elsewhere for a minute.
@@ -289,6 +325,9 @@ class Database:
         assert refusal is not None  # noqa: S101 - the loop has run
         raise refusal
 
+    def _as(self, user: str) -> Database:
+        return replace(self, parameters=tuple((dict(self.parameters) | {"user": user}).items()))
+
     @property
     def _place(self) -> str:
         return describe(dict(self.parameters))
@@ -314,9 +353,11 @@ class Database:
         if busy := self._busy(reason):
             return busy
         if "FATAL:" in message or self._ping() is not pq.Ping.NO_RESPONSE:
+            remedy = "correct user and database in TT_DATABASE_URL, or the server's pg_hba.conf"
+            if self.embedded:  # its cluster is of a version that worked as the superuser
+                remedy = "run `tt db upgrade`, which makes its logins"
             return AccessRefused(
-                f'The server at {self._place} refused user "{user}" the database "{self.name}" ({reason}): '
-                "correct user and database in TT_DATABASE_URL, or the server's pg_hba.conf."
+                f'The server at {self._place} refused user "{user}" the database "{self.name}" ({reason}): {remedy}.'
             )
         if self.embedded:
             return DatabaseUnreachable(

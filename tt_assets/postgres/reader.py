@@ -44,6 +44,7 @@ STATEMENT_LIMIT, LOCK_LIMIT = 5_000, 1_000
 def prepared_reader(database: Database) -> Database:
     """`database` for a login that only reads, made where it is absent; `database` itself on a server of the user's.
 
+    `database` is the superuser's on the embedded server.
     Where the embedded server asks for passwords (on Windows) the login is the owner's, too.
     """
     if not database.embedded or database.secrets:
@@ -91,7 +92,8 @@ def read_only_login(database: Database, password: str, port: int | None) -> Data
             connection.execute(
                 sql.SQL("ALTER ROLE {} SET {} = {}").format(role, sql.Identifier(name), sql.Literal(value))
             )
-        connection.execute(sql.SQL("REVOKE TEMPORARY ON DATABASE {} FROM PUBLIC").format(sql.Identifier(database.name)))
+        for statement in ("REVOKE TEMPORARY ON DATABASE {} FROM PUBLIC", "GRANT TEMPORARY ON DATABASE {} TO tt_writer"):
+            connection.execute(sql.SQL(statement).format(sql.Identifier(database.name)))
         for function in _CLOSED_FUNCTIONS:
             connection.execute(sql.SQL(f"REVOKE EXECUTE ON FUNCTION {function} FROM PUBLIC"))
     changed = {"user": READER_LOGIN}

@@ -102,7 +102,7 @@ def prepare_schema(settings: Settings) -> Platform:
     platform = prepare(settings, sync=False)
     open_instance().dispose()
     with suppress(GrantsError):
-        grant(platform.database)
+        grant(database_of(settings, owner=True))
     return platform
 
 
@@ -121,9 +121,10 @@ def upgraded(settings: Settings) -> Platform:
 
     watchlist = watchlist_of(settings)
     in_use.hold(settings)
+    owner = database_of(settings, start=True, owner=True)
+    owner.create_databases()
+    upgrade(owner, by_month=settings.date_grain is DateGrain.MONTH)
     database = database_of(settings, start=True)
-    database.create_databases()
-    upgrade(database, by_month=settings.date_grain is DateGrain.MONTH)
     hold_calendar(settings, database)
     return Platform(settings, database, watchlist)
 

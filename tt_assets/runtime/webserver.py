@@ -48,7 +48,7 @@ def main(host: str, port: int, workspace_file: Path, read_only: bool) -> None:
         instance.optimize_for_webserver(STATEMENT_LIMIT, pool_recycle=3600, max_overflow=20)
         with workspace(instance, workspace_file, read_only=read_only) as context:
             beside = dashboard(
-                Site(settings, prepared_reader(database_of(settings)), instance, partial(_health, settings))
+                Site(settings, prepared_reader(database_of(settings, owner=True)), instance, partial(_health, settings))
             )
             app = guarded(context, Hosts.of(host, settings.ui_hosts), credentials, beside, lifespan=_lifespan)
             uvicorn.run(

@@ -328,8 +328,18 @@ class Settings(BaseSettings):
         return self.home / "up.json"
 
 
-def database_of(settings: Settings, *, start: bool = False) -> Database:
-    """The `tt` database of the settings; `start` has an embedded server running on return. Raises as `Database.at`."""
+def database_of(settings: Settings, *, start: bool = False, owner: bool = False) -> Database:
+    """The `tt` database of the settings, for the login that works there or for the `owner` of the embedded server.
+
+    `start` has an embedded server running on return. Raises as `Database.at`.
+    """
     from tt_assets.postgres.database import Database
 
-    return Database.at(settings.database_url, settings.home, settings.pg_bin, start=start, tcp_port=settings.pg_port)
+    return Database.at(
+        settings.database_url,
+        settings.home,
+        settings.pg_bin,
+        start=start,
+        tcp_port=settings.pg_port,
+        owner=owner,
+    )
