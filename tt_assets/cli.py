@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from tt_assets import __version__
 from tt_assets.commands.bars_group import bars
+from tt_assets.commands.cluster_group import cluster
 from tt_assets.commands.completion import complete_instruments, complete_tables
 from tt_assets.commands.db_group import db
 from tt_assets.commands.doctor_command import doctor
@@ -53,6 +54,7 @@ from tt_assets.settings.variables import misspelt_once
 
 INTERRUPTED = 130
 PREPARING = "Preparing the database …"
+QUEUED = "Leave the runs to the queue that `tt up` works off, TT_MAX_RUNS at once, and follow them."
 
 
 def main() -> None:
@@ -190,6 +192,7 @@ def down(settings: Settings) -> None:
 )
 @click.option("--plan", is_flag=True, help="Only say how many requests it takes and how long; change nothing.")
 @click.option("--allow-deletions", is_flag=True, help="Delete stored bars that the source no longer has.")
+@click.option("--queue", is_flag=True, help=QUEUED)
 @with_settings
 def backfill(
     settings: Settings,
@@ -199,6 +202,7 @@ def backfill(
     instruments: str | None,
     plan: bool,
     allow_deletions: bool,
+    queue: bool,
 ) -> None:
     """Materialize TABLES for a span of sessions, in bulk.
 
@@ -233,13 +237,17 @@ def backfill(
         return
     err().print(PREPARING)
     platform = prepare(settings)
+    instance = open_instance()
+    if queue:
+        _warn_of_no_daemon(instance)
     outcome = request_tables(
         platform,
-        open_instance(),
+        instance,
         chosen,
         span,
         names if instruments else None,
         allow_deletions=allow_deletions,
+        queue=queue,
     )
     _finish(outcome)
 
@@ -253,8 +261,9 @@ def backfill(
     help="Symbols or portfolios to trade. Default: all.",
     shell_complete=complete_instruments,
 )
+@click.option("--queue", is_flag=True, help=QUEUED)
 @with_settings
-def train(settings: Settings, first: str | None, last: str | None, instruments: str | None) -> None:
+def train(settings: Settings, first: str | None, last: str | None, instruments: str | None, queue: bool) -> None:
     """Train agents for the walk-forward windows that touch a span, and roll their episodes."""
     from tt_assets.commands.backfill import check_bars, check_trading
     from tt_assets.commands.backfill import train as run_training
@@ -267,7 +276,11 @@ def train(settings: Settings, first: str | None, last: str | None, instruments: 
     check_trading(settings)
     span = _span(settings, first, last)
     err().print(PREPARING)
-    _finish(run_training(prepare(settings), open_instance(), span, traded))
+    platform = prepare(settings)
+    instance = open_instance()
+    if queue:
+        _warn_of_no_daemon(instance)
+    _finish(run_training(platform, instance, span, traded, queue=queue))
 
 
 @commands.command(short_help="Judge agents against baselines; writes HTML.")
@@ -389,6 +402,14 @@ def settings_(current: Settings, json_: bool) -> None:
     )
 
 
+def _warn_of_no_daemon(instance: Any) -> None:
+    """Say where nobody works off the queue."""
+    from tt_assets.runs.queued import is_worked_off
+
+    if not is_worked_off(instance):
+        complain("nobody works off the queue at the moment: the runs wait until `tt up` runs on a machine.")
+
+
 def _span(settings: Settings, first: str | None, last: str | None) -> Any:
     from tt_assets.grid.horizon import horizon, latest_session
     from tt_assets.runtime.selection import parse_date, session_span
@@ -450,6 +471,7 @@ commands.add_command(trials)
 commands.add_command(promote)
 commands.add_command(sweep)
 commands.add_command(env)
+commands.add_command(cluster)
 commands.add_command(doctor)
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from tt_assets.assets.signals import signal_scores_asset
 from tt_assets.assets.sources import price_source_resource
 from tt_assets.automation import jobs, schedules, sensors
 from tt_assets.grid.blueprint import blueprint
+from tt_assets.grid.source_version import refuse_other_version
 from tt_assets.runs.database_resource import database_resource
 from tt_assets.runs.io_managers import EpisodeIOManager, SliceIOManager
 from tt_assets.runs.market_reader import market_reader_resource
@@ -35,7 +36,7 @@ def definitions(settings: Settings) -> dg.Definitions:
     """
     plan = blueprint(settings)
     open_database = partial(database_of, settings)
-    database = database_resource(open_database)
+    database = database_resource(open_database, partial(refuse_other_version, settings=settings))
     episode_tables = EpisodeIOManager(database=database)
     return dg.Definitions(
         assets=[

@@ -1,7 +1,8 @@
 """`refresh_now`: everything that is missing, in order, in one run that is green when it is all there.
 
-The range runs are made in this run's own process, one after the other, as `tt backfill` makes them. A
-person then watches one run, and windows are rolled on the bars that came before them; a queue of runs knows no order.
+On one machine the range runs are made in this run's own process, one after the other, as `tt backfill` makes them; on
+several they go to the queue, a table's worth at a time, and this run waits for them. Either way a person watches one
+run, and windows are rolled on the bars that came before them.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,11 +18,13 @@ from tt_assets.automation.partition_states import Axes, Mask
 from tt_assets.automation.tries import Tries
 from tt_assets.automation.watchlist import add_keys
 from tt_assets.grid.blueprint import Blueprint
+from tt_assets.grid.run_tags import WAITS
 from tt_assets.postgres.database import Database
 from tt_assets.runs.bulk import Outcome, materialize
 from tt_assets.runs.database_resource import OpenDatabase
 from tt_assets.runs.failures import in_few_words
 from tt_assets.runs.owners import bury_dead_runs
+from tt_assets.runs.queued import QueueState, agents_share, market_share, materialize_queued
 from tt_assets.settings import DateGrain
 from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES
 
@@ -59,6 +62,7 @@ def refresh_job(plan: Blueprint, open_database: OpenDatabase) -> dg.JobDefinitio
 
     @dg.job(
         name=REFRESH_JOB,
+        tags={WAITS: "yes"},
         description="Bring every table up to the last session: what is missing or failed is loaded, the agents of a "
         "new window are trained, windows with new bars are rolled again. Nothing to choose.",
     )
@@ -83,14 +87,14 @@ def refresh_market(instance: dg.DagsterInstance, plan: Blueprint, database: Data
     outcome = Outcome()
     for tables, cells in lacking(state):
         say(f"{', '.join(tables)}: {int(cells.sum()):,} partitions")
-        outcome.add(_made(instance, jobs(MARKET_JOB), tables, state.axes, cells))
+        outcome.add(_made(instance, plan, jobs(MARKET_JOB), tables, state.axes, cells, say))
     for table in (FEATURES_TABLE, SCORES):
         # What was made above may be what others look back over, and so may a bar that changed.
         state = read_market(instance, plan, database)
         cells = state.stale(table) & ~state.cells[table].in_flight
         if cells.any():
             say(f"{table}: {int(cells.sum()):,} partitions are out of date")
-            outcome.add(_made(instance, jobs(MARKET_JOB), (table,), state.axes, cells))
+            outcome.add(_made(instance, plan, jobs(MARKET_JOB), (table,), state.axes, cells, say))
     return outcome
 
 
@@ -108,7 +112,7 @@ def refresh_agents(instance: dg.DagsterInstance, plan: Blueprint, database: Data
         for tables, cells in left.items():
             if cells.any():
                 say(f"{'agents and episodes' if 'tt_policy' in tables else 'episodes'}: {int(cells.sum()):,} windows")
-                outcome.add(_made(instance, jobs(AGENTS_JOB), tables, axes, cells))
+                outcome.add(_made(instance, plan, jobs(AGENTS_JOB), tables, axes, cells, say))
                 tried[tables] = tried.get(tables, axes.none()) | cells
 
 
@@ -129,12 +133,37 @@ def lacking(state: MarketState) -> Iterator[tuple[tuple[str, ...], Mask]]:
 
 def _made(
     instance: dg.DagsterInstance,
+    plan: Blueprint,
     job: dg.JobDefinition,
     tables: tuple[str, ...],
     axes: Axes,
     cells: Mask,
+    say: Say,
 ) -> Outcome:
-    return materialize(instance, job, tables, axes.pairs(cells), axes.dates, axes.instruments)
+    pairs, settings = axes.pairs(cells), plan.settings
+    if not settings.several_machines:
+        return materialize(instance, job, tables, pairs, axes.dates, axes.instruments)
+    of_market = tables[0] in MARKET_TABLES
+    share = market_share if of_market else agents_share
+    before = ""
+
+    def on_state(state: QueueState) -> None:
+        nonlocal before
+        if str(state) != before:
+            before = str(state)
+            say(f"{tables[0]}: {state}, {state.partitions:,} partitions landed")
+
+    return materialize_queued(
+        instance,
+        job,
+        tables,
+        pairs,
+        axes.dates,
+        axes.instruments,
+        most_cells=share(len(pairs), settings),
+        chained=of_market,
+        on_state=on_state,
+    )
 
 
 def _untried(state: AgentState) -> AgentState:

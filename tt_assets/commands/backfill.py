@@ -21,6 +21,7 @@ from tt_assets.grid.partitions import quarter_of, window_grid
 from tt_assets.market.watchlist import Watchlist
 from tt_assets.runs import progress
 from tt_assets.runs.bulk import CheckSaid, OnEvent, Outcome, Standing, materialize
+from tt_assets.runs.queued import OnState, QueueState, agents_share, market_share, materialize_queued
 from tt_assets.runtime.jobs_in_process import job_named
 from tt_assets.runtime.platform import INSTRUMENTS, TRADED, Platform
 from tt_assets.runtime.pools import free_slots_of_ended_runs, refuse_held
@@ -47,10 +48,12 @@ def backfill(
     instruments: Sequence[str],
     *,
     allow_deletions: bool = False,
+    queue: bool = False,
 ) -> Outcome:
     """Materialize market `tables` for the sessions of `span` and `instruments`, one range run a chunk.
 
-    With `allow_deletions` stored bars that the source no longer has are deleted; else their partitions fail.
+    With `allow_deletions` stored bars that the source no longer has are deleted; else their partitions fail. With
+    `queue` the runs are made by whoever carries out those of the queue, several at once.
     """
     from tt_assets.automation import MARKET_JOB
 
@@ -64,17 +67,24 @@ def backfill(
         err().print(said)
     free_slots_of_ended_runs(instance)
     job = job_named(platform.settings, MARKET_JOB)
+    config = {PRICES: {"allow_deletions": True}} if allow_deletions else None
+    if queue:
+        most = market_share(len(cells), platform.settings)
+        with queue_bar(len(cells) * len(tables)) as on_state:
+            return materialize_queued(
+                instance,
+                job,
+                tables,
+                cells,
+                keys,
+                order,
+                most_cells=most,
+                chained=True,
+                on_state=on_state,
+                config=config,
+            )
     with progress_bar(len(cells) * len(tables), tables, among=cells) as on_event:
-        return materialize(
-            instance,
-            job,
-            tables,
-            cells,
-            keys,
-            order,
-            on_event=on_event,
-            config={PRICES: {"allow_deletions": True}} if allow_deletions else None,
-        )
+        return materialize(instance, job, tables, cells, keys, order, on_event=on_event, config=config)
 
 
 def beyond_comfort(partitions: int, grain: DateGrain) -> str:
@@ -93,8 +103,10 @@ def train(
     span: Span,
     traded: Sequence[str],
     tables: Sequence[str] = ("tt_policy", *EPISODE_TABLES),
+    *,
+    queue: bool = False,
 ) -> Outcome:
-    """Materialize the agent `tables` for the windows that `span` touches: train, then roll."""
+    """Materialize the agent `tables` for the windows that `span` touches: train, then roll; `queue` as `backfill`."""
     from tt_assets.automation import AGENTS_JOB
 
     keys = _date_keys(window_grid(platform.settings), instance)
@@ -108,9 +120,15 @@ def train(
     order = list(instance.get_dynamic_partitions(TRADED))
     cells = {(window, name) for window in windows for name in traded}
     free_slots_of_ended_runs(instance)
+    job = job_named(platform.settings, AGENTS_JOB)
+    if queue:
+        most = agents_share(len(cells), platform.settings)
+        with queue_bar(len(cells) * len(tables)) as on_state:
+            return materialize_queued(
+                instance, job, tables, cells, keys, order, most_cells=most, chained=False, on_state=on_state
+            )
     if "tt_policy" in tables:
         refuse_held(instance, TRAINING_POOL)
-    job = job_named(platform.settings, AGENTS_JOB)
     with progress_bar(len(cells) * len(tables), tables) as on_event:
         return materialize(
             instance,
@@ -131,6 +149,7 @@ def request_tables(
     names: Sequence[str] | None,
     *,
     allow_deletions: bool = False,
+    queue: bool = False,
 ) -> Outcome:
     """Whatever tables a person named: market tables first, then the agents of the windows in the span."""
     outcome = Outcome()
@@ -141,10 +160,10 @@ def request_tables(
         agents = [table for table in agents if table not in EPISODE_TABLES] + list(EPISODE_TABLES)
     if market:
         symbols = symbols_of(platform.watchlist, names)
-        outcome.add(backfill(platform, instance, market, span, symbols, allow_deletions=allow_deletions))
+        outcome.add(backfill(platform, instance, market, span, symbols, allow_deletions=allow_deletions, queue=queue))
     if agents and not outcome.errors:
         chosen = [name for name in platform.watchlist.traded if names is None or name in names]
-        outcome.add(train(platform, instance, span, chosen, agents))
+        outcome.add(train(platform, instance, span, chosen, agents, queue=queue))
     return outcome
 
 
@@ -266,6 +285,38 @@ def _words(step: str | None) -> str:
     """A step as people read it: its table, or whose checks they are."""
     name = step or ""
     return f"checks of {name.removesuffix('_checks')}" if name.endswith("_checks") else name
+
+
+@contextmanager
+def queue_bar(total: int) -> Iterator[OnState]:
+    """A progress bar over partitions × tables of queued runs, with how the runs stand in its words.
+
+    Without a terminal there is no bar: a line says when runs begin or end. Ctrl-C leaves the runs in the queue.
+    """
+    said = _Lines(Console(stderr=True, soft_wrap=True))
+    before = ""
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        disable=not said.console.is_terminal,
+    ) as bars:
+        task = bars.add_task("queued", total=total)
+
+        def on_state(state: QueueState) -> None:
+            nonlocal before
+            bars.update(task, description=str(state), completed=min(state.partitions, total))
+            if str(state) != before:
+                before = str(state)
+                said.begins(f"runs: {state}")
+
+        try:
+            yield on_state
+        except KeyboardInterrupt:
+            err().print("The queued runs go on without this command; the UI shows and ends them.", highlight=False)
+            raise
 
 
 @contextmanager

@@ -20,7 +20,7 @@ def env(settings: Settings, no_export: bool, show_password: bool, json_: bool) -
     `eval "$(tt env)"` sets it. In a checkout Dagster's commands need none of it. A line whose password is left out is a
     comment, so that evaluating it changes nothing.
     """
-    from tt_assets.runtime.platform import place_instance_file
+    from tt_assets.runtime.instance_file import place_instance_file
     from tt_assets.runtime.shell_environment import shell_line, variables
 
     place_instance_file(settings)

@@ -24,6 +24,12 @@ WILL_RETRY = "dagster/will_retry"
 DATA_VERSION = "dagster/data_version"
 """Data version of a materialization."""
 
+WAITS = "tt/waits_for_runs"
+"""On a run that queues others and waits for their end."""
+
+PLACE = "tt/place"
+"""On a queued run that takes one of the TT_MAX_RUNS places: every one but those that wait for others."""
+
 UNFINISHED = (
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.QUEUED,

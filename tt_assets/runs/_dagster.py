@@ -8,13 +8,16 @@ door adds nothing to start-up.
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from itertools import batched
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._core.code_pointer import ModuleCodePointer
 from dagster._core.definitions.data_version import extract_data_version_from_entry
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.definitions.partitions.subset import PartitionsSubset
@@ -31,14 +34,17 @@ from dagster._core.execution.context.data_version_cache import InputAssetVersion
 from dagster._core.execution.context.metadata_logging import AssetMetadataHandle, OutputMetadataAccumulator
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.instance.utils import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
+from dagster._core.origin import DEFAULT_DAGSTER_ENTRY_POINT, JobPythonOrigin, RepositoryPythonOrigin
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+from sqlalchemy import func, select
 
 __all__ = [
     "TERMINAL",
     "PartitionsSubset",
     "add_metadata",
     "backfills_in_flight",
+    "code_origin",
     "event_records",
     "execute",
     "failed_check_partitions",
@@ -52,6 +58,8 @@ __all__ = [
     "report",
     "report_runless",
     "step_of",
+    "storage_time",
+    "submit",
     "workspace",
 ]
 
@@ -269,6 +277,36 @@ def job_origin(job: str) -> RemoteJobOrigin:
     """
     location = RegisteredCodeLocationOrigin(CODE_LOCATION)
     return RemoteRepositoryOrigin(location, REPOSITORY).get_job_origin(job)
+
+
+def code_origin(job: str) -> JobPythonOrigin:
+    """Where a process that is started for a run finds the code of its job: `dagster` on its PATH, and our module.
+
+    A launcher on other machines asks for it. Waits for the same as `job_origin`.
+    """
+    pointer = ModuleCodePointer(CODE_LOCATION, "defs", None)
+    return JobPythonOrigin(
+        job, RepositoryPythonOrigin(sys.executable, pointer, entry_point=list(DEFAULT_DAGSTER_ENTRY_POINT))
+    )
+
+
+def submit(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Put a run that was created into the queue of `instance`.
+
+    The call is public and wants a workspace, which a queue hands on to nobody: the daemon has its own. Waits for one
+    without.
+    """
+    instance.submit_run(run_id, None)  # type: ignore[arg-type]
+
+
+def storage_time(instance: dg.DagsterInstance) -> datetime:
+    """What time it is for the storage of runs, UTC, in whole seconds: one clock for all machines.
+
+    Waits for an instance that says when it heard of a run last.
+    """
+    with instance.run_storage.connect() as connection:  # type: ignore[attr-defined] # every storage over SQL has it
+        now: datetime = connection.execute(select(func.current_timestamp())).scalar_one()
+    return (now if now.tzinfo else now.replace(tzinfo=UTC)).astimezone(UTC).replace(microsecond=0)
 
 
 def workspace(instance: dg.DagsterInstance, file: Path, *, read_only: bool) -> AbstractContextManager[Any]:

@@ -18,8 +18,8 @@ from tt_assets.grid.rectangles import MOST_CELLS, Rectangle, rectangles
 from tt_assets.grid.run_tags import PARTITION
 from tt_assets.runs._dagster import execute, job_origin
 from tt_assets.runs.check_events import REMEDY, not_reached
-from tt_assets.runs.failures import failure_reasons
-from tt_assets.runs.owners import OWNER_TAG, this_process
+from tt_assets.runs.failures import failure_of_run, failure_reasons
+from tt_assets.runs.owners import keeping_alive, owned
 
 OnEvent = Callable[[dg.DagsterEvent], None]
 
@@ -101,17 +101,7 @@ def materialize(
     for rectangle in rectangles(cells, dates, instruments, most_cells):
         part = run_rectangle(instance, job, tables, rectangle, on_event, config)
         outcome.add(part)
-        rest = _behind_failure(tables, part)
-        if not rest:
-            continue
-        bad = {CellKey.parse(key) for reasons in part.failed.values() for key in reasons}
-        first, last = dates.index(rectangle.first_date), dates.index(rectangle.last_date)
-        left = {
-            CellKey(day, instrument)
-            for day in dates[first : last + 1]
-            for instrument in rectangle.instruments
-            if (day, instrument) not in bad
-        }
+        rest, left = behind_failure(tables, part, rectangle, dates)
         if left:
             outcome.add(
                 materialize(
@@ -164,36 +154,61 @@ def _run(
         definition,
         asset_selection=chosen,
         # The events are in the UI and in the progress bar; the terminal shows what failed, once.
-        run_config={
-            "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
-            "ops": {table: {"config": dict(said)} for table, said in (config or {}).items() if table in assets},
-        },
-        tags={**tags, OWNER_TAG: this_process()},
+        run_config=run_config(assets, config, "CRITICAL"),
+        tags={**tags, **owned(instance)},
         remote_job_origin=job_origin(job.name),
     )
-    outcome = Outcome(runs=[run.run_id])
-    blocked: dict[str | None, list[str]] = {}
-    for event in execute(definition, run, instance):
-        on_event(event)
+    heard = Hearing(run.run_id, where)
+    with keeping_alive(instance, run.run_id):
+        for event in execute(definition, run, instance):
+            on_event(event)
+            heard.hear(event)
+    return heard.outcome(instance)
+
+
+def run_config(
+    assets: Collection[str], config: Mapping[str, Mapping[str, Any]] | None, log_level: str
+) -> dict[str, Any]:
+    """The config of a run through `assets`: that of single tables, and from which level on it logs to its process."""
+    return {
+        "loggers": {"console": {"config": {"log_level": log_level}}},
+        "ops": {table: {"config": dict(said)} for table, said in (config or {}).items() if table in assets},
+    }
+
+
+class Hearing:
+    """What the events of one run say of it, in the order they happened."""
+
+    def __init__(self, run_id: str, where: str) -> None:
+        self._where = where
+        self._outcome = Outcome(runs=[run_id])
+        self._blocked: dict[str | None, list[str]] = {}
+
+    def hear(self, event: dg.DagsterEvent) -> None:
+        """Take in what one event says."""
+        outcome = self._outcome
         _hear_check(event, outcome)
         if said := _blocks(event):
-            blocked.setdefault(event.step_key, []).append(said)
+            self._blocked.setdefault(event.step_key, []).append(said)
         if event.is_step_failure:
             reasons, message = failure_reasons(event)
-            message = "; ".join(blocked.get(event.step_key, [message]))
+            message = "; ".join(self._blocked.get(event.step_key, [message]))
             step = event.step_key or "run"
             if reasons:
                 outcome.failed.setdefault(step, {}).update(reasons)
             else:
-                outcome.errors.append(f"{step} ({where}): {message}")
+                outcome.errors.append(f"{step} ({self._where}): {message}")
         elif event.is_failure and not outcome.failed and not outcome.errors:
-            outcome.errors.append(f"run {run.run_id}: {event.message}")
-    if not outcome.ok:
-        outcome.checks += [
-            CheckSaid(key.asset_key.path[-1], key.name, Standing.NOT_RUN, why)
-            for key, why in not_reached(instance, run.run_id)
-        ]
-    return outcome
+            outcome.errors.append(f"run {outcome.runs[0]}: {failure_of_run(event)}")
+
+    def outcome(self, instance: dg.DagsterInstance) -> Outcome:
+        """What became of the run, now that it has ended."""
+        if not self._outcome.ok:
+            self._outcome.checks += [
+                CheckSaid(key.asset_key.path[-1], key.name, Standing.NOT_RUN, why)
+                for key, why in not_reached(instance, self._outcome.runs[0])
+            ]
+        return self._outcome
 
 
 def _hear_check(event: dg.DagsterEvent, outcome: Outcome) -> None:
@@ -219,12 +234,25 @@ def _hear_check(event: dg.DagsterEvent, outcome: Outcome) -> None:
     )
 
 
-def _behind_failure(tables: Sequence[str], part: Outcome) -> list[str]:
-    """The tables after the first one that failed for single partitions; none after an error of the whole step."""
+def behind_failure(
+    tables: Sequence[str], part: Outcome, rectangle: Rectangle, dates: Sequence[str]
+) -> tuple[list[str], set[CellKey]]:
+    """What is still to be made of `rectangle` after its run: tables behind one that failed, for cells that did land.
+
+    Nothing where none failed, and after an error of a whole step.
+    """
     if part.errors or not part.failed:
-        return []
+        return [], set()
     first = min((tables.index(table) for table in part.failed if table in tables), default=len(tables))
-    return list(tables[first + 1 :])
+    rest = list(tables[first + 1 :])
+    bad = {CellKey.parse(key) for reasons in part.failed.values() for key in reasons}
+    begin, end = dates.index(rectangle.first_date), dates.index(rectangle.last_date)
+    wanted = {
+        CellKey(day, instrument)
+        for day in (dates[begin : end + 1] if rest else ())
+        for instrument in rectangle.instruments
+    }
+    return rest, wanted - bad
 
 
 def _blocks(event: dg.DagsterEvent) -> str:

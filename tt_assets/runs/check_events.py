@@ -137,6 +137,14 @@ def not_reached(instance: dg.DagsterInstance, run_id: str) -> list[tuple[dg.Asse
     ]
 
 
+def said_besides(event: dg.DagsterEvent) -> bool:
+    """Whether `event` is of a single partition, or of a check that was not run: no evaluation by the run itself."""
+    if event.event_type is not dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+        return False
+    said = event.asset_check_evaluation_data
+    return said.partition is not None or (said.description or "").startswith(NOT_RUN)
+
+
 def report_behind_failure(
     context: dg.AssetCheckExecutionContext, results: Sequence[dg.AssetCheckResult], blocking: Collection[str]
 ) -> None:

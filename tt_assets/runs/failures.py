@@ -31,6 +31,15 @@ def failure_reasons(event: dg.DagsterEvent) -> tuple[Mapping[str, str], str]:
     return {}, CLASS_NAME.sub("", message)
 
 
+def failure_of_run(event: dg.DagsterEvent) -> str:
+    """One line of a run that failed outside its steps: what was raised first, else Dagster's own words."""
+    error = event.job_failure_data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    lines = (error.message if error else event.message or "").strip().splitlines()
+    return CLASS_NAME.sub("", lines[0]) if lines else "it ended without a word"
+
+
 def in_few_words(reasons: Mapping[str, str], most: int = 3) -> str:
     """The different reasons, each with the first few of its partitions and how many more there are."""
     grouped: dict[str, list[str]] = {}

@@ -11,9 +11,14 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+import dagster as dg
+
+from tt_assets.grid.run_tags import PLACE, WAITS
+from tt_assets.grid.source_version import source_version
 from tt_assets.runs._dagster_folders import LocalArtifactStorage, LocalComputeLogManager
 from tt_assets.runs.dagster_storage import PostgresStorage
-from tt_assets.runtime.platform import READY, add_keys, dagster_home, environment, limit_pools, upgraded
+from tt_assets.runtime.instance_file import dagster_home
+from tt_assets.runtime.platform import READY, add_keys, environment, limit_pools, upgraded
 from tt_assets.settings import Settings, database_of
 
 
@@ -33,8 +38,9 @@ class Storage(PostgresStorage):
             return cls(database_of(settings).dagster_url(), inst_data=inst_data)
         platform = upgraded(settings)
         storage = cls(platform.database.dagster_url(), inst_data=inst_data)
-        add_keys(storage.event_log_storage, platform.watchlist)
-        limit_pools(storage.event_log_storage)
+        if not settings.worker:
+            add_keys(storage.event_log_storage, platform.watchlist)
+        limit_pools(storage.event_log_storage, settings)
         # DAGSTER_HOME stays as it is: Dagster has found its file already, and reads another one where it is set.
         variables = {name: value for name, value in environment(settings).items() if name != "DAGSTER_HOME"}
         os.environ.update({**variables, READY: str(settings.home)})
@@ -67,3 +73,15 @@ class ComputeLogs(LocalComputeLogManager):
     def from_config_value(cls, inst_data: Any, config_value: Mapping[str, Any]) -> ComputeLogs:
         """The folder under the TT_HOME of the settings."""
         return cls(str(dagster_home(Settings()) / "logs"), inst_data=inst_data)
+
+
+class Queue(dg.QueuedRunCoordinator):
+    """The queue of runs where other machines carry them out: each run says what was asked for, and of which bars."""
+
+    def submit_run(self, context: dg.SubmitRunContext) -> dg.DagsterRun:
+        """Take a run into the queue, whoever made it. Raises a `UserError` where bars or watchlist cannot be read."""
+        run = context.dagster_run
+        if run.status is dg.DagsterRunStatus.NOT_STARTED:
+            place = {} if WAITS in run.tags else {PLACE: "yes"}
+            self._instance.add_run_tags(run.run_id, {**source_version(Settings()), **place})
+        return super().submit_run(context)

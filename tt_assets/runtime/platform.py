@@ -7,24 +7,23 @@ the runs they start agree on the storage and on how events are batched.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tt_assets.errors import UserError
 from tt_assets.grid.bars_files import watchlist_of
 from tt_assets.market.watchlist import Watchlist
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.grants import GrantsError, grant
 from tt_assets.postgres.patience import patiently
 from tt_assets.runtime import in_use
-from tt_assets.runtime.home import home_unusable, make_home
+from tt_assets.runtime.current import current_settings
+from tt_assets.runtime.instance_file import dagster_home, decides, place_instance_file
 from tt_assets.runtime.one_calendar import hold_calendar
 from tt_assets.runtime.own_modules import find_own_modules, python_path
-from tt_assets.settings import DateGrain, Settings, database_of, shared_file
+from tt_assets.settings import DateGrain, Settings, database_of
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -58,11 +57,6 @@ READY = "TT_READY"
 """Names the home whose database, schema and partition keys this process or an ancestor of it has seen to."""
 
 
-def dagster_home(settings: Settings) -> Path:
-    """The folder of Dagster's files: its logs, what steps leave behind, and the instance file of `tt`'s processes."""
-    return settings.home / "dagster"
-
-
 def environment(settings: Settings) -> Mapping[str, str]:
     """The variables that Dagster's processes are to have. No secret is among them: addresses come from the settings."""
     home = dagster_home(settings)
@@ -89,7 +83,8 @@ def prepare(settings: Settings, *, sync: bool = True) -> Platform:
     if sync:
         instance = open_instance()
         patiently(platform.database, lambda: settle_dead_runs(instance, platform.database))
-        add_keys(instance, platform.watchlist)
+        if not settings.worker:
+            add_keys(instance, platform.watchlist)
     return platform
 
 
@@ -116,9 +111,14 @@ def settle_dead_runs(instance: dg.DagsterInstance, database: Database) -> None:
 
 
 def upgraded(settings: Settings) -> Platform:
-    """The platform with its server running and its schema at the revision of this package. Raises as `prepare`."""
+    """The platform with its server running and its schema at the revision of this package. Raises as `prepare`.
+
+    A worker changes no schema: it is refused where that is another one's.
+    """
     from tt_assets.postgres.schema import upgrade
 
+    if settings.worker:
+        return _checked(settings)
     watchlist = watchlist_of(settings)
     in_use.hold(settings)
     owner = database_of(settings, start=True, owner=True)
@@ -131,6 +131,13 @@ def upgraded(settings: Settings) -> Platform:
 
 def attach(settings: Settings) -> Platform:
     """As `prepare`, for commands that only look: the schema is checked, not changed, and no partition key is added."""
+    platform = _checked(settings)
+    adopt(platform)
+    return platform
+
+
+def _checked(settings: Settings) -> Platform:
+    """The platform with its server running; what it holds is looked at and left as it is."""
     from tt_assets.postgres.schema import check
 
     watchlist = watchlist_of(settings)
@@ -139,9 +146,7 @@ def attach(settings: Settings) -> Platform:
     check(database)
     hold_calendar(settings, database)
     database.check_dagster()
-    platform = Platform(settings, database, watchlist)
-    adopt(platform)
-    return platform
+    return Platform(settings, database, watchlist)
 
 
 def adopt(platform: Platform) -> None:
@@ -149,24 +154,6 @@ def adopt(platform: Platform) -> None:
     place_instance_file(platform.settings)
     os.environ.update({**environment(platform.settings), READY: str(platform.settings.home)})
     find_own_modules(platform.settings)
-
-
-def place_instance_file(settings: Settings) -> None:
-    """Have this package's `dagster.yaml` in the DAGSTER_HOME of `environment`. Raises UserError where it is missing."""
-    home = dagster_home(settings)
-    source = shared_file("dagster.yaml")
-    if not source.exists():
-        raise UserError(f"{source} is missing; install tt_assets again or run it from a checkout.")
-    target = home / "dagster.yaml"
-    make_home(settings.home)
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        if not target.exists() or target.read_bytes() != source.read_bytes():
-            staged = target.with_suffix(f".{os.getpid()}.new")
-            shutil.copyfile(source, staged)
-            staged.replace(target)
-    except OSError as error:
-        raise home_unusable(settings.home, error) from None
 
 
 def sync_watchlist(platform: Platform) -> tuple[list[str], list[str]]:
@@ -195,13 +182,15 @@ def open_instance() -> dg.DagsterInstance:
     from tt_assets.runs._dagster import TERMINAL, instance_at
 
     instance = instance_at(Path(os.environ["DAGSTER_HOME"]), compute_logs=TERMINAL)
-    limit_pools(instance.event_log_storage)
+    limit_pools(instance.event_log_storage, current_settings())
     return instance
 
 
-def limit_pools(storage: Any) -> None:
-    """Give the pools their limits. `storage` is the event log's, in which Dagster keeps them."""
+def limit_pools(storage: Any, settings: Settings) -> None:
+    """Give the pools their limits, where this process decides over them. `storage` is the event log's; it has them."""
+    if not decides(settings):
+        return
     limits = {info.name: info.limit for info in storage.get_pool_limits()}
-    for pool, limit in (("ibkr", 1), ("training", 1)):
+    for pool, limit in (("ibkr", 1), ("training", settings.train_slots)):
         if limits.get(pool) != limit:
             storage.set_concurrency_slots(pool, limit)

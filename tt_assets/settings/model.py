@@ -72,6 +72,14 @@ class PriceSourceName(StrEnum):
     IBKR = "ibkr"
 
 
+class RunLauncherName(StrEnum):
+    """What carries out queued runs."""
+
+    LOCAL = "local"
+    RAY = "ray"
+    K8S = "k8s"
+
+
 class Settings(BaseSettings):
     """Settings from `TT_*` variables; `tt settings` prints them with their meaning."""
 
@@ -139,6 +147,23 @@ class Settings(BaseSettings):
     )
     jump_sigmas: float = Field(
         10.0, gt=0, description="A close this many standard deviations from the one before is called a jump."
+    )
+
+    run_launcher: RunLauncherName = Field(
+        RunLauncherName.LOCAL,
+        description="What carries out queued runs: local (processes of this machine), ray, or k8s (docs/scaling.md).",
+    )
+    max_runs: int = Field(2, ge=1, description="Queued runs carried out at once, over all machines.")
+    train_slots: int = Field(1, ge=1, description="Runs that train agents at once, over all machines.")
+    ray_address: str = Field(
+        "http://127.0.0.1:8265", description="Where the head of Ray takes jobs; with TT_RUN_LAUNCHER=ray."
+    )
+    k8s_launcher: Path | None = Field(
+        None, description="YAML file with the configuration of Dagster's K8sRunLauncher; with TT_RUN_LAUNCHER=k8s."
+    )
+    worker: bool = Field(
+        False,
+        description="This machine carries out runs of another's queue: schema, pools and queue are not its affair.",
     )
 
     pictures: int = Field(
@@ -261,7 +286,14 @@ class Settings(BaseSettings):
             )
         return value
 
-    @field_validator("home", "watchlist", "bars_path", "pg_bin")
+    @field_validator("ray_address")
+    @classmethod
+    def _of_a_head(cls, value: str) -> str:
+        if not re.fullmatch(r"https?://[^\s/]+/?", value):
+            raise ValueError(f'"{value}" is no address of a head; write it as http://head:8265')
+        return value
+
+    @field_validator("home", "watchlist", "bars_path", "pg_bin", "k8s_launcher")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         if value is None:
@@ -282,6 +314,15 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _shared_database(self) -> Settings:
+        if self.several_machines and self.database_url is None:
+            said = "TT_WORKER=true" if self.worker else f"TT_RUN_LAUNCHER={self.run_launcher}"
+            raise ValueError(f"{said} needs a PostgreSQL that every machine reaches; set TT_DATABASE_URL.")
+        if self.run_launcher is RunLauncherName.K8S and self.k8s_launcher is None and not self.worker:
+            raise ValueError("TT_RUN_LAUNCHER=k8s needs TT_K8S_LAUNCHER; the chart in deploy/ sets it.")
+        return self
+
+    @model_validator(mode="after")
     def _own_instruments(self) -> Settings:
         # Bars of one's own bring their instruments where nobody names a list; the sample's list is for the sample.
         if (
@@ -291,6 +332,11 @@ class Settings(BaseSettings):
         ):
             self.__dict__["watchlist"] = self.home / OWN_INSTRUMENTS
         return self
+
+    @property
+    def several_machines(self) -> bool:
+        """Whether other machines carry out runs, or this one those of another."""
+        return self.worker or self.run_launcher is not RunLauncherName.LOCAL
 
     @property
     def is_sample(self) -> bool:
