@@ -133,7 +133,7 @@ def episodes_asset(plan: Blueprint) -> dg.AssetsDefinition:
                 continue
             plan_by_name(step, dg.AssetKey(table), rows.counts)
             cells = episode_tables.cells(table, rows, list(rows.counts)[-1])
-            yield from landed(step, dg.AssetKey(table), cells, {**rows.written, **said})
+            yield from landed(step, dg.AssetKey(table), {key: {**said, **own} for key, own in cells.items()})
         if rolled.failed:
             raise refuse("episodes", rolled.failed, len(windows))
 

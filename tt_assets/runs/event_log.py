@@ -17,13 +17,19 @@ from typing import Any
 
 import dagster as dg
 from dagster_postgres import PostgresEventLogStorage
+from dagster_shared.serdes import serialize_value
 from psycopg2.extras import execute_values
 from sqlalchemy import Connection
 
 from tt_assets.runs.connections import Connecting, Pooled
+from tt_assets.runs.event_text import event_texts
 
 EVENTS, TAGS = "event_logs", "asset_event_tags"
 EVENT_COLUMNS = ("run_id", "event", "dagster_event_type", "timestamp", "step_key", "asset_key", "partition")
+COMPRESSED_FROM = 2_040
+"""Characters from which PostgreSQL compresses a row, whatever the table's settings say; 1,700 take more room than that
+many, of which half is blank."""
+TIMESTAMP, ASSET_KEY = EVENT_COLUMNS.index("timestamp"), EVENT_COLUMNS.index("asset_key")
 TAG_COLUMNS = ("event_id", "asset_key", "key", "value", "event_timestamp")
 
 
@@ -53,18 +59,31 @@ class EventLog(Pooled, PostgresEventLogStorage):
         if kinds != {dg.DagsterEventType.ASSET_MATERIALIZATION} or not self.has_table(TAGS):
             super().store_event_batch(events)
             return
-        rows = [self._event_to_row(event) for event in events]
+        rows = list(map(self._row, events, event_texts(events, serialize_value)))
         with self.index_transaction() as connection:
-            values = [tuple(map(row.__getitem__, EVENT_COLUMNS)) for row in rows]
-            ids = _insert(connection, EVENTS, EVENT_COLUMNS, values)
+            ids = _insert(connection, EVENTS, EVENT_COLUMNS, rows)
             tags = [
-                (number, row["asset_key"], key, value, row["timestamp"])
+                (number, row[ASSET_KEY], key, value, row[TIMESTAMP])
                 for number, event, row in zip(ids, events, rows, strict=True)
                 for key, value in self._tags_for_asset_event(event).items()
             ]
             if tags:
                 _insert(connection, TAGS, TAG_COLUMNS, tags)
             self._store_asset_event(connection, events[-1], ids[-1])
+
+    def _row(self, event: dg.EventLogEntry, text: str) -> tuple[Any, ...]:
+        """The columns of a materialization, as `_event_to_row` gives them."""
+        told = event.get_dagster_event()
+        key = told.asset_key.to_string() if told.asset_key else None
+        return (
+            event.run_id,
+            text.ljust(COMPRESSED_FROM),
+            told.event_type_value,
+            self._event_insert_timestamp(event),  # type: ignore[no-untyped-call]
+            told.step_key,
+            key,
+            told.partition or None,
+        )
 
 
 def _insert(connection: Connection, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> list[int]:

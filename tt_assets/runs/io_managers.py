@@ -250,22 +250,21 @@ class SliceIOManager(dg.ConfigurableIOManager):
             progress.report(f"{words}. {remedy(restated)}")
         others = {key: per_cell.pop(key) for key in beyond.cells.keys}
         changed = {key: own for key, own in others.items() if key in restated and key in beyond.partitions}
-        yield from landed(context.step_context, context.asset_key, changed, metadata)
+        yield from landed(context.step_context, context.asset_key, changed)
         plan_by_name(context.step_context, context.asset_key, per_cell)
         last = next(reversed(per_cell), "") if slices.failed else keys[-1]
         # A table of rows says less than a picture, so it stands behind them.
         shown = whole_table(store.database, store.table.name)
         if len(selection) <= self.preview_up_to:
             shown |= preview(store.table.name, slices.frame)
-        per_cell = with_pictures(per_cell, slices.metadata, {**slices.of_the_run, **shown}, last)
+        per_cell = with_pictures(per_cell, slices.metadata, {**slices.of_the_run, **shown, **metadata}, last)
         if slices.failed:
-            yield from landed(context.step_context, context.asset_key, per_cell, metadata)
+            yield from landed(context.step_context, context.asset_key, per_cell)
             raise refuse(store.table.name, slices.failed, len(keys))
         add_metadata(context.step_context, context.asset_key, per_cell)
         if len(selection) == 1:
             digest = written.digests[everything.keys.index(selection.keys[0])]
             context.step_context.set_data_version(context.asset_key, dg.DataVersion(digest))
-        context.add_output_metadata(metadata)
 
     def load_input(self, context: dg.InputContext) -> pd.DataFrame:
         """The rows of the upstream partitions, sorted by the table's key; no partitions give an empty frame.
@@ -369,14 +368,13 @@ class EpisodeIOManager(dg.ConfigurableIOManager):
         shown = whole_table(self.database, table)
         if len(counts) <= self.preview_up_to:
             shown |= preview(table, rows.frame)
-        return with_pictures(counts, rows.metadata, {**rows.of_the_run, **shown}, last)
+        return with_pictures(counts, rows.metadata, {**rows.of_the_run, **shown, **rows.written}, last)
 
     def handle_output(self, context: dg.OutputContext, obj: EpisodeRows) -> None:
         """Say of each partition what was recorded of it; the rows are stored by then, all nine tables of them."""
         table = context.asset_key.path[-1]
         plan_by_name(context.step_context, context.asset_key, obj.counts)
         add_metadata(context.step_context, context.asset_key, self.cells(table, obj, context.asset_partition_keys[-1]))
-        context.add_output_metadata(dict(obj.written))
 
     def load_input(self, context: dg.InputContext) -> pd.DataFrame:
         """Rows of the finished episodes of the upstream partitions, with `window_start` and `traded` in front."""
@@ -404,10 +402,7 @@ def _with_elsewhere(
 
 
 def landed(
-    step: dg.StepExecutionContext,
-    asset_key: dg.AssetKey,
-    per_cell: Mapping[str, Mapping[str, Any]],
-    metadata: Mapping[str, Any],
+    step: dg.StepExecutionContext, asset_key: dg.AssetKey, per_cell: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[dg.DagsterEvent]:
     """Materialization events of partitions that Dagster reports none of by itself, stored in a batch.
 
@@ -416,15 +411,12 @@ def landed(
     Parameters
     ----------
     step, asset_key : that they are of.
-    per_cell : partition key → entries of its own.
-    metadata : entries of all of them; a partition's own go before.
+    per_cell : partition key → its entries.
     """
     yield from materialized(
         step,
         [
-            dg.AssetMaterialization(
-                asset_key, partition=key, metadata={**metadata, **own}, tags=CellKey.parse(key).event_tags()
-            )
+            dg.AssetMaterialization(asset_key, partition=key, metadata=own, tags=CellKey.parse(key).event_tags())
             for key, own in per_cell.items()
         ],
     )

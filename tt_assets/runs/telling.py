@@ -88,7 +88,7 @@ def report(instance: dg.DagsterInstance, database: Database, table: str, slices:
     names = sorted({told.key.instrument for told in slices})
     instance.add_dynamic_partitions(dimension, names)  # those that are there already stay as they are
     # Only the last is shown on the table's page, so it alone says what all of them are part of.
-    whole = whole_table(database, table)
+    whole = {**whole_table(database, table), "dagster/table_name": table}
     report_runless(instance, [*(_event(table, told, {}) for told in slices[:-1]), _event(table, slices[-1], whole)])
     mark_told_keys(
         database,
@@ -102,7 +102,6 @@ def report(instance: dg.DagsterInstance, database: Database, table: str, slices:
 def _event(table: str, told: Told, shown: Mapping[str, Any]) -> dg.AssetMaterialization:
     metadata: dict[str, Any] = {
         **shown,
-        "dagster/table_name": table,
         "dagster/row_count": told.rows,
         "digest": told.digest,
         "outcome": told.outcome,

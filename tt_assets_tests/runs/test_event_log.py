@@ -75,6 +75,17 @@ def test_a_batch_is_stored_as_dagster_itself_stores_it(postgres_instance, event_
     assert in_bulk == by_dagster
 
 
+def test_what_is_stored_is_long_enough_for_postgres_to_compress_it(postgres_instance, event_log):
+    run_id = materialize_all(postgres_instance)
+    ((shortest, stored),) = query(
+        event_log,
+        "SELECT min(length(event)), max(pg_column_size(event)) FROM event_logs "
+        "WHERE run_id = %s AND dagster_event_type = 'ASSET_MATERIALIZATION'",
+        run_id,
+    )
+    assert stored < shortest / 1.5
+
+
 def test_dagster_counts_partitions_stored_in_bulk_as_materialized(postgres_instance, event_log):
     run_id = materialize_all(postgres_instance)
     assert postgres_instance.get_materialized_partitions(batched.key) == set(KEYS)
