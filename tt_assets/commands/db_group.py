@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from tt_assets.commands.handed_settings import with_settings
-from tt_assets.commands.printing import as_json, print_json, print_one, say
+from tt_assets.commands.printing import as_json, err, print_json, print_one, say
 from tt_assets.errors import UserError
 from tt_assets.settings import Settings, database_of
 
@@ -107,6 +107,27 @@ def db_restore(settings: Settings, file: Path) -> None:
 
     manifest = restore(settings, file)
     say(f"Restored {sum(manifest.rows.values()):,} rows as of {manifest.taken_at}. `tt status` says what is there.")
+
+
+@db.command("prune", short_help="Remove old runs and events that nothing shows any more.")
+@click.option("--older-than", help="Such as 90d, 12w or 2y; without it TT_PRUNE_AFTER days.")
+@click.option("--vacuum", is_flag=True, help="Have the server reuse the space at once, not when autovacuum comes by.")
+@with_settings
+def db_prune(settings: Settings, older_than: str | None, vacuum: bool) -> None:
+    """Remove old runs, what they printed, and events and results of checks that newer ones have taken the place of.
+
+    The newest of every partition stays, and so does every status. Work may go on meanwhile; Ctrl-C leaves all whole.
+    """
+    from tt_assets.commands.prune import age, in_words, prune_history
+
+    oldest = age(older_than or f"{settings.prune_after}d")
+    with err().status("Looking for what nothing shows any more") as line:
+        pruned = prune_history(
+            settings, oldest, reuse=vacuum, tell=lambda so_far: line.update(f"Removed {in_words(so_far)}")
+        )
+    say(f"Removed {in_words(pruned)}, all older than {oldest.days} days.")
+    if pruned.removed.events and not vacuum:
+        say("The server reuses the space after its next autovacuum; `tt db prune --vacuum` does not wait for it.")
 
 
 @db.command("grants", short_help="Give the roles their rights again.")

@@ -226,6 +226,11 @@ class Settings(BaseSettings):
     stale_after: float = Field(
         6.0, gt=0, description="How long the latest session may be missing before that is an alert, hours."
     )
+    prune_after: int = Field(
+        90,
+        ge=1,
+        description="How old a run and its events must be before `tt db prune` removes what nothing shows, days.",
+    )
 
     @field_validator("feature_modules", "signal_modules", "baselines", "portfolio_agents", "ui_hosts", mode="before")
     @classmethod
