@@ -100,6 +100,27 @@ TEST = [
     "quantstats>=0.0.81",
 ]
 
+RAY = [
+    # Runs on several machines: a launcher of Dagster's on Ray. Celery was tried: it forgets the run of a worker that
+    # was killed, and lets no training start processes. 240 MB; every machine has the same version.
+    "dagster-ray>=0.4.8,<0.5",
+    # `default` is what takes jobs on the head.
+    "ray[default]>=2.60,<3",
+]
+
+K8S = [
+    # Runs as Jobs of Kubernetes. Its client is 83 MB; from 37 on dagster-k8s refuses it.
+    "dagster-k8s>=0.29.27,<0.30",
+    "kubernetes<37",
+]
+
+DEPLOY_TEST = [
+    # Render the chart of deploy/ and hold what comes out against the schemas of Kubernetes, offline. 350 MB in all, so
+    # they are no part of `test`; without them these tests are skipped.
+    "helm-python-sdk>=0.2.2",
+    "kubernetes-validate>=1.37",
+]
+
 setup(
     name="tt_assets",
     version=VERSION,
@@ -135,7 +156,7 @@ setup(
     # An installed package finds the instance and workspace files here; a checkout finds them at its top.
     data_files=[("share/tt_assets", ["dagster.yaml", "workspace.yaml"])],
     install_requires=RUNTIME,
-    extras_require={"test": TEST},
+    extras_require={"test": TEST, "ray": RAY, "k8s": K8S, "test-deploy": [*K8S, *DEPLOY_TEST]},
     entry_points={
         "console_scripts": ["tt = tt_assets.cli:main"],
         # Gymnasium asks every installed package for its environments; `__root__`: the name is whole as it is.

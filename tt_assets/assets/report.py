@@ -69,7 +69,7 @@ def report_asset(plan: Blueprint) -> dg.AssetsDefinition:
         if said := superseded_in(subject.rows):
             context.log.warning(said)
             progress.report(f"{traded}: {said}")
-        path = report_file(settings.home, traded)
+        path = report_file(settings.shown, traded)
         write_files(path, traded, judgement, weights, notes_of(subject, trials), details)
         return dg.MaterializeResult(
             metadata={
@@ -186,15 +186,15 @@ def shown(judgement: Judgement, weights: pd.DataFrame, path: Path) -> dict[str, 
     }
 
 
-def report_file(home: Path, traded: str) -> Path:
-    """Where the HTML file of `traded` lies, which no other name has.
+def report_file(shown: Path, traded: str) -> Path:
+    """Where the HTML file of `traded` lies under the folder `shown`, which no other name has.
 
     What a file name should not have is replaced; behind a sign that no other name keeps there is then a digest.
     """
     plain = "".join(sign if sign.isascii() and (sign.isalnum() or sign in "-_.") else "_" for sign in traded)
     if plain != traded or plain.startswith("."):
         plain = f"{plain.lstrip('.')}~{hashlib.sha256(traded.encode()).hexdigest()[:12]}"
-    return home / "reports" / f"{plain}.html"
+    return shown / "reports" / f"{plain}.html"
 
 
 def curves_file(report: Path) -> Path:

@@ -28,7 +28,7 @@ def cluster_env(settings: Settings, no_export: bool, show_password: bool, json_:
     left out is a comment.
     """
     from tt_assets.runtime.shell_environment import shell_line
-    from tt_assets.runtime.worker_environment import leads_back, versions, worker_variables
+    from tt_assets.runtime.worker_environment import leads_back, unshared, versions, worker_variables
 
     found, same = worker_variables(settings, show_secrets=show_password), versions()
     if json_:
@@ -37,6 +37,7 @@ def cluster_env(settings: Settings, no_export: bool, show_password: bool, json_:
     say(f"# the same on every machine: {', '.join(f'{name} {number}' for name, number in same.items())}")
     for variable in found:
         say(shell_line(variable, export=not no_export))
-    if said := leads_back(settings):
-        say(f"# {said}")
+    for said in (leads_back(settings), unshared(settings)):
+        if said:
+            say(f"# {said}")
     say("# then: ray start --address=HEAD:6379 --num-cpus=N    (on HEAD before: ray start --head --num-cpus=0)")

@@ -37,7 +37,7 @@ def write_reports(
             part = run_partition(instance, job_named(platform.settings, REPORT_JOB), ["report"], name, on_event)
             outcome.add(part)
             if part.ok:
-                file = report_file(platform.settings.home, name)
+                file = report_file(platform.settings.shown, name)
                 written.append(Written(name, file, _verdict(instance, name)))
     return outcome, written
 

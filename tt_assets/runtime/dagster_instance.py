@@ -17,7 +17,7 @@ from tt_assets.grid.run_tags import PLACE, WAITS
 from tt_assets.grid.source_version import source_version
 from tt_assets.runs._dagster_folders import LocalArtifactStorage, LocalComputeLogManager
 from tt_assets.runs.dagster_storage import PostgresStorage
-from tt_assets.runtime.instance_file import dagster_home
+from tt_assets.runtime.instance_file import dagster_home, logs_folder
 from tt_assets.runtime.platform import READY, add_keys, environment, limit_pools, upgraded
 from tt_assets.settings import Settings, database_of
 
@@ -62,7 +62,7 @@ class Artifacts(LocalArtifactStorage):
 
 
 class ComputeLogs(LocalComputeLogManager):
-    """What steps print, and the pictures of the assets' pages, in the folder of logs under TT_HOME."""
+    """What steps print, and the pictures of the assets' pages, in the folder of logs."""
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:
@@ -71,8 +71,8 @@ class ComputeLogs(LocalComputeLogManager):
 
     @classmethod
     def from_config_value(cls, inst_data: Any, config_value: Mapping[str, Any]) -> ComputeLogs:
-        """The folder under the TT_HOME of the settings."""
-        return cls(str(dagster_home(Settings()) / "logs"), inst_data=inst_data)
+        """The folder under TT_HOME, or under TT_SHARED_FOLDER where one is set."""
+        return cls(str(logs_folder(Settings())), inst_data=inst_data)
 
 
 class Queue(dg.QueuedRunCoordinator):

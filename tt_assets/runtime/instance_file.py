@@ -37,6 +37,11 @@ def dagster_home(settings: Settings) -> Path:
     return settings.home / "dagster"
 
 
+def logs_folder(settings: Settings) -> Path:
+    """The folder of what steps print, and of pictures."""
+    return settings.shown / "dagster" / "logs"
+
+
 def decides(settings: Settings) -> bool:
     """Whether this process may change the instance file, pools and schema: no worker, and no other's `tt up` serves."""
     if settings.worker:
@@ -108,7 +113,7 @@ def _launcher(settings: Settings) -> Mapping[str, Any]:
         )
     if name is RunLauncherName.RAY:
         ray = {"address": settings.ray_address, "num_cpus": 1, "env_vars": [ON_A_WORKER]}
-        return {"module": "dagster_ray", "class": "RayRunLauncher", "config": {"ray": ray}}
+        return {"module": "tt_assets.runtime.ray_launcher", "class": "RayLauncher", "config": {"ray": ray}}
     path = settings.k8s_launcher or Path()
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))

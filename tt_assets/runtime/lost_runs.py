@@ -16,6 +16,9 @@ from tt_assets.runs.owners import end_run
 from tt_assets.runtime import code_socket
 
 AGAIN_ONCE = {"dagster/max_retries": "1", "dagster/retry_strategy": "ALL_STEPS"}
+FAILED_WORKER = "FAILED"
+"""Dagster's word for a job that ended without its run."""
+LONGEST_LINE = 500
 UNFINISHED = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 
 
@@ -46,6 +49,25 @@ def end_lost_runs(instance: dg.DagsterInstance, runs: Iterable[dg.DagsterRun], w
                 instance.add_run_tags(now.run_id, AGAIN_ONCE)
             end_run(instance, now, why)
         ended.append(run.run_id)
+    return ended
+
+
+def end_unstarted(instance: dg.DagsterInstance) -> list[str]:
+    """End the runs whose job on another machine ended before it could say a word; returns their ids.
+
+    Dagster's own look-out asks after runs that have started only: one whose machine lacks the package, or a variable,
+    would wait for its start for ever.
+    """
+    ended: list[str] = []
+    for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTING])):
+        try:
+            health = instance.run_launcher.check_run_worker_health(run)
+        except (OSError, RuntimeError):  # who carries out the runs does not answer just now
+            return ended
+        if health.status.value == FAILED_WORKER:
+            lines = [line.strip() for line in (health.msg or "").splitlines() if line.strip()]
+            why = f"The machine that was to carry it out gave up: {lines[-1][:LONGEST_LINE] if lines else 'no reason'}"
+            ended += end_lost_runs(instance, [run], why, again=False)
     return ended
 
 

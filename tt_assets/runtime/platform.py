@@ -20,7 +20,7 @@ from tt_assets.postgres.grants import GrantsError, grant
 from tt_assets.postgres.patience import patiently
 from tt_assets.runtime import in_use
 from tt_assets.runtime.current import current_settings
-from tt_assets.runtime.instance_file import dagster_home, decides, place_instance_file
+from tt_assets.runtime.instance_file import dagster_home, decides, logs_folder, place_instance_file
 from tt_assets.runtime.one_calendar import hold_calendar
 from tt_assets.runtime.own_modules import find_own_modules, python_path
 from tt_assets.settings import DateGrain, Settings, database_of
@@ -62,7 +62,7 @@ def environment(settings: Settings) -> Mapping[str, str]:
     home = dagster_home(settings)
     return {
         "DAGSTER_HOME": str(home),
-        "TT_DAGSTER_LOGS": str(home / "logs"),
+        "TT_DAGSTER_LOGS": str(logs_folder(settings)),
         # Bookkeeping of a thousand partitions falls from a minute to a second.
         "DAGSTER_EVENT_BATCH_SIZE": "1000",
         "DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS": "1",

@@ -26,7 +26,7 @@ from tt_assets.runtime import served, up_record
 from tt_assets.runtime.children import CODE_PROCESS, CODE_SERVER, WEBSERVER, ChildSpec
 from tt_assets.runtime.database_watch import DatabaseWatch, Outage
 from tt_assets.runtime.deaths import WITHIN, Deaths
-from tt_assets.runtime.lost_runs import LostRuns, end_lost_runs, unfinished_runs
+from tt_assets.runtime.lost_runs import LostRuns, end_lost_runs, end_unstarted, unfinished_runs
 from tt_assets.runtime.up_record import ChildHealth, Death, Owner
 from tt_assets.settings import Settings
 
@@ -239,6 +239,9 @@ class Supervisor:
         self._runs_looked_at = time.monotonic()
         with suppress(dg.DagsterError, SQLAlchemyError):
             self._tell_of(self.lost.end(self.instance), "had lost their process")
+            if self.settings.several_machines:
+                for run_id in end_unstarted(self.instance):
+                    self.say(f"{_clock()} Run {run_id[:8]} could not be started; its page in the UI says why.")
 
     def _tell_of(self, ended: Sequence[str], how: str) -> None:
         if ended:

@@ -61,5 +61,12 @@ def leads_back(settings: Settings) -> str:
     return ""
 
 
+def unshared(settings: Settings) -> str:
+    """What people will miss without a folder that all machines see, in a sentence; empty where there is one."""
+    if settings.shared_folder is not None:
+        return ""
+    return "TT_SHARED_FOLDER is not set: logs, pictures and reports of a run stay on the machine that made it."
+
+
 def _name(variable: Variable) -> str:
     return variable.name

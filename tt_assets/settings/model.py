@@ -161,6 +161,9 @@ class Settings(BaseSettings):
     k8s_launcher: Path | None = Field(
         None, description="YAML file with the configuration of Dagster's K8sRunLauncher; with TT_RUN_LAUNCHER=k8s."
     )
+    shared_folder: Path | None = Field(
+        None, description="Folder that all machines see, for logs of runs, pictures and reports."
+    )
     worker: bool = Field(
         False,
         description="This machine carries out runs of another's queue: schema, pools and queue are not its affair.",
@@ -298,7 +301,7 @@ class Settings(BaseSettings):
             raise ValueError(f'"{value}" is no address of a head; write it as http://head:8265')
         return value
 
-    @field_validator("home", "watchlist", "bars_path", "pg_bin", "k8s_launcher")
+    @field_validator("home", "watchlist", "bars_path", "pg_bin", "k8s_launcher", "shared_folder")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         if value is None:
@@ -362,6 +365,11 @@ class Settings(BaseSettings):
     def bars_options(self) -> BarsOptions:
         """What a person says about the bars files beyond what is recognised."""
         return BarsOptions.parse(self.bars_columns, self.bars_date_format, self.bars_adjust)
+
+    @property
+    def shown(self) -> Path:
+        """Where lies what runs leave for people to see: logs, pictures and reports."""
+        return self.shared_folder or self.home
 
     @property
     def watchlist_copies(self) -> Path:

@@ -39,6 +39,7 @@ EMPTY = {
     "TT_END_DATE": "today (the bundled sample: its last session)",
     "TT_WATCHLIST": "the instruments of the bars files (the bundled sample: its own list)",
     "TT_TRAIN_WORKERS": "one for each core",
+    "TT_SHARED_FOLDER": "TT_HOME",
     "TT_K8S_LAUNCHER": "none; the chart in deploy/ writes one",
     "TT_EMBARGO_SESSIONS": "what an observation looks back over",
     "TT_UI_TOKEN": "nobody is asked, and --host has to be a loopback address",

@@ -58,4 +58,4 @@ def _day(text: str) -> str | None:
 
 def _report(site: Site, traded: str) -> Path | None:
     """The HTML file that the asset `report` or `tt report` wrote of `traded`."""
-    return report_file(site.settings.home, traded) if traded else None
+    return report_file(site.settings.shown, traded) if traded else None

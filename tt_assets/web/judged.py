@@ -50,7 +50,7 @@ class Judged:
 
 def judged_of(look: Look, traded: str) -> Judged | None:
     """What the latest report of `traded` judged; None where there is none, or none that can be read."""
-    file = curves_file(report_file(look.site.settings.home, traded))
+    file = curves_file(report_file(look.site.settings.shown, traded))
     try:
         curves = pd.read_parquet(file)
         made = datetime.fromtimestamp(file.stat().st_mtime, UTC)

@@ -49,8 +49,8 @@ def test_more_runs_at_once_change_that_and_nothing_else(said: Any) -> None:
 def test_ray_is_named_with_its_head_and_dead_machines_are_looked_for(said: Any) -> None:
     found = said(**RAY, TT_MAX_RUNS="4")
     assert found["run_launcher"] == {
-        "module": "dagster_ray",
-        "class": "RayRunLauncher",
+        "module": "tt_assets.runtime.ray_launcher",
+        "class": "RayLauncher",
         "config": {"ray": {"address": "http://head:8266", "num_cpus": 1, "env_vars": ["TT_WORKER=true"]}},
     }
     watch = found["run_monitoring"]
@@ -67,7 +67,7 @@ def test_dagster_takes_the_file_of_ray(said: Any, tmp_path: Path, monkeypatch: p
     del file["storage"], file["local_artifact_storage"], file["compute_logs"]  # those want the database
     (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(file))
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
-        assert type(instance.run_launcher).__name__ == "RayRunLauncher"
+        assert type(instance.run_launcher).__name__ == "RayLauncher"
         assert type(instance.run_coordinator).__name__ == "Queue"
         assert instance.run_launcher.supports_resume_run
         assert instance.get_concurrency_config().run_queue_config.max_concurrent_runs == 5
@@ -145,3 +145,18 @@ def test_while_another_process_serves_its_file_and_its_pools_stay(monkeypatch: p
 
 def test_every_launcher_but_the_local_one_has_an_extra() -> None:
     assert set(subject.EXTRAS) == set(RunLauncherName) - {RunLauncherName.LOCAL}
+
+
+def test_what_people_look_at_lies_in_the_folder_that_all_machines_see(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tt_assets.runtime.platform import environment
+
+    own = Settings()
+    assert environment(own)["TT_DAGSTER_LOGS"] == str(own.home / "dagster" / "logs")
+    assert own.shown == own.home
+    monkeypatch.setenv("TT_SHARED_FOLDER", str(tmp_path / "all"))
+    shared = Settings()
+    assert environment(shared)["TT_DAGSTER_LOGS"] == str(tmp_path / "all" / "dagster" / "logs")
+    assert shared.shown == tmp_path / "all"
+    assert environment(shared)["DAGSTER_HOME"] == str(own.home / "dagster")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import dagster as dg
 import pytest
 
 from tt_assets.runtime import code_socket
-from tt_assets.runtime.lost_runs import LostRuns, end_lost_runs, unfinished_runs
+from tt_assets.runtime.lost_runs import LostRuns, end_lost_runs, end_unstarted, unfinished_runs
 from tt_assets.runtime.up import end_abandoned_runs
 from tt_assets.settings import Settings
 from tt_assets_tests.dagster_runs import say_process
@@ -105,3 +106,39 @@ def test_a_run_is_lost_when_its_process_was_gone_at_two_looks(instance: dg.Dagst
     assert lost.end(instance) == []
     assert lost.end(instance) == [run.run_id]
     assert now(instance, fresh).status == STARTED  # it has not said yet which process it is
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "ended"),
+    [
+        ("FAILED", "Ray job failed.\n\ntt_assets: command not found\n", True),
+        ("FAILED", None, True),
+        ("RUNNING", None, False),
+        ("UNKNOWN", "no such job", False),
+    ],
+)
+def test_a_run_whose_machine_gave_up_before_its_start_ends_with_the_reason(
+    instance: dg.DagsterInstance, status: str, message: str | None, ended: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = instance.create_run_for_job(empty, status=dg.DagsterRunStatus.STARTING)
+    health = SimpleNamespace(status=SimpleNamespace(value=status), msg=message)
+    monkeypatch.setattr(instance.run_launcher, "check_run_worker_health", lambda run: health, raising=False)
+    assert end_unstarted(instance) == ([run.run_id] if ended else [])
+    now = instance.get_run_by_id(run.run_id)
+    assert now is not None
+    assert (now.status is dg.DagsterRunStatus.FAILURE) is ended
+    if message and ended:
+        (said,) = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
+        assert "command not found" in said.message
+
+
+def test_nobody_is_ended_while_those_who_carry_out_runs_do_not_answer(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance.create_run_for_job(empty, status=dg.DagsterRunStatus.STARTING)
+
+    def refused(run: dg.DagsterRun) -> None:
+        raise ConnectionError
+
+    monkeypatch.setattr(instance.run_launcher, "check_run_worker_health", refused, raising=False)
+    assert end_unstarted(instance) == []
