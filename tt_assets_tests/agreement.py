@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
+from tt_assets.grain import DateGrain
 from tt_assets.grid.keys import CellKey
 from tt_assets.grid.run_tags import UNFINISHED
 from tt_assets.postgres.database import Database
@@ -12,14 +13,14 @@ from tt_assets.postgres.standing import standing
 from tt_assets.tables import TABLES
 
 
-def check(instance: dg.DagsterInstance, database: Database, *, by_month: bool = False) -> None:
+def check(instance: dg.DagsterInstance, database: Database, *, grain: DateGrain = DateGrain.SESSION) -> None:
     """Fail where a slice, its ledger entry and the newest event of its partition differ, or an agent is forgotten.
 
-    Nor may a run be left unfinished. `by_month` says that a partition of the market tables is a month.
+    Nor may a run be left unfinished. `grain` is the width of the partitions of the market tables.
     """
     unfinished = instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED)))
     assert not unfinished, [(run.run_id, run.job_name, run.status) for run in unfinished]
-    rows_and_ledger_agree(database, by_month=by_month)
+    rows_and_ledger_agree(database, grain=grain)
     for table in TABLES:
         held, told = entries(database, table), events(instance, table)
         # A slice that never held a row needs no event, as that of observations where nothing was observed.
@@ -53,13 +54,12 @@ def events(instance: dg.DagsterInstance, table: str) -> dict[str, str]:
         cursor = page.cursor
 
 
-def rows_and_ledger_agree(database: Database, *, by_month: bool = False) -> None:
+def rows_and_ledger_agree(database: Database, *, grain: DateGrain = DateGrain.SESSION) -> None:
     """Fail where the ledger says of a slice other rows than stand there."""
     for table in TABLES:
         with database.connect() as connection:
             stored = {
-                str(CellKey(day, name)): digest
-                for day, name, _, digest in standing(connection, table, by_month=by_month)
+                str(CellKey(day, name)): digest for day, name, _, digest in standing(connection, table, grain=grain)
             }
         held = entries(database, table)
         assert stored == {key: digest for key, digest in held.items() if digest != NOTHING}, table

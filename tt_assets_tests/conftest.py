@@ -20,7 +20,7 @@ from tt_assets.postgres import schema
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.server.embedded import EmbeddedServer
 from tt_assets.runs import session_names
-from tt_assets.settings import SAMPLE_BARS, DateGrain, Settings
+from tt_assets.settings import SAMPLE_BARS, Settings
 from tt_assets.tables import BESIDE, TABLES
 from tt_assets_tests import agreement
 
@@ -221,4 +221,4 @@ def postgres_instance(connected: Database, monkeypatch: pytest.MonkeyPatch) -> I
     sync_watchlist(platform)
     with open_instance() as instance:
         yield instance
-        agreement.check(instance, connected, by_month=Settings().date_grain is DateGrain.MONTH)
+        agreement.check(instance, connected, grain=Settings().date_grain)

@@ -114,7 +114,15 @@ def _reasons(absent: pd.DataFrame, stored: pd.DataFrame, database: Database) -> 
     if unsettled.any():
         found = found.fillna(absent["key"].map(recorded_outcomes(database, absent.loc[unsettled, "key"])))
     excuse = found.map(_excuse, na_action="ignore")
-    return excuse.mask(certain, NOT_LISTED).astype(object)
+    # A month or year in which an instrument was listed may be the one in which it ended.
+    told = found.map(lambda outcome: ENDED in outcome, na_action="ignore").eq(True)
+    ended = told & ~early & (absent["timestamp"] > _last_bars(absent, stored))
+    return excuse.mask(ended, ENDED).mask(certain, NOT_LISTED).astype(object)
+
+
+def _last_bars(absent: pd.DataFrame, stored: pd.DataFrame) -> pd.Series:
+    """The last stored bar of the instrument of each absent session; before all of them where it has none."""
+    return absent["instrument"].map(stored.groupby("instrument")["timestamp"].max()).fillna(pd.Timestamp.min)
 
 
 def _excuse(outcome: str) -> str:

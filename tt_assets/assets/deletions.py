@@ -6,6 +6,7 @@ bars were taken out on purpose; only a person knows which it is.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 
 import dagster as dg
 import numpy as np
@@ -34,15 +35,21 @@ class LoadConfig(dg.Config):
     )
 
 
-def kept_from_deletion(slices: Slices, selection: Selection, market: MarketReader) -> Slices:
+def kept_from_deletion(
+    slices: Slices, selection: Selection, market: MarketReader, reaches: date | None = None
+) -> Slices:
     """The slices less the cells that would lose a stored bar, which fail with that reason.
 
-    Only cells of which the source lacks a session are held against the table, so a load without gaps reads nothing.
+    Only cells of which the source lacks a session are held against the table, so a load without gaps reads nothing. A
+    month or year that goes on behind `reaches`, the source's last session, is one of them.
     """
-    lacking = [key for key, words in slices.outcomes.items() if words not in _WHOLE]
+    lacking = {key for key, words in slices.outcomes.items() if words not in _WHOLE}
+    if reaches is not None:
+        longer = selection.ends > np.datetime64(reaches) + np.timedelta64(1, "D")
+        lacking |= {key for key, cut in zip(selection.keys, longer, strict=True) if cut and key in slices.outcomes}
     if not lacking:
         return slices
-    suspects = selection.without(set(selection.keys) - set(lacking))
+    suspects = selection.without(set(selection.keys) - lacking)
     stored = market.read(
         "tt_prices",
         sorted(set(suspects.instruments)),

@@ -24,7 +24,6 @@ from tt_assets.postgres.promotions import (
 )
 from tt_assets.postgres.trials import SWEEP, RegisteredTrial, count, latest, trials_of
 from tt_assets.runs.market_reader import MarketReader
-from tt_assets.settings import DateGrain
 from tt_assets.trading.judging.gate import Evidence, RuleResult, most_in_common, refusal, rule_version, rules
 from tt_assets.trading.judging.judge import Judgement
 
@@ -64,7 +63,7 @@ def decide(market: MarketReader, traded: str, plan: Blueprint) -> Decided:
         rules=[asdict(result) for result in results],
         agents=subject.agents,
         members=members,
-        bars=bars_digest(market.database, members, first, last, by_month=market.by_month),
+        bars=bars_digest(market.database, members, first, last, grain=market.grain),
         first_session=first,
         last_session=last,
         expires=expires,
@@ -150,8 +149,7 @@ def stale_windows(subject: Subject, market: MarketReader) -> list[str]:
 
 def status_of(market: MarketReader, traded: str, latest_session: pd.Timestamp, plan: Blueprint) -> PromotionStatus:
     """`promotion_status` under the settings of the platform."""
-    by_month = plan.settings.date_grain is DateGrain.MONTH
-    return promotion_status(market.database, traded, latest_session.date(), by_month=by_month)
+    return promotion_status(market.database, traded, latest_session.date(), grain=plan.settings.date_grain)
 
 
 def promotion_check(plan: Blueprint) -> dg.AssetChecksDefinition:
@@ -160,7 +158,6 @@ def promotion_check(plan: Blueprint) -> dg.AssetChecksDefinition:
     @dg.asset_check(asset="report", name="promotion_stands", description="What was promoted once still is.")
     def promotion_stands(database: dg.ResourceParam[Database]) -> dg.AssetCheckResult:
         """Warn of promotions that have lapsed; what was never promoted is only listed."""
-        by_month = plan.settings.date_grain is DateGrain.MONTH
         with database.connect() as connection:
             once = {name for (name,) in connection.execute("SELECT instrument FROM tt_promotion WHERE promoted")}
             row = connection.execute(
@@ -168,7 +165,7 @@ def promotion_check(plan: Blueprint) -> dg.AssetChecksDefinition:
             ).fetchone()
         newest = row[0] if row and row[0] else None
         found = {
-            name: promotion_status(database, name, newest, by_month=by_month)
+            name: promotion_status(database, name, newest, grain=plan.settings.date_grain)
             for name in followed(plan.settings).watchlist.traded
             if newest is not None
         }

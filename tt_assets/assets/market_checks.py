@@ -19,6 +19,7 @@ from tt_assets.assets.coverage import as_markdown, coverage, latest_session
 from tt_assets.grid.bars_files import followed
 from tt_assets.grid.blueprint import Blueprint
 from tt_assets.grid.partition_slices import selection_of
+from tt_assets.grid.rectangles import most_cells
 from tt_assets.market.bar_checks import SIGMA_SESSIONS, Finding, broken_bars, jumps
 from tt_assets.market.calendar import sessions
 from tt_assets.postgres.slices import Selection
@@ -34,9 +35,6 @@ from tt_assets.runs.check_events import (
 )
 from tt_assets.runs.market_reader import MarketReader
 from tt_assets.tables import MARKET_TABLES
-
-CELLS_AT_ONCE = 20_000
-"""Partitions whose rows are read and judged together; more are taken some instruments at a time."""
 
 SAMPLED_SESSIONS = 5
 """Sessions, of those judged together, whose features are computed again on truncated bars."""
@@ -288,7 +286,8 @@ def evaluated(
     """The result of each check over all of `selection`; what fails is reported by partition too."""
     found: dict[str, list[Found]] = {check.spec.name: [] for check in checks}
     failing: dict[str, dict[str, str]] = {check.spec.name: {} for check in checks}
-    for part in selection.parts(CELLS_AT_ONCE):
+    # Of many partitions some instruments at a time.
+    for part in selection.parts(most_cells(plan.settings.date_grain)):
         judged = Judged(part, market, instance, plan)
         for check in checks:
             one = check.judge(judged)

@@ -54,7 +54,7 @@ def prices_asset(plan: Blueprint) -> dg.AssetsDefinition:
         selection = selection_of(partitions, context.partition_keys)
         slices = bars_of(selection, opened)
         if not config.allow_deletions:
-            slices = kept_from_deletion(slices, selection, market)
+            slices = kept_from_deletion(slices, selection, market, opened.reaches)
         for warning in (*opened.warnings(), *slices.warnings):
             context.log.warning(warning)
         view = View(selection.without(slices.failed), market, settings.pictures)
@@ -68,9 +68,10 @@ def bars_of(selection: Selection, opened: OpenSource) -> Slices:
     """The bars of the selected cells, one request per instrument.
 
     A cell whose bar is bad, whose instrument cannot be fetched, or that lies beyond the source's end fails with the
-    reason. A cell without a bar for a good reason (not listed yet, halted, delisted) lands empty and says so.
+    reason. A cell without a bar for a good reason (not listed yet, halted, delisted) lands empty and says so. A month
+    or year in which the source ends lands with the bars there are.
     """
-    requests = _requests(selection)
+    requests = _requests(selection, opened.reaches)
     frames: list[pd.DataFrame] = []
     restated: list[pd.DataFrame] = []
     causes: dict[str, Cause] = {}
@@ -103,10 +104,12 @@ def bars_of(selection: Selection, opened: OpenSource) -> Slices:
     )
 
 
-def _requests(selection: Selection) -> list[BarRequest]:
+def _requests(selection: Selection, reaches: date | None) -> list[BarRequest]:
+    """One request per instrument, none beyond what the source reaches where it begins before."""
     names, first = np.unique(selection.instruments, return_index=True)
     bounds = zip(names, np.split(selection.starts, first[1:]), np.split(selection.ends, first[1:]), strict=True)
-    return [BarRequest(name, _day(starts.min()), _last_day(ends.max())) for name, starts, ends in bounds]
+    spans = [(name, _day(starts.min()), _last_day(ends.max())) for name, starts, ends in bounds]
+    return [BarRequest(name, first, max(first, min(last, reaches or last))) for name, first, last in spans]
 
 
 def _by_cell(selection: Selection, cells: npt.NDArray[np.int64], said: pd.Series) -> dict[int, list[SessionOutcome]]:
@@ -131,7 +134,7 @@ def _refusal(
         return _faults_of(result.faults, cell)
     if isinstance(result, IbkrFetched) and SessionOutcome.NOT_FETCHED in words:
         return result.why_withheld(*cell)
-    if SessionOutcome.AFTER_LAST in words and source_ends is not None and result.request.last > source_ends:
+    if source_ends is not None and cell[0] > source_ends:
         return f"the source ends on {source_ends}; add later bars to it, or end the request there."
     return None
 

@@ -9,7 +9,7 @@ from datetime import date
 import dagster as dg
 
 from tt_assets.grid.bars_files import bars_files, followed
-from tt_assets.grid.horizon import bars_span
+from tt_assets.grid.horizon import bars_span, latest_session
 from tt_assets.market.clock import now_in_new_york
 from tt_assets.market.files import FileBars
 from tt_assets.market.ibkr import IbkrBars, IbkrLoad, ReadStored, StoredBars
@@ -23,10 +23,23 @@ from tt_assets.settings import PriceSourceName, Settings
 
 @dataclass(frozen=True)
 class OpenSource:
-    """A source and the last session it has anything for; None where it has no end (a live feed)."""
+    """A source and how far it can be asked.
+
+    Parameters
+    ----------
+    source : that is asked.
+    ends : the last session it has anything for; None where it has no end (a live feed).
+    latest : the last session that has closed; None asks for every day of a partition.
+    """
 
     source: PriceSource
     ends: date | None
+    latest: date | None = None
+
+    @property
+    def reaches(self) -> date | None:
+        """The last session there can be a bar of: a month or year that has not ended is asked for up to there."""
+        return min(filter(None, (self.ends, self.latest)), default=None)
 
     def warnings(self) -> list[str]:
         """What is odd about the source as a whole, one line a kind, also rows of no partition."""
@@ -42,14 +55,14 @@ class PriceSourceOpener:
 
     def open(self, say: Callable[[str], None] = lambda _: None) -> OpenSource:
         """The configured source, knowing the instruments of the watchlist; `say` hears how a load went, in one line."""
-        settings = self.settings
+        settings, latest = self.settings, latest_session()
         if settings.price_source is PriceSourceName.IBKR:
             watchlist = followed(settings).watchlist
-            return OpenSource(ibkr_source(settings, watchlist, stored_bars(self.market), say), None)
+            return OpenSource(ibkr_source(settings, watchlist, stored_bars(self.market), say), None, latest)
         if settings.price_source is not PriceSourceName.FILE:
-            return OpenSource(open_source(settings.price_source), None)
+            return OpenSource(open_source(settings.price_source), None, latest)
         span = bars_span(settings)
-        return OpenSource(bars_files(settings), span[1] if span else None)
+        return OpenSource(bars_files(settings), span[1] if span else None, latest)
 
 
 def price_source_resource(settings: Settings) -> dg.ResourceDefinition:

@@ -6,10 +6,10 @@ is now is rolled again. Nothing is trained a second time.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from functools import cached_property
 
 import dagster as dg
@@ -26,7 +26,6 @@ from tt_assets.grid.sliding import Numbers, running, total
 from tt_assets.market.calendar import next_session, shift_session
 from tt_assets.market.watchlist import Watchlist, WatchlistError
 from tt_assets.postgres.database import Database
-from tt_assets.settings import DateGrain
 from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES
 from tt_assets.trading.config import TrainingSpan
 
@@ -51,10 +50,13 @@ class AgentState:
     @cached_property
     def windows(self) -> Mapping[Window, tuple[int, int]]:
         """The windows with a bar of what the watchlist still trades, and where they stand in the grid."""
-        axes, bars = self.cells.axes, self.market.cells[PRICES].filled
+        axes, bars, extents = self.cells.axes, self.market.cells[PRICES].filled, self.market.extents
         found = {}
         for row, (_, first, last) in enumerate(self._spans):
             listed = bars[first:last].any(axis=0)
+            if extents is not None:  # a year with bars may have none in this quarter of it
+                window = Window(date.fromisoformat(axes.dates[row]), "")
+                listed &= extents.trades(window.start, window.end - timedelta(days=1))
             for column, name in enumerate(axes.instruments):
                 if listed[self._members.get((axes.dates[row], name), [])].any():
                     found[Window(date.fromisoformat(axes.dates[row]), name)] = (row, column)
@@ -99,15 +101,19 @@ class AgentState:
                 (
                     self._row_of(shift_session(opening, -back)),
                     self._row_of(start),
-                    self._row_of(Window(start, "").end),
+                    self._row_behind(Window(start, "")),
                 )
             )
         return spans
 
     def _row_of(self, day: date) -> int:
-        """The first row of the market's dates at or after `day`; of months the one that holds it."""
-        monthly = self.market.settings.date_grain is DateGrain.MONTH
-        return bisect_left(self.market.axes.dates, (day.replace(day=1) if monthly else day).isoformat())
+        """The first row of the market's dates at or after `day`; of months and years the one that holds it."""
+        return bisect_left(self.market.axes.dates, self.market.settings.date_grain.key_of(day).isoformat())
+
+    def _row_behind(self, window: Window) -> int:
+        """The row of the market's dates behind the last that holds a day of the window."""
+        last = self.market.settings.date_grain.key_of(window.end - timedelta(days=1))
+        return bisect_right(self.market.axes.dates, last.isoformat())
 
     @cached_property
     def sums(self) -> Numbers:
@@ -136,7 +142,7 @@ class AgentState:
         """Whether no cell that the window trains or rolls on is still to come."""
         anchored = self.market.settings.trading.training_span is TrainingSpan.ANCHORED
         first = 0 if anchored else self._row_of(window.training_start(self.market.settings.train_windows))
-        return self._settled(window, first, self._row_of(window.end))
+        return self._settled(window, first, self._row_behind(window))
 
     def may_roll(self, window: Window, row: int) -> bool:
         """Whether no cell of the panel of the window, the grid's date `row`, is still to come."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from datetime import date
 
 import dagster as dg
 import numpy as np
@@ -21,7 +22,6 @@ from tt_assets.grid.bars_files import bars_files
 from tt_assets.grid.keys import key_texts
 from tt_assets.market.bars import BAR_COLUMNS, NUMBER_COLUMNS
 from tt_assets.runs.market_reader import MarketReader
-from tt_assets.settings import DateGrain
 
 BARS_FILE = "bars_file"
 PRIORITY = 3
@@ -75,6 +75,7 @@ def changes(state: MarketState, compared: Compared, market: MarketReader) -> tup
         MARKET_JOB,
         {(PRICES,): wanted},
         state.axes,
+        most_cells=state.most_cells,
         sensor=BARS_FILE,
         priority=PRIORITY,
         reason=_in_words(rows[[key in asked for key in rows["key"]]]),
@@ -90,16 +91,15 @@ def differing_bars(state: MarketState, market: MarketReader) -> pd.DataFrame:
     """
     axes = state.axes
     names = [name for name in state.listed.watchlist.symbols if name in axes.instrument_at]
-    monthly = state.settings.date_grain is DateGrain.MONTH
-    first, last = pd.Timestamp(axes.dates[0]), pd.Timestamp(axes.dates[-1])
-    last += pd.offsets.MonthEnd(0) if monthly else pd.Timedelta(0)
+    grain = state.settings.date_grain
+    first, last = pd.Timestamp(axes.dates[0]), pd.Timestamp(grain.last_day(date.fromisoformat(axes.dates[-1])))
     told = bars_files(state.settings).check().clean[list(BAR_COLUMNS)]
     told = told[told["timestamp"].between(first, last) & told["instrument"].isin(names)].astype({"instrument": str})
     stored = market.read("tt_prices", names, first.date(), last.date())[list(BAR_COLUMNS)]
     both = stored.merge(told, how="outer", on=["instrument", "timestamp"], suffixes=("_was", "_now"))
     was, now = (both[[f"{name}_{when}" for name in NUMBER_COLUMNS]].to_numpy(float) for when in ("was", "now"))
     both = both[~((was == now) | (np.isnan(was) & np.isnan(now))).all(axis=1)]
-    dates = both["timestamp"].dt.strftime("%Y-%m-01" if monthly else "%Y-%m-%d")
+    dates = both["timestamp"].to_numpy().astype(f"datetime64[{grain.unit}]").astype("datetime64[D]").astype(str)
     changed: pd.DataFrame = both.assign(key=key_texts(dates, both["instrument"]))
     return changed
 

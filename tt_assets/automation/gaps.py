@@ -37,6 +37,7 @@ def gaps(state: MarketState, absent: Mask, running: int) -> list[dg.RunRequest]:
         MARKET_JOB,
         plans,
         state.axes,
+        most_cells=state.most_cells,
         sensor=GAPS,
         priority=PRIORITY,
         reason="partitions that are missing, failed or without their bar",

@@ -14,18 +14,21 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from functools import cached_property
 
 import dagster as dg
 import numpy as np
 import numpy.typing as npt
 
+from tt_assets.automation.extents import Extents, read_extents
 from tt_assets.automation.partition_states import Axes, Cells, Mask, read_cells
 from tt_assets.automation.source import SourceState, read_source
 from tt_assets.automation.tries import Tries, tries_of
 from tt_assets.grid.bars_files import followed
 from tt_assets.grid.blueprint import Blueprint
 from tt_assets.grid.lineage import keys_behind
+from tt_assets.grid.rectangles import most_cells
 from tt_assets.grid.sliding import Numbers, total
 from tt_assets.grid.sliding import over_lookback as sum_over
 from tt_assets.market.current_watchlist import CurrentWatchlist
@@ -39,7 +42,13 @@ PRICES, FEATURES_TABLE, SCORES = MARKET_TABLES
 
 @dataclass(frozen=True)
 class MarketState:
-    """The market tables at one moment. `wished` are the cells of active instruments the source can have bars for."""
+    """The market tables at one moment.
+
+    Parameters
+    ----------
+    wished : the cells of active instruments the source can have bars for.
+    extents : how far stored bars reach, where a partition is wider than a session; None: not known.
+    """
 
     plan: Blueprint
     source: SourceState
@@ -48,6 +57,7 @@ class MarketState:
     tries: Mapping[str, Tries]
     wished: Mask
     now: float
+    extents: Extents | None = None
 
     @property
     def settings(self) -> Settings:
@@ -64,6 +74,11 @@ class MarketState:
         """Wait after the first try of a cell, seconds."""
         return 2.0 * self.settings.sensor_interval
 
+    @property
+    def most_cells(self) -> int:
+        """Cells of one range run."""
+        return most_cells(self.settings.date_grain)
+
     def given_up(self, table: str) -> Mask:
         """The wished cells that never landed and were tried as often as the settings say."""
         return self.wished & ~self.cells[table].done & (self.tries[table].count >= self.settings.gap_tries)
@@ -72,6 +87,17 @@ class MarketState:
         """The wished cells that never landed and are not being made."""
         own = self.cells[table]
         return self.wished & ~own.done & ~own.in_flight
+
+    def grown(self, since: date) -> Mask:
+        """The months and years that have landed and lack a session the source has by now, prices not being made.
+
+        Whether a live source has a bar is not known before it is asked: of one only those that reach to `since` count.
+        """
+        if self.extents is None:
+            return self.axes.none()
+        own = self.cells[PRICES]
+        short = self.extents.short(self.axes, self.settings.date_grain, since)
+        return self.wished & short & own.done & ~own.in_flight
 
     def touched(self, table: str) -> Mask:
         """The cells that have landed, failed, are being made, or were asked for in vain."""
@@ -120,7 +146,8 @@ def read_market(instance: dg.DagsterInstance, plan: Blueprint, database: Databas
     tries = tries_of(cells, source.fingerprint)
     reached = np.array([key <= source.last_key(settings.date_grain) for key in cells.axes.dates], dtype=bool)
     wished = reached[:, None] & cells.axes.columns(listed.watchlist.symbols)[None, :]
-    return MarketState(plan, source, listed, cells, tries, wished, time.time())
+    extents = read_extents(database, settings, cells.axes, source)
+    return MarketState(plan, source, listed, cells, tries, wished, time.time(), extents)
 
 
 def over_lookback(cells: Mask, steps: int) -> Mask:

@@ -18,6 +18,7 @@ from tt_assets.automation.partition_states import Axes, Mask
 from tt_assets.automation.tries import Tries
 from tt_assets.automation.watchlist import add_keys
 from tt_assets.grid.blueprint import Blueprint
+from tt_assets.grid.rectangles import MOST_CELLS, most_cells
 from tt_assets.grid.run_tags import WAITS
 from tt_assets.postgres.database import Database
 from tt_assets.runs.bulk import Outcome, materialize
@@ -25,7 +26,6 @@ from tt_assets.runs.database_resource import OpenDatabase
 from tt_assets.runs.failures import in_few_words
 from tt_assets.runs.owners import bury_dead_runs
 from tt_assets.runs.queued import QueueState, agents_share, market_share, materialize_queued
-from tt_assets.settings import DateGrain
 from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES
 
 Jobs = Callable[[str], dg.JobDefinition]
@@ -122,10 +122,8 @@ def lacking(state: MarketState) -> Iterator[tuple[tuple[str, ...], Mask]]:
     for first, table in enumerate(MARKET_TABLES):
         own = state.cells[table]
         cells = state.wished & (~own.done | own.failed) & ~own.in_flight
-        if state.settings.date_grain is DateGrain.MONTH and state.wished.any():
-            # The month of the latest session has perhaps gained sessions since it landed.
-            latest = np.flatnonzero(state.wished.any(axis=1))[-1]
-            cells[latest] |= state.wished[latest] & ~own.in_flight[latest]
+        if state.source.latest is not None:
+            cells |= state.grown(state.source.latest) & ~own.in_flight
         if (cells & ~seen).any():
             yield tuple(MARKET_TABLES[first:]), cells & ~seen
         seen |= cells
@@ -141,9 +139,10 @@ def _made(
     say: Say,
 ) -> Outcome:
     pairs, settings = axes.pairs(cells), plan.settings
-    if not settings.several_machines:
-        return materialize(instance, job, tables, pairs, axes.dates, axes.instruments)
     of_market = tables[0] in MARKET_TABLES
+    if not settings.several_machines:
+        most = most_cells(settings.date_grain) if of_market else MOST_CELLS
+        return materialize(instance, job, tables, pairs, axes.dates, axes.instruments, most_cells=most)
     share = market_share if of_market else agents_share
     before = ""
 

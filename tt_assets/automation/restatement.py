@@ -33,6 +33,7 @@ def requests(state: MarketState, reason: str) -> list[dg.RunRequest]:
         MARKET_JOB,
         plans,
         state.axes,
+        most_cells=state.most_cells,
         sensor=RESTATEMENT,
         priority=PRIORITY,
         reason=f"changed bar: {reason}",

@@ -6,6 +6,9 @@ one range run, be it one session or the two weeks a machine was switched off.
 
 from __future__ import annotations
 
+from contextlib import suppress
+from datetime import date
+
 import dagster as dg
 import numpy as np
 
@@ -15,7 +18,6 @@ from tt_assets.automation.market import FEATURES_TABLE, PRICES, SCORES, MarketSt
 from tt_assets.automation.partition_states import Mask
 from tt_assets.automation.requests import range_requests
 from tt_assets.automation.tries import SOURCE_TAG
-from tt_assets.settings import DateGrain
 
 SESSIONS = "sessions"
 PRIORITY = 5
@@ -24,8 +26,8 @@ PRIORITY = 5
 def new_sessions(state: MarketState, covered: str | None = None) -> list[dg.RunRequest]:
     """Range runs over the cells behind the last one of each active instrument.
 
-    `covered` is the last session (ISO date) that an earlier tick asked for; only where a partition is a month does it
-    say which of the months that have landed have gained sessions since.
+    `covered` is the last session (ISO date) that an earlier tick asked for; only where a partition is a month or year
+    does it say which of those that have landed a live source may have more sessions for.
     """
     new, features, scores = (_first(state, table) for table in (PRICES, FEATURES_TABLE, SCORES))
     # The gap sensor makes a feature that failed together with its score.
@@ -40,6 +42,7 @@ def new_sessions(state: MarketState, covered: str | None = None) -> list[dg.RunR
         MARKET_JOB,
         plans,
         state.axes,
+        most_cells=state.most_cells,
         sensor=SESSIONS,
         priority=PRIORITY,
         reason=f"sessions up to {state.source.latest}",
@@ -52,12 +55,14 @@ def _first(state: MarketState, table: str) -> Mask:
 
 
 def _grown(state: MarketState, covered: str | None) -> Mask:
-    """The months that have landed and have gained sessions since the session `covered`."""
+    """The months and years that have landed and lack sessions that came behind them."""
     latest = state.source.latest
-    if state.settings.date_grain is DateGrain.SESSION or latest is None or covered in (None, latest.isoformat()):
+    if latest is None or covered == latest.isoformat():
         return state.axes.none()
-    later = np.array([key[:7] >= str(covered)[:7] for key in state.axes.dates], dtype=bool)
-    tables = [state.cells[table] for table in (PRICES, FEATURES_TABLE, SCORES)]
-    idle = ~np.logical_or.reduce([own.in_flight for own in tables])
-    chosen: Mask = state.wished & later[:, None] & np.logical_and.reduce([own.done for own in tables]) & idle
+    tables = [state.cells[table] for table in (FEATURES_TABLE, SCORES)]
+    idle = np.logical_and.reduce([own.done & ~own.in_flight for own in tables])
+    since = latest
+    with suppress(ValueError, TypeError):  # a cursor that is lost or garbled
+        since = date.fromisoformat(covered or "")
+    chosen: Mask = state.grown(since) & idle
     return chosen

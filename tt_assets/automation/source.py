@@ -28,7 +28,7 @@ class SourceState:
         """Date key of the partition that holds `latest`; the empty text, which is before all keys, without one."""
         if self.latest is None:
             return ""
-        return (self.latest.replace(day=1) if grain is DateGrain.MONTH else self.latest).isoformat()
+        return grain.key_of(self.latest).isoformat()
 
 
 def read_source(settings: Settings) -> SourceState:

@@ -36,6 +36,7 @@ def histories(state: MarketState) -> list[dg.RunRequest]:
         MARKET_JOB,
         plan(state, whole, none, none, none),
         state.axes,
+        most_cells=state.most_cells,
         sensor=WATCHLIST,
         priority=PRIORITY,
         reason=f"new on the watchlist: {', '.join(names)}",

@@ -18,6 +18,7 @@ from tt_assets.grid.bars_files import bars_files, bars_manifest, watchlist_of
 from tt_assets.grid.blueprint import blueprint
 from tt_assets.grid.keys import CellKey
 from tt_assets.grid.partitions import quarter_of, window_grid
+from tt_assets.grid.rectangles import SESSIONS_OF, most_cells
 from tt_assets.market.watchlist import Watchlist
 from tt_assets.runs import progress
 from tt_assets.runs.bulk import CheckSaid, OnEvent, Outcome, Standing, materialize
@@ -84,16 +85,29 @@ def backfill(
                 config=config,
             )
     with progress_bar(len(cells) * len(tables), tables, among=cells) as on_event:
-        return materialize(instance, job, tables, cells, keys, order, on_event=on_event, config=config)
+        most = most_cells(platform.settings.date_grain)
+        return materialize(
+            instance, job, tables, cells, keys, order, on_event=on_event, most_cells=most, config=config
+        )
 
 
 def beyond_comfort(partitions: int, grain: DateGrain) -> str:
-    """What is to be said of so many partitions a table, in a sentence; empty where Dagster bears them well."""
-    if partitions <= COMFORTABLE or grain is not DateGrain.SESSION:
+    """What is to be said of so many partitions a table, in a sentence; empty where Dagster bears them well.
+
+    Parameters
+    ----------
+    partitions : of one table.
+    grain : that they are of. The finest one that is wider and has few enough is named, else the widest.
+    """
+    if partitions <= COMFORTABLE or grain is DateGrain.YEAR:
         return ""
+    fewer = [wider for wider in DateGrain if SESSIONS_OF[wider] > SESSIONS_OF[grain]]
+    enough = (wider for wider in fewer if partitions * SESSIONS_OF[grain] // SESSIONS_OF[wider] <= COMFORTABLE)
+    chosen = next(enough, DateGrain.YEAR)
     return (
         f"{partitions:,} partitions a table are more than the {COMFORTABLE:,} that Dagster bears well: ticks and pages "
-        "grow slow. TT_DATE_GRAIN=month has one for each month; choose it before the first load (docs/scaling.md)."
+        f"grow slow. TT_DATE_GRAIN={chosen} has one for each {chosen}; choose it before the first load "
+        "(docs/scaling.md)."
     )
 
 

@@ -51,7 +51,6 @@ def holdings(
     from tt_assets.report.holdings import holding_rows, summary
     from tt_assets.runtime.platform import attach, open_instance
     from tt_assets.runtime.selection import parse_date
-    from tt_assets.settings import DateGrain
 
     if as_csv and json_:
         raise UserError("--csv and --json are two forms of one answer; give one of them.")
@@ -68,8 +67,7 @@ def holdings(
         positions=positions,
     )
     latest = horizon(settings).latest_session()
-    by_month = settings.date_grain is DateGrain.MONTH
-    status = promotion_status(platform.database, found.traded, found.session, by_month=by_month)
+    status = promotion_status(platform.database, found.traded, found.session, grain=settings.date_grain)
     if json_:
         told = {"promoted": status.promoted, "promotion": str(status)}
         print_json({**whole(found, latest), **told})

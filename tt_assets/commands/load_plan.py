@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, timedelta
 
-from tt_assets.grid.rectangles import MOST_CELLS
+from tt_assets.grid.rectangles import most_cells
 from tt_assets.market.calendar import sessions
 from tt_assets.market.sources import BarRequest
 from tt_assets.market.watchlist import Watchlist
@@ -28,11 +27,11 @@ def load_plan(
 
 def _size(settings: Settings, tables: Sequence[str], span: Span, symbols: Sequence[str]) -> str:
     days = sessions(span.first, span.last)
-    by_month = settings.date_grain is DateGrain.MONTH
-    dates = len(days.to_period("M").unique()) if by_month else len(days)
-    runs = -(-len(symbols) // max(1, MOST_CELLS // dates))
+    grain = settings.date_grain
+    dates = len({grain.key_of(day.date()) for day in days})
+    runs = -(-len(symbols) // max(1, most_cells(grain) // dates))
     return (
-        f"{len(symbols)} instrument{_s(len(symbols))} × {dates} {'month' if by_month else 'session'}{_s(dates)} "
+        f"{len(symbols)} instrument{_s(len(symbols))} × {dates} {grain}{_s(dates)} "
         f"({span.first} to {span.last}) × {len(tables)} table{_s(len(tables))}: "
         f"{len(symbols) * dates * len(tables):,} partitions in {runs} run{_s(runs)}."
     )
@@ -47,8 +46,8 @@ def _requests(settings: Settings, watchlist: Watchlist, span: Span, symbols: Seq
     from tt_assets.market.ibkr import nothing_stored
 
     first, last = span.first, span.last
-    if settings.date_grain is DateGrain.MONTH:
-        first, last = first.replace(day=1), _end_of_month(last)
+    if settings.date_grain is not DateGrain.SESSION:
+        first, last = settings.date_grain.key_of(first), settings.date_grain.last_day(last)
     stored = stored_bars(MarketReader(database_of(settings))) if _has_tables(settings) else nothing_stored
     source = ibkr_source(settings, watchlist, stored)
     return str(source.plan([BarRequest(symbol, first, last) for symbol in symbols]))
@@ -68,10 +67,6 @@ def _has_tables(settings: Settings) -> bool:
     except (NoSuchDatabase, schema.SchemaMissing):
         return False
     return True
-
-
-def _end_of_month(day: date) -> date:
-    return (day.replace(day=1) + timedelta(days=32)).replace(day=1) - timedelta(days=1)
 
 
 def _s(count: int) -> str:

@@ -57,7 +57,7 @@ class Cell:
 class Matrix:
     """The cells of `table`: `states` is dates × instruments, positions in `STATES`. `reasons` are by partition key.
 
-    `unit` says what a date is: session, month or window.
+    `unit` says what a date is: session, month, year or window.
     """
 
     table: str
@@ -97,9 +97,8 @@ def read_matrix(
     everything = read_cells(instance, database, grid_of(table, settings), [table])
     axes, known = everything.axes, everything[table]
     names = known_instruments(instruments, axes.instruments, "instrument" if table in MARKET_TABLES else "traded key")
-    by_month = settings.date_grain is DateGrain.MONTH
-    days = _dates_between(table, axes, first, last, by_month=by_month)
-    gone = without_their_rows(database, table, days, by_month=by_month)
+    days = _dates_between(table, axes, first, last, settings.date_grain)
+    gone = without_their_rows(database, table, days, settings.date_grain)
     filled = known.filled & ~axes.cells(gone)
     states = np.select(
         [known.in_flight, known.failed, known.done & filled, known.done],
@@ -114,15 +113,12 @@ def read_matrix(
     return replace(silent, reasons={**ended, **reasons})
 
 
-def _dates_between(table: str, axes: Axes, first: date | None, last: date | None, *, by_month: bool) -> tuple[str, ...]:
+def _dates_between(table: str, axes: Axes, first: date | None, last: date | None, grain: DateGrain) -> tuple[str, ...]:
     """The date keys that the span touches."""
     if first and last and last < first:
         raise UserError(f"--from {first} is after --to {last}; did you mean --from {last} --to {first}?")
-    begin = first
-    if first and table not in MARKET_TABLES:
-        begin = quarter_of(first)
-    elif first and by_month:
-        begin = first.replace(day=1)
+    key_of = grain.key_of if table in MARKET_TABLES else quarter_of
+    begin = key_of(first) if first else None
     found = tuple(
         key
         for key in axes.dates
@@ -136,12 +132,13 @@ def _dates_between(table: str, axes: Axes, first: date | None, last: date | None
     return found
 
 
-def without_their_rows(database: Database, table: str, dates: Sequence[str], *, by_month: bool) -> list[str]:
+def without_their_rows(database: Database, table: str, dates: Sequence[str], grain: DateGrain) -> list[str]:
     """Partition keys, from the first to the last of `dates`, of slices that are to hold rows and hold none."""
     inside: sql.Composable = sql.SQL("t.window_start = s.date")
     if table in MARKET_TABLES:
-        wide = "1 month" if by_month else "1 day"
-        inside = sql.SQL("t.timestamp >= s.date AND t.timestamp < s.date + {}::interval").format(sql.Literal(wide))
+        inside = sql.SQL("t.timestamp >= s.date AND t.timestamp < s.date + {}::interval").format(
+            sql.Literal(grain.interval)
+        )
     query = sql.SQL(
         "SELECT s.date::text, s.instrument FROM tt_slice AS s WHERE s.table_name = %s AND s.date BETWEEN %s AND %s "
         "AND s.rows > 0 AND NOT EXISTS (SELECT FROM {} AS t WHERE t.instrument = s.instrument AND {})"

@@ -32,12 +32,11 @@ def promote(settings: Settings, portfolio: str, json_: bool) -> None:
     from tt_assets.runs.market_reader import MarketReader
     from tt_assets.runtime.platform import prepare
     from tt_assets.runtime.selection import known_instruments
-    from tt_assets.settings import DateGrain
 
     check_trading(settings)
     (traded,) = known_instruments(portfolio, watchlist_of(settings).traded, "instrument or portfolio")
     platform = prepare(settings)
-    market = MarketReader(platform.database, settings.date_grain is DateGrain.MONTH)
+    market = MarketReader(platform.database, settings.date_grain)
     decided = decide(market, traded, blueprint(settings))
     if json_:
         print_json({**asdict(decided), "rules": [asdict(rule) for rule in decided.rules]})

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from tt_assets.automation.agents import read_agents
-from tt_assets.automation.market import read_market
+from tt_assets.automation.market import PRICES, read_market
 from tt_assets.automation.partition_states import read_cells
 from tt_assets.grid.blueprint import blueprint
 from tt_assets.postgres.database import Database
@@ -26,7 +26,8 @@ from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES, TABLES
 class TableStatus:
     """One line of `tt status`. `first` and `last` are session dates or window starts, None for an empty table.
 
-    `behind` partitions hold what was computed from other content than there is now.
+    `behind` partitions hold what was computed from other content than there is now; of prices, months and years of
+    which the source has more sessions.
     """
 
     table: str
@@ -50,6 +51,9 @@ def _statuses(database: Database, instance: dg.DagsterInstance, settings: Settin
     windows = read_cells(instance, database, plan.window_partitions, ("tt_policy", *EPISODE_TABLES))
     agents = read_agents(instance, market, database)
     behind = {table: market.stale(table) for table in MARKET_TABLES[1:]} | dict.fromkeys(EPISODE_TABLES, agents.behind)
+    # Whether a live source has more is not known before it is asked.
+    if market.source.latest is not None and market.extents is not None and market.extents.exact:
+        behind[PRICES] = market.grown(market.source.latest)
     counted = []
     with database.connect() as connection:
         for name in TABLES:

@@ -59,7 +59,6 @@ def sweep(
     from tt_assets.runs.market_reader import MarketReader
     from tt_assets.runtime.platform import prepare
     from tt_assets.runtime.selection import parse_date
-    from tt_assets.settings import DateGrain
 
     check_trading(settings)
     platform = prepare(settings)
@@ -72,7 +71,7 @@ def sweep(
         seed=seed,
         study=study or "",
     )
-    market = MarketReader(platform.database, settings.date_grain is DateGrain.MONTH)
+    market = MarketReader(platform.database, settings.date_grain)
     ground = grounds(request, market, platform.watchlist, blueprint(settings))
     quarters = ", ".join(map(str, ground.quarters))
     err().print(

@@ -27,7 +27,7 @@ class Blueprint:
     Parameters
     ----------
     settings : what a person set.
-    market_partitions : trading session (or month) × instrument, of the three market tables.
+    market_partitions : trading session (or month, or year) × instrument, of the three market tables.
     window_partitions : walk-forward quarter × traded key, of `tt_policy` and the nine episode tables.
     features, signals : the built-in ones and those of the user's own modules, in the order they are computed.
     trading : how agents trade and are trained, with the modules of entry points; of one portfolio see `trading_of`.

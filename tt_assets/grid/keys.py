@@ -26,7 +26,7 @@ class CellKey(NamedTuple):
 
     Parameters
     ----------
-    date : the date key: the session, the first day of the month, or the first day of the window, as `yyyy-mm-dd`.
+    date : the date key: the session, or the first day of the month, year or window, as `yyyy-mm-dd`.
     instrument : the instrument of a market table, the symbol or portfolio that is traded of the others.
     """
 

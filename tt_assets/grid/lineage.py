@@ -17,8 +17,9 @@ import dagster as dg
 from tt_assets.grid.keys import DATE, INSTRUMENT, CellKey
 from tt_assets.settings import DateGrain
 
-FEWEST_SESSIONS_IN_A_MONTH = 15
-"""September 2001, when the exchange was closed for four sessions."""
+FEWEST_SESSIONS = {DateGrain.SESSION: 1, DateGrain.MONTH: 15, DateGrain.YEAR: 220}
+"""In one whole date partition. Of a month those of September 2001, when the exchange was closed for four sessions; of a
+year fewer than the 223 of Athens in 2015."""
 
 
 def keys_behind(sessions: int, grain: DateGrain) -> int:
@@ -27,9 +28,9 @@ def keys_behind(sessions: int, grain: DateGrain) -> int:
     Parameters
     ----------
     sessions : it looks back over.
-    grain : whether a date key is a session or a month. Of months enough for the one with the fewest sessions.
+    grain : how wide a date key is. Of months and years enough for the one with the fewest sessions.
     """
-    return sessions if grain is DateGrain.SESSION else math.ceil(sessions / FEWEST_SESSIONS_IN_A_MONTH)
+    return math.ceil(sessions / FEWEST_SESSIONS[grain])
 
 
 class MultiPartitionMapping(dg.MultiPartitionMapping):
@@ -117,7 +118,7 @@ def lookback(sessions: int, grain: DateGrain) -> MultiPartitionMapping:
     Parameters
     ----------
     sessions : before its own.
-    grain : whether a date key is a session or a month.
+    grain : how wide a date key is.
 
     Returns
     -------

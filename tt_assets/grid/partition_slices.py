@@ -1,7 +1,7 @@
 """The cells of a table that Dagster's partition keys `date|instrument` stand for, and the keys that rows fall in.
 
-Windows are taken from the date dimension's schedule, never from the text of a key, so sessions and months
-are the same to everybody here.
+Windows are taken from the date dimension's schedule, never from the text of a key, so sessions, months
+and years are the same to everybody here.
 """
 
 from __future__ import annotations

@@ -25,6 +25,9 @@ from tt_assets.tables import MARKET_TABLES
 DATE_FORMAT = "%Y-%m-%d"
 CLOSURES_KNOWN_AHEAD = timedelta(days=3 * 365)
 
+CRON = {DateGrain.MONTH: "0 0 1 * *", DateGrain.YEAR: "0 0 1 1 *"}
+"""When a partition wider than a session begins."""
+
 instrument_partitions = dg.DynamicPartitionsDefinition(name="instrument")
 """One key per instrument ever on the watchlist, append-only."""
 
@@ -33,19 +36,19 @@ traded_partitions = dg.DynamicPartitionsDefinition(name="traded")
 
 
 def session_partitions(span: Horizon, grain: DateGrain) -> dg.TimeWindowPartitionsDefinition:
-    """Trading sessions of the exchange, or calendar months, in the market's time zone.
+    """Trading sessions of the exchange, or calendar months or years, in the market's time zone.
 
     Parameters
     ----------
-    span : first and last date. With an open end a session has its partition from the midnight after it on, a month from
-        its first day on.
-    grain : sessions or months.
+    span : first and last date. With an open end a session has its partition from the midnight after it on, a month or
+        year from its first day on.
+    grain : how wide a partition is.
     """
-    if grain is DateGrain.MONTH:
+    if grain is not DateGrain.SESSION:
         return dg.TimeWindowPartitionsDefinition(
-            start=_midnight(span.first.replace(day=1)),
-            end=_midnight(months_on(span.last.replace(day=1), 1)) if span.last else None,
-            cron_schedule="0 0 1 * *",
+            start=_midnight(grain.key_of(span.first)),
+            end=_midnight(grain.after(span.last)) if span.last else None,
+            cron_schedule=CRON[grain],
             fmt=DATE_FORMAT,
             timezone=followed().zone.key,
             end_offset=0 if span.last else 1,
@@ -90,7 +93,7 @@ def quarter_partitions(span: Horizon, train_windows: int) -> dg.TimeWindowPartit
 
 @cache
 def market_grid(settings: Settings) -> dg.MultiPartitionsDefinition:
-    """Partitions of the market tables: session (or month) × instrument."""
+    """Partitions of the market tables: session (or month, or year) × instrument."""
     dates = session_partitions(horizon(settings), settings.date_grain)
     return MultiPartitionsDefinition({DATE: dates, INSTRUMENT: instrument_partitions})
 

@@ -10,11 +10,28 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from tt_assets.grain import DateGrain
 from tt_assets.grid.keys import CellKey
 from tt_assets.grid.run_tags import RANGE_END, RANGE_START
 
 MOST_CELLS = 20_000
 """Cells of one range run; more of them would cost memory and gain nothing."""
+
+MOST_BARS = 100_000
+"""Bars of one range run: what its memory goes with where a cell holds many."""
+
+SESSIONS_OF = {DateGrain.SESSION: 1, DateGrain.MONTH: 22, DateGrain.YEAR: 252}
+"""Sessions of a cell, on an exchange that opens five days a week."""
+
+
+def most_cells(grain: DateGrain) -> int:
+    """Cells of one range run over the market tables, so that it takes as much memory at every grain.
+
+    Parameters
+    ----------
+    grain : width of the partitions.
+    """
+    return min(MOST_CELLS, MOST_BARS // SESSIONS_OF[grain])
 
 
 @dataclass(frozen=True)
@@ -49,7 +66,7 @@ class Rectangle:
 
 
 def rectangles(
-    wanted: Collection[tuple[str, str]], dates: Sequence[str], instruments: Sequence[str], most_cells: int
+    wanted: Collection[tuple[str, str]], dates: Sequence[str], instruments: Sequence[str], most: int
 ) -> list[Rectangle]:
     """Cover exactly the wanted partitions by disjoint rectangles. Linear in the partitions.
 
@@ -60,7 +77,7 @@ def rectangles(
     ----------
     wanted : (date key, instrument).
     dates, instruments : all keys, in the order Dagster lists them.
-    most_cells : of one rectangle.
+    most : cells of one rectangle.
     """
     date_at = {key: index for index, key in enumerate(dates)}
     lines: dict[str, list[int]] = {}
@@ -71,7 +88,7 @@ def rectangles(
     for _, neighbours in groupby(enumerate(spans), key=lambda item: (item[1][0] - item[0], item[1][1])):
         members = [instruments[index] for _, (index, _) in neighbours]
         for first, last in _runs(sorted(lines[members[0]])):
-            found.extend(_chunks(first, last, members, dates, most_cells))
+            found.extend(_chunks(first, last, members, dates, most))
     return found
 
 
@@ -81,10 +98,10 @@ def _runs(indices: list[int]) -> Iterator[tuple[int, int]]:
         yield members[0], members[-1]
 
 
-def _chunks(first: int, last: int, members: list[str], dates: Sequence[str], most_cells: int) -> Iterator[Rectangle]:
-    for begin in range(first, last + 1, most_cells):
-        end = min(begin + most_cells - 1, last)
-        width = max(1, most_cells // (end - begin + 1))
+def _chunks(first: int, last: int, members: list[str], dates: Sequence[str], most: int) -> Iterator[Rectangle]:
+    for begin in range(first, last + 1, most):
+        end = min(begin + most - 1, last)
+        width = max(1, most // (end - begin + 1))
         for at in range(0, len(members), width):
             part = tuple(members[at : at + width])
             yield Rectangle(dates[begin], dates[end], part, (end - begin + 1) * len(part))

@@ -25,7 +25,7 @@ from tt_assets.postgres.slice_store import NOTHING, SliceStore, copy_into
 from tt_assets.postgres.slices import Selection
 from tt_assets.postgres.standing import standing
 from tt_assets.runtime.current import current_settings
-from tt_assets.settings import DateGrain, Settings
+from tt_assets.settings import Settings
 from tt_assets.tables import TABLES, content_columns, key_columns
 
 if TYPE_CHECKING:
@@ -188,11 +188,9 @@ def partitions_of(rows: pd.DataFrame, settings: Settings) -> Selection:
     Parameters
     ----------
     rows : instrument, timestamp (sessions).
-    settings : whether a partition is a session or a month.
+    settings : how wide a partition is.
     """
-    days = rows["timestamp"].to_numpy().astype("datetime64[D]")
-    if settings.date_grain is DateGrain.MONTH:
-        days = days.astype("datetime64[M]").astype("datetime64[D]")
+    days = rows["timestamp"].to_numpy().astype(f"datetime64[{settings.date_grain.unit}]").astype("datetime64[D]")
     touched = pd.DataFrame({"date": days.astype(str), "instrument": rows["instrument"].to_numpy()}).drop_duplicates()
     return selection_of(market_grid(settings), key_texts(touched["date"], touched["instrument"]))
 

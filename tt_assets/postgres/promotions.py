@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from tt_assets.grain import DateGrain
 from tt_assets.postgres.database import Database
 from tt_assets.tables import MARKET_TABLES
 
@@ -100,7 +101,9 @@ def record_promotion(database: Database, decision: Promotion) -> int:
     return int(row[0])
 
 
-def promotion_status(database: Database, traded: str, latest: date, *, by_month: bool = False) -> PromotionStatus:
+def promotion_status(
+    database: Database, traded: str, latest: date, *, grain: DateGrain = DateGrain.SESSION
+) -> PromotionStatus:
     """Whether the agents of a traded key are promoted.
 
     Parameters
@@ -108,7 +111,7 @@ def promotion_status(database: Database, traded: str, latest: date, *, by_month:
     database : where decisions, agents and bars are.
     traded : symbol or portfolio.
     latest : the session whose decision is to be traded.
-    by_month : whether a partition of the market tables is a month.
+    grain : width of the partitions of the market tables.
     """
     with database.connect() as connection:
         row = connection.execute(
@@ -126,7 +129,7 @@ def promotion_status(database: Database, traded: str, latest: date, *, by_month:
     if latest > expires:
         return PromotionStatus(False, f"the promotion of {decided} held until {expires}; {again}", number, expires)
     first = date.fromisoformat(about["first_session"])
-    if bars_digest(database, about["members"], first, last, by_month=by_month) != bars:
+    if bars_digest(database, about["members"], first, last, grain=grain) != bars:
         return PromotionStatus(
             False, f"bars it was promoted on on {decided} have been restated since; {again}", number, expires
         )
@@ -137,7 +140,9 @@ def promotion_status(database: Database, traded: str, latest: date, *, by_month:
     return PromotionStatus(True, f"promoted on {decided}, until {expires}.", number, expires)
 
 
-def bars_digest(database: Database, members: Sequence[str], first: date, last: date, *, by_month: bool = False) -> str:
+def bars_digest(
+    database: Database, members: Sequence[str], first: date, last: date, *, grain: DateGrain = DateGrain.SESSION
+) -> str:
     """One text of what the market tables hold over a span, from the ledger.
 
     Parameters
@@ -145,16 +150,16 @@ def bars_digest(database: Database, members: Sequence[str], first: date, last: d
     database : where the ledger is.
     members : symbols.
     first, last : sessions, both included.
-    by_month : whether a partition of the market tables is a month. The month of `last` is left out then, as sessions
-        still join it.
+    grain : width of the partitions of the market tables. The month or year of `last` is left out, as sessions still
+        join it.
     """
-    end = last.replace(day=1) if by_month else last
+    wide = grain is not DateGrain.SESSION
     with database.connect() as connection:
         row = connection.execute(
             "SELECT md5(string_agg(table_name || date || instrument || digest, ',' "
             "ORDER BY table_name, date, instrument)) FROM tt_slice WHERE table_name = ANY(%s) AND instrument = ANY(%s) "
-            f"AND date >= %s AND date {'<' if by_month else '<='} %s AND rows > 0",
-            [list(MARKET_TABLES), list(members), first.replace(day=1) if by_month else first, end],
+            f"AND date >= %s AND date {'<' if wide else '<='} %s AND rows > 0",
+            [list(MARKET_TABLES), list(members), grain.key_of(first), grain.key_of(last)],
         ).fetchone()
     return str(row[0] if row and row[0] else "")
 

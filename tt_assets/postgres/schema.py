@@ -14,6 +14,7 @@ import psycopg
 from sqlalchemy import text
 
 from tt_assets.errors import UserError
+from tt_assets.grain import DateGrain
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.patience import patient_on_database
 
@@ -79,14 +80,14 @@ def current(database: Database) -> str | None:
 
 
 @patient_on_database
-def upgrade(database: Database, *, by_month: bool = False) -> None:
+def upgrade(database: Database, *, grain: DateGrain = DateGrain.SESSION) -> None:
     """Create the databases where they are absent and bring the tables to `head()`; nothing to do is fine.
 
     Parameters
     ----------
     database : the tables'; its user must be allowed to change the schema.
-    by_month : whether a partition of the market tables is a month, for a ledger that has to be filled from rows that
-        were stored without one.
+    grain : width of the partitions of the market tables, for a ledger that has to be filled from rows that were stored
+        without one.
 
     Raises
     ------
@@ -111,7 +112,7 @@ def upgrade(database: Database, *, by_month: bool = False) -> None:
         try:
             command.upgrade(_config(connection), "head")
             if before is not None and before < LEDGER_SINCE:
-                fill_ledger(connection.connection.driver_connection, by_month=by_month)  # type: ignore[arg-type]
+                fill_ledger(connection.connection.driver_connection, grain=grain)  # type: ignore[arg-type]
         except Exception as error:
             failure = _refused(database, getattr(error, "orig", None))
             if failure is None:

@@ -14,7 +14,7 @@ import hashlib
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from itertools import pairwise
 from typing import Any
 
@@ -26,6 +26,7 @@ from psycopg.copy import QueuedLibpqWriter
 from sqlalchemy import Table
 
 from tt_assets.errors import UserError
+from tt_assets.grain import DateGrain
 from tt_assets.postgres.arrow_frames import read_frame, read_frames
 from tt_assets.postgres.copy_format import HEADER, TRAILER, conform, copy_rows
 from tt_assets.postgres.database import Database
@@ -160,14 +161,14 @@ class SliceStore:
         return self._in_order(read_frame(self.database, self._query(selection, names)), names)
 
     def read_with_digests(
-        self, selection: Selection, columns: Iterable[str] | None = None, *, whole_months: bool = False
+        self, selection: Selection, columns: Iterable[str] | None = None, *, grain: DateGrain = DateGrain.SESSION
     ) -> tuple[pd.DataFrame, pd.DataFrame]:
         """As `read`, and the digests of the slices that hold these rows, of the same snapshot.
 
         Parameters
         ----------
         selection, columns : as of `read`.
-        whole_months : a slice is a month, so that one counts of which only a part was selected.
+        grain : width of a slice: one counts of which only a part was selected.
 
         Returns
         -------
@@ -176,8 +177,7 @@ class SliceStore:
         """
         names = tuple(columns or content_columns(self.table))
         instruments, starts, ends = ranges_of(selection)
-        if whole_months:
-            starts = [f"{start[:7]}-01" for start in starts]
+        starts = [grain.key_of(date.fromisoformat(start)).isoformat() for start in starts]
         digests = digests_in(self.table.name, instruments, starts, ends)
         rows, numbers = read_frames(self.database, [self._query(selection, names), digests])
         return self._in_order(rows, names), numbers

@@ -14,6 +14,7 @@ from typing import Any, LiteralString
 from psycopg import Connection, sql
 from sqlalchemy import BigInteger, Date, DateTime, Double, Integer, LargeBinary, Table, Text
 
+from tt_assets.grain import DateGrain
 from tt_assets.postgres.episode_rows import alias_of, by_code_point, joined_source, own_columns, session_order
 from tt_assets.postgres.ledger import NOW
 from tt_assets.postgres.slices import Selection
@@ -33,7 +34,11 @@ Slice = tuple[str, str, int, str]
 
 
 def standing(
-    connection: Connection[Any], table: str, selection: Selection | None = None, *, by_month: bool = False
+    connection: Connection[Any],
+    table: str,
+    selection: Selection | None = None,
+    *,
+    grain: DateGrain = DateGrain.SESSION,
 ) -> Iterator[Slice]:
     """The slices that hold rows: those of a selection, or all of a table.
 
@@ -44,7 +49,7 @@ def standing(
     connection : in a transaction; the rows come a few at a time.
     table : any of `tables.TABLES`.
     selection : None: all of the table.
-    by_month : whether a partition of the market tables is a month; of a selection, its cells say it.
+    grain : width of the partitions of the market tables; of a selection, its cells say it.
 
     Yields
     ------
@@ -53,21 +58,21 @@ def standing(
     # Named, so that the rows of a large table come a few at a time.
     with connection.cursor(name="standing", binary=True) as cursor:
         cursor.itersize = 2_000
-        cursor.execute(_query(TABLES[table], selection, by_month=by_month))
+        cursor.execute(_query(TABLES[table], selection, grain=grain))
         for day, instrument, rows, content in cursor:
             yield f"{day:%Y-%m-%d}", instrument, rows, hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
-def fill_ledger(connection: Connection[Any], *, by_month: bool = False) -> None:
+def fill_ledger(connection: Connection[Any], *, grain: DateGrain = DateGrain.SESSION) -> None:
     """Enter every slice that the ledger lacks, as it stands; idempotent. Dagster has its events of these slices.
 
     Parameters
     ----------
     connection : in a transaction. What the slices were computed from is not known.
-    by_month : whether a partition of the market tables is a month.
+    grain : width of the partitions of the market tables.
     """
     for table in TABLES:
-        found = list(standing(connection, table, by_month=by_month))
+        found = list(standing(connection, table, grain=grain))
         connection.execute(
             f"""
             INSERT INTO tt_slice (table_name, date, instrument, rows, digest, "fetch", written_at, outcome, tries, told,
@@ -79,9 +84,10 @@ def fill_ledger(connection: Connection[Any], *, by_month: bool = False) -> None:
         )
 
 
-def _query(table: Table, selection: Selection | None, *, by_month: bool) -> sql.Composed:
+def _query(table: Table, selection: Selection | None, *, grain: DateGrain) -> sql.Composed:
     if table.name in EPISODE_TABLES:
-        day, owner = sql.SQL("e.window_start"), "e"
+        day: sql.Composable = sql.SQL("e.window_start")
+        owner = "e"
         # The agent has another id each time it is trained; it is no part of what the episode holds.
         names = [name for name in own_columns(table.name) if name != "policy_id"]
         order: list[sql.Composable] = [by_code_point(TABLES["tt_episode"], name) for name in ("strategy", "seed")]
@@ -95,10 +101,7 @@ def _query(table: Table, selection: Selection | None, *, by_month: bool) -> sql.
         order = [by_code_point(table, name) for name in key_columns(table)]
         rule = table.info.get("current")
         conditions = [sql.SQL(f"t.{rule}")] if rule else []
-        if table.name in MARKET_TABLES:
-            day = sql.SQL("date_trunc('month', t.timestamp)::date" if by_month else "t.timestamp::date")
-        else:
-            day = sql.SQL("t.window_start")
+        day = _key_of("t.timestamp", grain) if table.name in MARKET_TABLES else sql.SQL("t.window_start")
     rows_from = joined_source(table.name)
     if selection is not None:
         moment = sql.SQL("t.timestamp") if table.name in MARKET_TABLES else day
@@ -124,6 +127,12 @@ def _query(table: Table, selection: Selection | None, *, by_month: bool) -> sql.
         source=rows_from,
         where=sql.SQL("WHERE ") + sql.SQL(" AND ").join(conditions) if conditions else sql.SQL(""),
     )
+
+
+def _key_of(moment: LiteralString, grain: DateGrain) -> sql.Composed:
+    """SQL: the date key of the partition that holds a moment."""
+    width = "day" if grain is DateGrain.SESSION else grain.value
+    return sql.SQL("date_trunc({}, {})::date").format(sql.Literal(width), sql.SQL(moment))
 
 
 def _row_bytes(table: Table, own_alias: str, names: Sequence[str]) -> sql.Composed:

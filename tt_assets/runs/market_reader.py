@@ -11,6 +11,7 @@ import dagster as dg
 import pandas as pd
 from psycopg import sql
 
+from tt_assets.grain import DateGrain
 from tt_assets.postgres.arrow_frames import read_frame
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.decision_reader import recorded_targets
@@ -18,7 +19,7 @@ from tt_assets.postgres.episode_reader import rolled_policies, subject_weights
 from tt_assets.postgres.ledger import next_fetch
 from tt_assets.postgres.slice_store import SliceStore
 from tt_assets.postgres.slices import Selection
-from tt_assets.settings import DateGrain, Settings
+from tt_assets.settings import Settings
 from tt_assets.tables import TABLES
 
 
@@ -29,11 +30,11 @@ class MarketReader:
     Parameters
     ----------
     database : where the tables are.
-    by_month : whether a date partition of the market tables is a month.
+    grain : width of the partitions of the market tables.
     """
 
     database: Database
-    by_month: bool = False
+    grain: DateGrain = DateGrain.SESSION
 
     def read(self, table: str, instruments: Sequence[str], first: date, last: date) -> pd.DataFrame:
         """Rows of `instruments` from session `first` to `last`, both included, sorted by the table's key."""
@@ -44,7 +45,7 @@ class MarketReader:
     ) -> tuple[pd.DataFrame, pd.DataFrame]:
         """As `read`, and the slices that hold any of these sessions (date, instrument, number) in the same snapshot."""
         store = SliceStore(self.database, TABLES[table])
-        return store.read_with_digests(_span(instruments, first, last), whole_months=self.by_month)
+        return store.read_with_digests(_span(instruments, first, last), grain=self.grain)
 
     def next_fetch(self) -> int:
         """The number of a reading that begins now."""
@@ -99,9 +100,8 @@ def _span(instruments: Sequence[str], first: date, last: date) -> Selection:
 
 def market_reader_resource(settings: Settings) -> dg.ResourceDefinition:
     """The resource `market`: a `MarketReader` on the resource `database`."""
-    by_month = settings.date_grain is DateGrain.MONTH
     return dg.ResourceDefinition(
-        lambda context: MarketReader(context.resources.database, by_month),
+        lambda context: MarketReader(context.resources.database, settings.date_grain),
         required_resource_keys={"database"},
         description="Bulk reads of stored rows.",
     )

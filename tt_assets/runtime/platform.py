@@ -23,7 +23,7 @@ from tt_assets.runtime.current import current_settings
 from tt_assets.runtime.instance_file import dagster_home, decides, logs_folder, place_instance_file
 from tt_assets.runtime.one_calendar import hold_calendar
 from tt_assets.runtime.own_modules import find_own_modules, python_path
-from tt_assets.settings import DateGrain, Settings, database_of
+from tt_assets.settings import Settings, database_of
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -123,7 +123,7 @@ def upgraded(settings: Settings) -> Platform:
     in_use.hold(settings)
     owner = database_of(settings, start=True, owner=True)
     owner.create_databases()
-    upgrade(owner, by_month=settings.date_grain is DateGrain.MONTH)
+    upgrade(owner, grain=settings.date_grain)
     database = database_of(settings, start=True)
     hold_calendar(settings, database)
     return Platform(settings, database, watchlist)

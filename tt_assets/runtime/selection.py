@@ -103,9 +103,7 @@ def known_instruments(text: str | None, known: Sequence[str], what: str = "instr
 
 def date_keys(span: Span, grain: DateGrain) -> tuple[str, str]:
     """First and last date key of the market grid that the span touches."""
-    if grain is DateGrain.MONTH:
-        return span.first.replace(day=1).isoformat(), span.last.replace(day=1).isoformat()
-    return span.first.isoformat(), span.last.isoformat()
+    return grain.key_of(span.first).isoformat(), grain.key_of(span.last).isoformat()
 
 
 def _one_of(name: str, known: Sequence[str], what: str) -> str:

@@ -25,6 +25,7 @@ from pydantic_settings import (
 )
 
 from tt_assets.errors import UserError
+from tt_assets.grain import DateGrain
 from tt_assets.market.ibkr_config import IbkrConfig
 from tt_assets.market.layouts.options import BarsOptions
 from tt_assets.market.source_names import is_source_name
@@ -56,13 +57,6 @@ def shared_file(name: str) -> Path:
     """`dagster.yaml` or `workspace.yaml`: from the checkout's top, or from where the installed package put it."""
     top = checkout()
     return top / name if top else Path(sys.prefix) / "share" / "tt_assets" / name
-
-
-class DateGrain(StrEnum):
-    """Width of one date partition of the market tables."""
-
-    SESSION = "session"
-    MONTH = "month"
 
 
 class PriceSourceName(StrEnum):
@@ -122,7 +116,9 @@ class Settings(BaseSettings):
 
     start_date: date | None = Field(None, description="First date of the market partitions.")
     end_date: date | None = Field(None, description="Last date of the market partitions.")
-    date_grain: DateGrain = Field(DateGrain.SESSION, description="Width of a market date partition: session or month.")
+    date_grain: DateGrain = Field(
+        DateGrain.SESSION, description="Width of a market date partition: session, month or year."
+    )
     price_source: PriceSourceName | str = Field(
         PriceSourceName.FILE,
         union_mode="left_to_right",

@@ -12,7 +12,6 @@ from psycopg import sql
 
 from tt_assets.grid.keys import CellKey
 from tt_assets.postgres.episode_rows import column_of, joined_source, own_columns
-from tt_assets.settings import DateGrain
 from tt_assets.tables import EPISODE_TABLES, LEDGER, MARKET_TABLES, OLD_AGENT, TABLES
 from tt_assets.web.site import Choice, Look, NotThere, Page, address
 
@@ -102,6 +101,10 @@ def partition(look: Look) -> Page:
     """One partition: rows, digest, outcome, what changed, why it failed, its history."""
     table = look.one_of("table", list(TABLES))
     key = _key(look.text("key"))
+    if table in MARKET_TABLES:
+        # Other pages point at a session; the partition is the one that holds it.
+        day = look.site.settings.date_grain.key_of(date.fromisoformat(key.date))
+        key = CellKey(day.isoformat(), key.instrument)
     found = look.rows(
         "SELECT rows, digest, code, run_id, written_at, outcome, changed, failure, tries, tried_at, source "
         f"FROM {LEDGER.name} WHERE table_name = %s AND date = %s AND instrument = %s",
@@ -175,7 +178,7 @@ def _rows(look: Look, table: str, key: CellKey) -> tuple[list[str], list[list[st
     columns = [column_of(table, name) for name in own_columns(table) if name not in LEFT_OUT]
     values = {"day": sql.Literal(key.date), "name": sql.Literal(key.instrument)}
     if table in MARKET_TABLES:
-        width = "1 month" if look.site.settings.date_grain is DateGrain.MONTH else "1 day"
+        width = look.site.settings.date_grain.interval
         where = sql.SQL(
             "t.instrument = {name} AND t.timestamp >= {day}::date AND t.timestamp < {day}::date + {width}::interval"
         ).format(width=sql.Literal(width), **values)

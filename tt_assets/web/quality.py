@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tt_assets.grain import DateGrain
 from tt_assets.grid.keys import CellKey
 from tt_assets.market.bar_checks import jumps
 from tt_assets.report.charts import Chart, Series
@@ -121,9 +122,10 @@ def _splits(prices: pd.DataFrame) -> list[dict[str, str]]:
 
 
 def _coverage(look: Look, days: int) -> Chart | None:
+    width = "year" if look.site.settings.date_grain is DateGrain.YEAR else "month"
     rows = look.rows(
         f"""
-        SELECT date_trunc('month', date)::date::text, count(*) FILTER (WHERE rows > 0), count(failure), count(*)
+        SELECT date_trunc('{width}', date)::date::text, count(*) FILTER (WHERE rows > 0), count(failure), count(*)
         FROM {LEDGER.name} WHERE table_name = 'tt_prices' AND date > (SELECT max(date) FROM {LEDGER.name}
         WHERE table_name = 'tt_prices') - %s GROUP BY 1 ORDER BY 1
         """,
@@ -135,5 +137,10 @@ def _coverage(look: Look, days: int) -> Chart | None:
     failed = [100.0 * bad / whole for _, _, bad, whole in rows]
     series = [Series("With a bar", share, AGENT_COLOUR, kind="line"), Series("Failed", failed, FALLING)]
     return Chart(
-        "coverage", "Coverage of tt_prices", "% of the month's partitions", [day for day, *_ in rows], series, digits=1
+        "coverage",
+        "Coverage of tt_prices",
+        f"% of the {width}'s partitions",
+        [day for day, *_ in rows],
+        series,
+        digits=1,
     )

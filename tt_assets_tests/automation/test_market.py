@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +13,13 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from tt_assets.automation.extents import Extents
 from tt_assets.automation.gaps import gaps, open_gaps
 from tt_assets.automation.market import over_lookback
 from tt_assets.automation.partition_states import TableCells
 from tt_assets.automation.sessions import new_sessions
 from tt_assets.automation.watchlist import histories
+from tt_assets.market.calendar import next_session
 from tt_assets.research.registry import load_features, load_signals, longest_lookback
 from tt_assets.tables import MARKET_TABLES
 from tt_assets_tests.automation.states import asked, axes_of, cells_of, nothing, state_of
@@ -236,12 +240,35 @@ def test_months_that_gained_sessions_are_loaded_again_once(tmp_path):
     months = type(axes)(("2011-01-01", "2011-02-01", "2011-03-01"), axes.instruments)
     state = state_of(months, tmp_path, everything(months, 3, 3, 3), date_grain="month")
     later = state.source.__class__("this file", state.source.latest.replace(month=3, day=15))
-    state = type(state)(**{**vars(state), "source": later})
+    state = replace(state, source=later, extents=stored_up_to("2011-03-14", 3, "2011-03-15"))
     assert new_sessions(state, later.latest.isoformat()) == []
     wanted = asked(new_sessions(state, "2011-03-14"), months)
     assert wanted == sorted((t, "2011-03-01", name) for t in MARKET_TABLES for name in months.instruments)
     # A month's end passed unseen: both months are asked for.
+    state = replace(state, extents=stored_up_to("2011-02-25", 3, "2011-03-15"))
     assert {day for _, day, _ in asked(new_sessions(state, "2011-02-25"), months)} == {"2011-02-01", "2011-03-01"}
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_of_a_live_source_only_what_reaches_to_the_last_look_is_asked_for_again(tmp_path, exact):
+    years = type(axes_of(3))(("2011-01-01", "2012-01-01", "2013-01-01"), axes_of(3).instruments)
+    state = state_of(years, tmp_path, everything(years, 3, 3, 3), date_grain="year")
+    source = state.source.__class__("ibkr", date(2013, 6, 4))
+    # An instrument without a bar since 2011 has ended; of a file its end is known, and it says what is lacking.
+    extents = stored_up_to("2011-05-02", 3, "2013-06-04", exact=exact)
+    state = replace(state, source=source, extents=extents)
+    found = {day for _, day, _ in asked(new_sessions(state, "2013-06-03"), years)}
+    assert found == ({"2011-01-01", "2012-01-01", "2013-01-01"} if exact else {"2013-01-01"})
+
+
+def stored_up_to(last: str, instruments: int, until: str, *, exact: bool = True) -> Extents:
+    """Bars of each instrument from 3 January 2011 up to `last`, of a source that has them up to `until`."""
+
+    def each(day: str) -> np.ndarray:
+        return np.full(instruments, np.datetime64(day, "D"))
+
+    following = next_session(date.fromisoformat(last)).isoformat()
+    return Extents(each("2011-01-03"), each(last), each(following), each(until), exact)
 
 
 def _inputs(table: str) -> list[tuple[str, int]]:

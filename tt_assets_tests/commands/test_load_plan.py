@@ -90,12 +90,21 @@ def test_what_is_stored_or_known_to_have_no_bar_is_not_counted_and_nothing_chang
 
 
 @pytest.mark.parametrize(
-    ("partitions", "grain", "said"),
-    [(100_000, DateGrain.SESSION, False), (100_001, DateGrain.SESSION, True), (5_000_000, DateGrain.MONTH, False)],
+    ("partitions", "grain", "chosen"),
+    [
+        (100_000, DateGrain.SESSION, None),
+        (100_001, DateGrain.SESSION, "month"),
+        (500 * 2520, DateGrain.SESSION, "month"),
+        (3_000 * 2520, DateGrain.SESSION, "year"),
+        (8_000 * 7560, DateGrain.SESSION, "year"),
+        (100_000, DateGrain.MONTH, None),
+        (360_000, DateGrain.MONTH, "year"),
+        (240_000, DateGrain.YEAR, None),
+    ],
 )
-def test_too_many_partitions_for_dagster_are_said_with_the_grain_to_choose(partitions, grain, said):
+def test_too_many_partitions_for_dagster_are_said_with_the_grain_to_choose(partitions, grain, chosen):
     words = beyond_comfort(partitions, grain)
-    assert bool(words) is said
-    if said:
-        assert "100,001 partitions a table" in words
-        assert "TT_DATE_GRAIN=month" in words
+    assert bool(words) is (chosen is not None)
+    if chosen:
+        assert f"{partitions:,} partitions a table" in words
+        assert f"TT_DATE_GRAIN={chosen}" in words

@@ -31,10 +31,14 @@ SESSIONS = dg.MultiPartitionsDefinition(
 MONTHS = dg.MultiPartitionsDefinition(
     {DATE: session_partitions(SPAN, DateGrain.MONTH), INSTRUMENT: instrument_partitions}
 )
+YEARS = dg.MultiPartitionsDefinition(
+    {DATE: session_partitions(SPAN, DateGrain.YEAR), INSTRUMENT: instrument_partitions}
+)
 WINDOWS = dg.MultiPartitionsDefinition({DATE: quarter_partitions(SPAN, 3), INSTRUMENT: traded_partitions})
 
 SESSION_KEYS = list(SESSIONS.get_partitions_def_for_dimension(DATE).get_partition_keys())
 MONTH_KEYS = list(MONTHS.get_partitions_def_for_dimension(DATE).get_partition_keys())
+YEAR_KEYS = list(YEARS.get_partitions_def_for_dimension(DATE).get_partition_keys())
 WINDOW_KEYS = list(WINDOWS.get_partitions_def_for_dimension(DATE).get_partition_keys())
 
 quick = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -94,14 +98,22 @@ def test_looking_back_over_months_is_what_dagster_says(store, cells, sessions):
     )
 
 
+@quick
+@given(cells=some(YEAR_KEYS, NAMES), sessions=st.integers(0, 500))
+def test_looking_back_over_years_is_what_dagster_says(store, cells, sessions):
+    mapping = lookback(sessions, DateGrain.YEAR)
+    assert upstream_of(mapping, cells, YEARS, YEARS, store) == upstream_of(
+        dagsters_own(mapping), cells, YEARS, YEARS, store
+    )
+
+
 @settings(quick, max_examples=6)
 @given(
     cells=some(WINDOW_KEYS, TRADED),
     span=st.tuples(st.integers(-3, 0), st.integers(-3, 0)).map(sorted),
-    by_month=st.booleans(),
+    upstream=st.sampled_from((SESSIONS, MONTHS, YEARS)),
 )
-def test_the_windows_behind_are_what_dagster_says(store, cells, span, by_month):
-    upstream = MONTHS if by_month else SESSIONS
+def test_the_windows_behind_are_what_dagster_says(store, cells, span, upstream):
     mapping = windows_behind(*span)
     assert upstream_of(mapping, cells, WINDOWS, upstream, store) == upstream_of(
         dagsters_own(mapping), cells, WINDOWS, upstream, store

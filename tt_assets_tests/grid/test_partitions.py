@@ -110,6 +110,20 @@ def test_the_open_month_is_a_partition():
     assert months.get_partition_keys(current_time=new_york("2024-07-15T12:00:00"))[-1] == "2024-07-01"
 
 
+def test_year_grain_lists_whole_years_up_to_that_of_the_last_date():
+    years = session_partitions(Horizon(date(2005, 3, 17), date(2008, 2, 29)), DateGrain.YEAR)
+    assert list(years.get_partition_keys()) == ["2005-01-01", "2006-01-01", "2007-01-01", "2008-01-01"]
+    window = years.time_window_for_partition_key("2008-01-01")
+    assert (window.start.date(), window.end.date()) == (date(2008, 1, 1), date(2009, 1, 1))
+
+
+def test_the_open_year_is_a_partition():
+    years = session_partitions(Horizon(date(2022, 5, 2), None), DateGrain.YEAR)
+    assert years.get_partition_keys(current_time=new_york("2024-07-15T12:00:00")) == [
+        "2022-01-01", "2023-01-01", "2024-01-01",
+    ]  # fmt: skip
+
+
 def test_windows_are_the_quarters_with_enough_whole_quarters_behind_them():
     quarters = quarter_partitions(SAMPLE, train_windows=3).get_partition_keys()
     # History begins on 1 March 2005, so the first whole quarter begins in April and the first window in January.

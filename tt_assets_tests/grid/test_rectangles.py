@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tt_assets.grid.rectangles import Rectangle, rectangles
+from tt_assets.grain import DateGrain
+from tt_assets.grid.rectangles import MOST_BARS, MOST_CELLS, Rectangle, most_cells, rectangles
 
 DATES = [f"2012-05-{day:02d}" for day in range(1, 13)]
 # Insertion order, as Dagster lists a dynamic dimension.
@@ -46,9 +47,15 @@ def test_a_rectangle_of_cells_is_one_rectangle(a, b, c, d):
 
 def test_the_history_of_an_instrument_stays_in_one_run_where_it_fits():
     everything = {(day, name) for day in DATES for name in NAMES}
-    found = rectangles(everything, DATES, NAMES, most_cells=2 * len(DATES))
+    found = rectangles(everything, DATES, NAMES, 2 * len(DATES))
     assert all((r.first_date, r.last_date) == (DATES[0], DATES[-1]) for r in found)
     assert [len(r.instruments) for r in found] == [2, 2, 1]
+
+
+def test_a_run_takes_as_many_bars_at_every_grain_wider_than_a_session():
+    assert most_cells(DateGrain.SESSION) == MOST_CELLS
+    for grain, sessions in ((DateGrain.MONTH, 21), (DateGrain.YEAR, 252)):
+        assert 0.9 * MOST_BARS < most_cells(grain) * sessions <= MOST_BARS
 
 
 def test_nothing_wanted_is_no_rectangle():

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from psycopg import sql
 
+from tt_assets.grain import DateGrain
 from tt_assets.postgres import ledger, schema
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.episode_store import EpisodeStore
@@ -77,7 +78,7 @@ def test_a_month_is_one_slice_of_its_sessions(empty_tables):
     cells = [("A", day) for day in DAYS]
     written = SliceStore(empty_tables, TABLES["tt_prices"]).write(month, bars(cells, 2.0))
     with empty_tables.connect() as connection:
-        assert list(standing(connection, "tt_prices", by_month=True)) == [
+        assert list(standing(connection, "tt_prices", grain=DateGrain.MONTH)) == [
             ("2012-05-01", "A", len(DAYS), written.digests[0])
         ]
     assert entries(empty_tables, "rows") == {("2012-05-01", "A"): (len(DAYS),)}
