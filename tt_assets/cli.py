@@ -26,6 +26,7 @@ from tt_assets.commands.completion import complete_instruments, complete_tables
 from tt_assets.commands.db_group import db
 from tt_assets.commands.doctor_command import doctor
 from tt_assets.commands.env_command import env
+from tt_assets.commands.grain_command import grain
 from tt_assets.commands.handed_settings import with_settings
 from tt_assets.commands.holdings_command import holdings
 from tt_assets.commands.mistakes import describe_database, describe_setting, describe_usage
@@ -473,6 +474,7 @@ commands.add_command(sweep)
 commands.add_command(env)
 commands.add_command(cluster)
 commands.add_command(doctor)
+commands.add_command(grain)
 
 if __name__ == "__main__":
     main()

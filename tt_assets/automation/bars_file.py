@@ -1,6 +1,6 @@
 """The sensor of the bars file: when the file changes, exactly the prices that differ from it are loaded again.
 
-The file as a whole is held against the table as a whole, in memory, once per change. Sessions and
+The file as a whole is held against the table as a whole, some instruments at a time, once per change. Sessions and
 instruments that have not landed yet are other sensors'.
 """
 
@@ -21,11 +21,15 @@ from tt_assets.automation.tries import SOURCE_TAG
 from tt_assets.grid.bars_files import bars_files
 from tt_assets.grid.keys import key_texts
 from tt_assets.market.bars import BAR_COLUMNS, NUMBER_COLUMNS
+from tt_assets.market.files import FileBars
+from tt_assets.market.sources import BarRequest, Fetched
 from tt_assets.runs.market_reader import MarketReader
 
 BARS_FILE = "bars_file"
 PRIORITY = 3
 SHOWN = 3
+AT_ONCE = 200
+"""Instruments whose bars are compared together."""
 
 
 @dataclass(frozen=True)
@@ -89,18 +93,32 @@ def differing_bars(state: MarketState, market: MarketReader) -> pd.DataFrame:
 
     Columns instrument, timestamp, `key` (of the partition), and every number as `open_was`, `open_now`, ...
     """
-    axes = state.axes
+    axes, grain = state.axes, state.settings.date_grain
     names = [name for name in state.listed.watchlist.symbols if name in axes.instrument_at]
-    grain = state.settings.date_grain
-    first, last = pd.Timestamp(axes.dates[0]), pd.Timestamp(grain.last_day(date.fromisoformat(axes.dates[-1])))
-    told = bars_files(state.settings).check().clean[list(BAR_COLUMNS)]
-    told = told[told["timestamp"].between(first, last) & told["instrument"].isin(names)].astype({"instrument": str})
-    stored = market.read("tt_prices", names, first.date(), last.date())[list(BAR_COLUMNS)]
-    both = stored.merge(told, how="outer", on=["instrument", "timestamp"], suffixes=("_was", "_now"))
-    was, now = (both[[f"{name}_{when}" for name in NUMBER_COLUMNS]].to_numpy(float) for when in ("was", "now"))
-    both = both[~((was == now) | (np.isnan(was) & np.isnan(now))).all(axis=1)]
+    first, last = date.fromisoformat(axes.dates[0]), grain.last_day(date.fromisoformat(axes.dates[-1]))
+    files = bars_files(state.settings)
+    # Some instruments at a time: all bars of thousands of them, twice and side by side, are more than memory has.
+    parts = [
+        _differing(files, market, names[begin : begin + AT_ONCE], first, last)
+        for begin in range(0, max(len(names), 1), AT_ONCE)
+    ]
+    both = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
     dates = both["timestamp"].to_numpy().astype(f"datetime64[{grain.unit}]").astype("datetime64[D]").astype(str)
     changed: pd.DataFrame = both.assign(key=key_texts(dates, both["instrument"]))
+    return changed
+
+
+def _differing(files: FileBars, market: MarketReader, names: list[str], first: date, last: date) -> pd.DataFrame:
+    """As `differing_bars`, of some instruments and without `key`."""
+    answers = files.fetch([BarRequest(name, first, last) for name in names])
+    told = [answer.bars for answer in answers if isinstance(answer, Fetched) and len(answer.bars)]
+    stored = market.read("tt_prices", names, first, last)[list(BAR_COLUMNS)]
+    now_told = pd.concat(told, ignore_index=True)[list(BAR_COLUMNS)] if told else stored.iloc[:0]
+    both = stored.merge(
+        now_told.astype({"instrument": str}), how="outer", on=["instrument", "timestamp"], suffixes=("_was", "_now")
+    )
+    was, now = (both[[f"{name}_{when}" for name in NUMBER_COLUMNS]].to_numpy(float) for when in ("was", "now"))
+    changed: pd.DataFrame = both[~((was == now) | (np.isnan(was) & np.isnan(now))).all(axis=1)]
     return changed
 
 

@@ -106,7 +106,7 @@ def beyond_comfort(partitions: int, grain: DateGrain) -> str:
     chosen = next(enough, DateGrain.YEAR)
     return (
         f"{partitions:,} partitions a table are more than the {COMFORTABLE:,} that Dagster bears well: ticks and pages "
-        f"grow slow. TT_DATE_GRAIN={chosen} has one for each {chosen}; choose it before the first load "
+        f"grow slow. TT_DATE_GRAIN={chosen} has one for each {chosen}: `tt grain {chosen}`, best before the first load "
         "(docs/scaling.md)."
     )
 

@@ -17,7 +17,7 @@ from tt_assets.grid.run_tags import RANGE_END, RANGE_START
 MOST_CELLS = 20_000
 """Cells of one range run; more of them would cost memory and gain nothing."""
 
-MOST_BARS = 100_000
+MOST_BARS = 60_000
 """Bars of one range run: what its memory goes with where a cell holds many."""
 
 SESSIONS_OF = {DateGrain.SESSION: 1, DateGrain.MONTH: 22, DateGrain.YEAR: 252}

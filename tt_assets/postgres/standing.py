@@ -39,6 +39,7 @@ def standing(
     selection: Selection | None = None,
     *,
     grain: DateGrain = DateGrain.SESSION,
+    instruments: Sequence[str] | None = None,
 ) -> Iterator[Slice]:
     """The slices that hold rows: those of a selection, or all of a table.
 
@@ -50,6 +51,7 @@ def standing(
     table : any of `tables.TABLES`.
     selection : None: all of the table.
     grain : width of the partitions of the market tables; of a selection, its cells say it.
+    instruments : of a market table, those alone; None: all.
 
     Yields
     ------
@@ -58,7 +60,7 @@ def standing(
     # Named, so that the rows of a large table come a few at a time.
     with connection.cursor(name="standing", binary=True) as cursor:
         cursor.itersize = 2_000
-        cursor.execute(_query(TABLES[table], selection, grain=grain))
+        cursor.execute(_query(TABLES[table], selection, grain=grain, instruments=instruments))
         for day, instrument, rows, content in cursor:
             yield f"{day:%Y-%m-%d}", instrument, rows, hashlib.blake2b(content, digest_size=16).hexdigest()
 
@@ -84,7 +86,9 @@ def fill_ledger(connection: Connection[Any], *, grain: DateGrain = DateGrain.SES
         )
 
 
-def _query(table: Table, selection: Selection | None, *, grain: DateGrain) -> sql.Composed:
+def _query(
+    table: Table, selection: Selection | None, *, grain: DateGrain, instruments: Sequence[str] | None = None
+) -> sql.Composed:
     if table.name in EPISODE_TABLES:
         day: sql.Composable = sql.SQL("e.window_start")
         owner = "e"
@@ -102,6 +106,8 @@ def _query(table: Table, selection: Selection | None, *, grain: DateGrain) -> sq
         rule = table.info.get("current")
         conditions = [sql.SQL(f"t.{rule}")] if rule else []
         day = _key_of("t.timestamp", grain) if table.name in MARKET_TABLES else sql.SQL("t.window_start")
+        if instruments is not None:
+            conditions.append(sql.SQL("t.instrument = ANY({})").format(sql.Literal(list(instruments))))
     rows_from = joined_source(table.name)
     if selection is not None:
         moment = sql.SQL("t.timestamp") if table.name in MARKET_TABLES else day

@@ -14,7 +14,7 @@ from typing import Any
 
 import dagster as dg
 
-from tt_assets.grid.rectangles import MOST_CELLS, Rectangle, rectangles
+from tt_assets.grid.rectangles import SESSIONS_OF, Rectangle, most_cells, rectangles
 from tt_assets.grid.run_tags import WILL_RETRY
 from tt_assets.runs._dagster import code_origin, job_origin, storage_time, submit
 from tt_assets.runs.bulk import Hearing, Outcome, behind_failure, run_config
@@ -187,7 +187,9 @@ def is_worked_off(instance: dg.DagsterInstance) -> bool:
 
 def market_share(cells: int, settings: Settings) -> int:
     """How many of `cells` market partitions one queued run makes, so that every place has work."""
-    return min(MOST_CELLS, max(LEAST_CELLS, -(-cells // (A_PLACE * settings.max_runs))))
+    grain = settings.date_grain
+    least = max(1, LEAST_CELLS // SESSIONS_OF[grain])
+    return min(most_cells(grain), max(least, -(-cells // (A_PLACE * settings.max_runs))))
 
 
 def agents_share(cells: int, settings: Settings) -> int:

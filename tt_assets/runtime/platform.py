@@ -22,6 +22,7 @@ from tt_assets.runtime import in_use
 from tt_assets.runtime.current import current_settings
 from tt_assets.runtime.instance_file import dagster_home, decides, logs_folder, place_instance_file
 from tt_assets.runtime.one_calendar import hold_calendar
+from tt_assets.runtime.one_grain import hold_grain
 from tt_assets.runtime.own_modules import find_own_modules, python_path
 from tt_assets.settings import Settings, database_of
 
@@ -110,10 +111,11 @@ def settle_dead_runs(instance: dg.DagsterInstance, database: Database) -> None:
     tell(instance, database)
 
 
-def upgraded(settings: Settings) -> Platform:
+def upgraded(settings: Settings, *, any_grain: bool = False) -> Platform:
     """The platform with its server running and its schema at the revision of this package. Raises as `prepare`.
 
-    A worker changes no schema: it is refused where that is another one's.
+    A worker changes no schema: it is refused where that is another one's. With `any_grain` the stored partitions may be
+    of another width than the settings say, for who moves them.
     """
     from tt_assets.postgres.schema import upgrade
 
@@ -126,6 +128,8 @@ def upgraded(settings: Settings) -> Platform:
     upgrade(owner, grain=settings.date_grain)
     database = database_of(settings, start=True)
     hold_calendar(settings, database)
+    if not any_grain:
+        hold_grain(settings, database)
     return Platform(settings, database, watchlist)
 
 
@@ -145,6 +149,7 @@ def _checked(settings: Settings) -> Platform:
     database = database_of(settings, start=True)
     check(database)
     hold_calendar(settings, database)
+    hold_grain(settings, database)
     database.check_dagster()
     return Platform(settings, database, watchlist)
 
