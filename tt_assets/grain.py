@@ -43,8 +43,3 @@ class DateGrain(StrEnum):
     def unit(self) -> str:
         """The unit of NumPy's datetime64 that is as wide."""
         return {DateGrain.SESSION: "D", DateGrain.MONTH: "M", DateGrain.YEAR: "Y"}[self]
-
-    @property
-    def coarser(self) -> DateGrain | None:
-        """The next wider grain; None for the widest."""
-        return {DateGrain.SESSION: DateGrain.MONTH, DateGrain.MONTH: DateGrain.YEAR}.get(self)

@@ -86,9 +86,7 @@ def backfill(
             )
     with progress_bar(len(cells) * len(tables), tables, among=cells) as on_event:
         most = most_cells(platform.settings.date_grain)
-        return materialize(
-            instance, job, tables, cells, keys, order, on_event=on_event, most_cells=most, config=config
-        )
+        return materialize(instance, job, tables, cells, keys, order, on_event=on_event, most_cells=most, config=config)
 
 
 def beyond_comfort(partitions: int, grain: DateGrain) -> str:
