@@ -22,10 +22,12 @@ from tt_assets.automation.partition_states import Cells, Mask, read_cells
 from tt_assets.automation.requests import range_requests
 from tt_assets.automation.tries import SOURCE_TAG, Tries, tries_of
 from tt_assets.grid.partitions import Window
+from tt_assets.grid.rectangles import MOST_CELLS
 from tt_assets.grid.sliding import Numbers, running, total
 from tt_assets.market.calendar import next_session, shift_session
 from tt_assets.market.watchlist import Watchlist, WatchlistError
 from tt_assets.postgres.database import Database
+from tt_assets.runs.queued import agents_share
 from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES
 from tt_assets.trading.config import TrainingSpan
 
@@ -175,6 +177,9 @@ def followed(watchlist: Watchlist, trained: Mask, traded: Sequence[str]) -> set[
 def requests(state: AgentState) -> list[dg.RunRequest]:
     """Range runs over the windows to train, and over those to roll again."""
     train, roll = to_train(state), to_roll(state)
+    settings = state.market.settings
+    # A window a run where there are machines to share them out to.
+    most_cells = agents_share(int(train.sum()), settings) if settings.several_machines else MOST_CELLS
     shared = {"axes": state.cells.axes, "sensor": AGENTS, "tags": {SOURCE_TAG: state.tag}}
     latest = state.market.source.latest
     return [
@@ -190,6 +195,7 @@ def requests(state: AgentState) -> list[dg.RunRequest]:
             {("tt_policy", *EPISODE_TABLES): train},
             priority=TRAIN_PRIORITY,
             reason="a window without agents",
+            most_cells=most_cells,
             **shared,  # type: ignore[arg-type]
         ),
     ]

@@ -32,8 +32,9 @@ def failure_reasons(event: dg.DagsterEvent) -> tuple[Mapping[str, str], str]:
 
 
 def failure_of_run(event: dg.DagsterEvent) -> str:
-    """One line of a run that failed outside its steps: what was raised first, else Dagster's own words."""
-    error = event.job_failure_data.error
+    """One line of a run that failed outside its steps: what was raised first, else the words of who ended it."""
+    told: Any = event.event_specific_data  # none where somebody else ended it
+    error = told.error if told else None
     while error is not None and error.cause is not None:
         error = error.cause
     lines = (error.message if error else event.message or "").strip().splitlines()

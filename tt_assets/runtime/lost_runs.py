@@ -55,8 +55,8 @@ def end_lost_runs(instance: dg.DagsterInstance, runs: Iterable[dg.DagsterRun], w
 def end_unstarted(instance: dg.DagsterInstance) -> list[str]:
     """End the runs whose job on another machine ended before it could say a word; returns their ids.
 
-    Dagster's own look-out asks after runs that have started only: one whose machine lacks the package, or a variable,
-    would wait for its start for ever.
+    Dagster's own look-out asks after runs that have started only: one whose machine died just then, or lacks the
+    package or a variable, would wait for its start for ever. Each is made again once, perhaps on another machine.
     """
     ended: list[str] = []
     for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTING])):
@@ -67,7 +67,7 @@ def end_unstarted(instance: dg.DagsterInstance) -> list[str]:
         if health.status.value == FAILED_WORKER:
             lines = [line.strip() for line in (health.msg or "").splitlines() if line.strip()]
             why = f"The machine that was to carry it out gave up: {lines[-1][:LONGEST_LINE] if lines else 'no reason'}"
-            ended += end_lost_runs(instance, [run], why, again=False)
+            ended += end_lost_runs(instance, [run], why, again=True)
     return ended
 
 

@@ -240,8 +240,7 @@ class Supervisor:
         with suppress(dg.DagsterError, SQLAlchemyError):
             self._tell_of(self.lost.end(self.instance), "had lost their process")
             if self.settings.several_machines:
-                for run_id in end_unstarted(self.instance):
-                    self.say(f"{_clock()} Run {run_id[:8]} could not be started; its page in the UI says why.")
+                self._tell_of(end_unstarted(self.instance), "could not be started, their pages say why,")
 
     def _tell_of(self, ended: Sequence[str], how: str) -> None:
         if ended:

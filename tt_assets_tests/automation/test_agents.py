@@ -60,6 +60,17 @@ def test_the_latest_four_windows_of_the_portfolio_are_trained_in_one_run(state):
     assert int(request.tags["dagster/priority"]) < 0  # market runs go first
 
 
+def test_on_several_machines_each_place_gets_a_window(state):
+    market = state.market
+    shared = {"database_url": "postgresql://me@db.example/tt", "run_launcher": "ray", "train_slots": 2}
+    settings = market.settings.model_copy(update=shared)
+    plan = type(market.plan)(**{**vars(market.plan), "settings": settings})
+    state = type(state)(type(market)(**{**vars(market), "plan": plan}), state.cells, state.tries, state.tag)
+    assert {request.partition_key_range.start for request in agents.requests(state)} == {
+        f"{start}|both" for start in WINDOWS[1:]
+    }
+
+
 def test_a_symbol_is_followed_once_it_has_an_agent_and_all_are_without_a_portfolio(state):
     watchlist = state.market.listed.watchlist
     trained = state.cells.axes.none()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dagster as dg
 import pytest
 
-from tt_assets.runs.failures import failure_reasons
+from tt_assets.runs.failures import failure_of_run, failure_reasons
 from tt_assets.runs.io_managers import NAMED, PartitionsFailed
 
 
@@ -24,3 +24,15 @@ def test_every_failed_partition_is_handed_on_with_its_reason_however_many_there_
     result = one.execute_in_process(raise_on_error=False)
     (failure,) = [event for event in result.all_events if event.is_step_failure]
     assert failure_reasons(failure) == (failed, "")
+
+
+def test_a_run_that_somebody_else_ended_says_what_they_said() -> None:
+    @dg.job
+    def empty() -> None:
+        """Nothing."""
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = instance.create_run_for_job(empty, status=dg.DagsterRunStatus.STARTED)
+        instance.report_run_failed(run, "its machine is gone")
+        (entry,) = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
+        assert failure_of_run(entry.dagster_event) == "its machine is gone"

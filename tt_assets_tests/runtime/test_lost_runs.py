@@ -127,6 +127,7 @@ def test_a_run_whose_machine_gave_up_before_its_start_ends_with_the_reason(
     now = instance.get_run_by_id(run.run_id)
     assert now is not None
     assert (now.status is dg.DagsterRunStatus.FAILURE) is ended
+    assert (now.tags.get("dagster/max_retries") == "1") is ended
     if message and ended:
         (said,) = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
         assert "command not found" in said.message
