@@ -28,14 +28,15 @@ def prune_history(settings: Settings, older_than: timedelta, *, reuse: bool, tel
     `reuse` has the server reuse the space at once. Raises as `platform.attach`.
     """
     from tt_assets.runs.superseded import vacuum
-    from tt_assets.runtime.instance_file import dagster_home
+    from tt_assets.runtime.instance_file import dagster_home, logs_folder
     from tt_assets.runtime.platform import attach, open_instance
     from tt_assets.runtime.prune import prune
 
     platform = attach(settings)
     pruned = Pruned()
     with open_instance() as instance:
-        for step in prune(instance, platform.database, dagster_home(settings), datetime.now(UTC) - older_than):
+        before = datetime.now(UTC) - older_than
+        for step in prune(instance, platform.database, logs_folder(settings), dagster_home(settings), before):
             pruned += step
             tell(pruned)
     if reuse:

@@ -21,6 +21,7 @@ from dagster_shared.serdes import serialize_value
 from psycopg2.extras import execute_values
 from sqlalchemy import Connection
 
+from tt_assets.grid.run_tags import DATA_VERSION
 from tt_assets.runs.connections import Connecting, Pooled
 from tt_assets.runs.event_text import event_texts
 
@@ -52,6 +53,14 @@ class EventLog(Pooled, PostgresEventLogStorage):
         if table_name not in self._tables and super().has_table(table_name):
             self._tables.add(table_name)
         return table_name in self._tables
+
+    def get_asset_tags_to_index(self, tag_keys: set[str]) -> set[str]:
+        """The tags of an event that get a row of their own: its data version.
+
+        Dagster gives the dimensions of its partition one each, too, two thirds of all rows: it looks there for the
+        status of partitions that it cannot cache, which those of the platform are not. Tags stay in the event itself.
+        """
+        return tag_keys & {DATA_VERSION}
 
     def store_event_batch(self, events: Sequence[dg.EventLogEntry]) -> None:
         """Store `events` at once; those that are not all materializations in Dagster's own way."""

@@ -47,14 +47,17 @@ class Pruned:
         )
 
 
-def prune(instance: dg.DagsterInstance, database: Database, home: Path, before: datetime) -> Iterator[Pruned]:
+def prune(
+    instance: dg.DagsterInstance, database: Database, logs: Path, home: Path, before: datetime
+) -> Iterator[Pruned]:
     """Remove runs, events and files that ended before a moment and that no page, status or ledger needs.
 
     Parameters
     ----------
     instance : the platform's.
     database : the tables'; Dagster's is found from it.
-    home : folder of Dagster's files, with `logs` and `storage` in it.
+    logs : folder of what steps print, and of pictures.
+    home : folder of Dagster's other files, with `storage` in it.
     before : aware.
 
     Yields
@@ -67,15 +70,11 @@ def prune(instance: dg.DagsterInstance, database: Database, home: Path, before: 
     for run_id in unneeded_runs(storage, before, looked_at=FAILURES_LOOKED_AT):
         for removed in remove_events(storage, run_id):
             yield Pruned(removed)
-        files = _remove_folders(home, run_id)
+        files = _removed(logs / run_id) + _removed(home / "storage" / run_id)
         instance.delete_run(run_id)
         yield Pruned(runs=1) + files
-    yield from _outputs(instance, home / "logs", before)
-    yield _pictures(storage, home / "logs" / PICTURES, before)
-
-
-def _remove_folders(home: Path, run_id: str) -> Pruned:
-    return _removed(home / "logs" / run_id) + _removed(home / "storage" / run_id)
+    yield from _outputs(instance, logs, before)
+    yield _pictures(storage, logs / PICTURES, before)
 
 
 def _outputs(instance: dg.DagsterInstance, logs: Path, before: datetime) -> Iterator[Pruned]:

@@ -71,7 +71,8 @@ def test_a_batch_is_stored_as_dagster_itself_stores_it(postgres_instance, event_
         by_dagster = stored_events(event_log, materialize_all(postgres_instance))
     in_bulk = stored_events(event_log, materialize_all(postgres_instance))
     assert [event["said"]["partition"] for event in in_bulk] == KEYS
-    assert all(("dagster/partition/date", event["said"]["partition"][:10]) in event["tags"] for event in in_bulk)
+    assert all(event["said"]["tags"]["dagster/partition/date"] == event["said"]["partition"][:10] for event in in_bulk)
+    assert all([key for key, _ in event["tags"]] == ["dagster/data_version"] for event in in_bulk)
     assert in_bulk == by_dagster
 
 
@@ -89,6 +90,8 @@ def test_what_is_stored_is_long_enough_for_postgres_to_compress_it(postgres_inst
 def test_dagster_counts_partitions_stored_in_bulk_as_materialized(postgres_instance, event_log):
     run_id = materialize_all(postgres_instance)
     assert postgres_instance.get_materialized_partitions(batched.key) == set(KEYS)
+    statuses = postgres_instance.get_status_by_partition(batched.key, KEYS, GRID)
+    assert {status.value for status in statuses.values()} == {"MATERIALIZED"}
     latest = postgres_instance.get_latest_materialization_event(batched.key)
     assert latest.run_id == run_id
     ((last,),) = query(

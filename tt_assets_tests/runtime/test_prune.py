@@ -60,7 +60,7 @@ def run(instance: dg.DagsterInstance, first: str = KEYS[0], last: str | None = K
 
 def prune_all(instance: dg.DagsterInstance, database: Database, home: Path, before: datetime | None = None) -> Pruned:
     total = Pruned()
-    for step in prune(instance, database, home, before or datetime.now(UTC) + timedelta(seconds=5)):
+    for step in prune(instance, database, home / "logs", home, before or datetime.now(UTC) + timedelta(seconds=5)):
         total += step
     return total
 
@@ -123,7 +123,7 @@ def test_stopping_it_anywhere_leaves_every_status_and_the_next_call_ends_it(
     soon = datetime.now(UTC) + timedelta(seconds=5)
     stopped = 0
     while True:
-        work = prune(postgres_instance, connected, tmp_path, soon)
+        work = prune(postgres_instance, connected, tmp_path / "logs", tmp_path, soon)
         some = [step for _, step in zip(range(2), work, strict=False)]
         work.close()
         assert (statuses(postgres_instance, storage), newest(storage)) == before
@@ -203,7 +203,7 @@ def test_two_at_once_come_to_the_same(
         run(postgres_instance)
     before = statuses(postgres_instance, storage), newest(storage)
     soon = datetime.now(UTC) + timedelta(seconds=5)
-    one, other = (prune(postgres_instance, connected, tmp_path, soon) for _ in range(2))
+    one, other = (prune(postgres_instance, connected, tmp_path / "logs", tmp_path, soon) for _ in range(2))
     nothing: Callable[[], Pruned] = Pruned
     while (next(one, None) or nothing()) != Pruned() or (next(other, None) or nothing()) != Pruned():
         continue

@@ -31,6 +31,9 @@ _KEYS = {
 }
 """Keys of config_json by format. Agents of format 2 are still read: they roll and replay as they did."""
 
+_MOST_OF_A_TENSOR = 500
+"""Bytes that the header of a safetensors file takes for a tensor beside its name; its type, shape and place are 100."""
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainedPolicy:
@@ -122,11 +125,18 @@ class TrainedPolicy:
         from safetensors import SafetensorError
         from safetensors.numpy import load
 
+        expected = self.network.shapes()
+        header = int.from_bytes(self.weights[:8], "little")
+        most = sum(_MOST_OF_A_TENSOR + len(name) for name in expected)
+        if most < header <= len(self.weights):  # 300,000 tensors would be read for six seconds, only to be refused
+            raise PolicyMismatch(
+                f"the policy's weights have a header of {header:,} bytes, its {len(expected)} tensors need {most:,} at "
+                "most; train it again."
+            )
         try:
             tensors = load(self.weights)
         except SafetensorError as error:
             raise PolicyMismatch(f"the policy's weights are no safetensors file ({error}); train it again.") from None
-        expected = self.network.shapes()
         for name in sorted(set(expected) | set(tensors)):
             if name not in tensors or name not in expected:
                 what = "lack" if name not in tensors else "hold an unknown"

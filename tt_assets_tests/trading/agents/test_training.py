@@ -134,6 +134,15 @@ def test_a_policy_whose_tensors_differ_from_its_config_is_refused(small_policy):
             load_policy(broken.weights, broken.config_json, broken.sha256)
 
 
+def test_a_policy_of_300_000_tensors_is_refused_before_one_is_read(small_policy, monkeypatch):
+    nothing = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+    header = json.dumps({f"t{number}": nothing for number in range(300_000)}).encode()
+    flooded = seal(len(header).to_bytes(8, "little") + header, small_policy.config_json)
+    monkeypatch.setattr("safetensors.numpy.load", lambda _: pytest.fail("it was read"))
+    with pytest.raises(PolicyMismatch, match="have a header of"):
+        load_policy(flooded.weights, flooded.config_json, flooded.sha256)
+
+
 def test_a_policy_whose_config_does_not_hang_together_is_refused(small_policy):
     for changes, said in (
         ({"channels": ["a", "b"]}, "network reads 5 instruments, 3 channels"),
