@@ -5,11 +5,15 @@ the IO managers are all read from here; nothing lists a table's columns a second
 
 Every `timestamp` is `TIMESTAMP` without time zone and holds market time: the date of the New York session at 00:00.
 Wall-clock time belongs to run metadata, so writing the same content twice gives the same rows.
+
+Features and scores are read and written in long form, a row a value, and stored as a row a bar (see `BarForm`): the
+long form is a view.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -31,21 +35,25 @@ from sqlalchemy import (
     MetaData,
     PrimaryKeyConstraint,
     Sequence,
+    SmallInteger,
     Table,
     Text,
     UniqueConstraint,
     text,
 )
 
-metadata = MetaData(
-    naming_convention={
-        "pk": "%(table_name)s_pkey",
-        "uq": "%(table_name)s_key",
-        "fk": "%(table_name)s_%(column_0_name)s_fkey",
-        "ck": "%(table_name)s_%(constraint_name)s_check",
-        "ix": "%(table_name)s_%(column_0_name)s_idx",
-    }
-)
+_NAMES = {
+    "pk": "%(table_name)s_pkey",
+    "uq": "%(table_name)s_key",
+    "fk": "%(table_name)s_%(column_0_name)s_fkey",
+    "ck": "%(table_name)s_%(constraint_name)s_check",
+    "ix": "%(table_name)s_%(column_0_name)s_idx",
+}
+metadata = MetaData(naming_convention=_NAMES)
+"""What the server has as tables."""
+
+_long_forms = MetaData(naming_convention=_NAMES)
+"""What the server has as views over tables of another form; declared as they read."""
 
 
 class Layer(StrEnum):
@@ -119,9 +127,106 @@ tt_prices = Table(
     info={"layer": Layer.MARKET, "kinds": ("postgres", "pandas")},
 )
 
+
+@dataclass(frozen=True)
+class BarForm:
+    """How a long table of values, a row a value, is stored: a row a bar.
+
+    A bar's row holds the numbers of all its values and, in the same order, the ids that their names have in a catalog.
+    What has no value stands in neither. The rows of a catalog are never changed or deleted.
+
+    Parameters
+    ----------
+    bars : instrument, timestamp, `names` (ids) and `numbers`, arrays of the same length.
+    catalog : id and the columns of the long table that say what a number is.
+    number : the column of the long table that holds it.
+    """
+
+    bars: Table
+    catalog: Table
+    number: str
+
+    @property
+    def named_by(self) -> tuple[str, ...]:
+        """The columns of the long table that the catalog holds."""
+        return tuple(column.name for column in self.catalog.columns if column.name != "id")
+
+
+def _catalog_id(kind: type[SmallInteger | Integer]) -> Column[Any]:
+    return Column(
+        "id", kind, Identity(always=False), primary_key=True, comment="Stands for it in the rows of the bars."
+    )
+
+
+def _bars(name: str, kind: type[SmallInteger | Integer], known: str, catalog: str, bound: str, comment: str) -> Table:
+    return Table(
+        name,
+        metadata,
+        Column(
+            "id", BigInteger, Identity(always=False), nullable=False, comment="Number of the row, for `id` of the view."
+        ),
+        _instrument(),
+        _timestamp(known),
+        Column("names", ARRAY(kind), nullable=False, comment=f"What each number is: `id` in {catalog}."),
+        Column(
+            "numbers",
+            ARRAY(Double),
+            nullable=False,
+            comment="The values, in the order of their names.",
+            info={"unit": "of each"},
+        ),
+        PrimaryKeyConstraint("instrument", "timestamp"),
+        CheckConstraint(bound, name="bounds"),
+        CheckConstraint(
+            "cardinality(names) > 0 AND cardinality(names) = cardinality(numbers) "
+            "AND array_position(names, NULL) IS NULL AND array_position(numbers, NULL) IS NULL",
+            name="whole",
+        ),
+        comment=comment,
+    )
+
+
+tt_feature_name = Table(
+    "tt_feature_name",
+    metadata,
+    _catalog_id(SmallInteger),
+    _text("feature", "Name in the feature registry."),
+    UniqueConstraint("feature"),
+    comment="The features that have or had values. Rows are added, never changed or deleted.",
+)
+
+tt_feature_bar = _bars(
+    "tt_feature_bar",
+    SmallInteger,
+    "Session at whose close the values are known.",
+    "tt_feature_name",
+    "'-Infinity' < ALL (numbers) AND 'Infinity' > ALL (numbers)",
+    "The features of each bar, one row per instrument and session; tt_features shows them one by one.",
+)
+
+tt_signal_name = Table(
+    "tt_signal_name",
+    metadata,
+    _catalog_id(Integer),
+    _text("signal_name", "Name in the signal registry."),
+    _text("meta_json", "JSON: lookback in sessions, inputs, method."),
+    Index("tt_signal_name_key", "signal_name", text("md5(meta_json)"), unique=True),
+    CheckConstraint(_is_json_object("meta_json"), name="meta_json"),
+    comment="The signals that have or had scores, with what is said of them. Rows are added, never changed or deleted.",
+)
+
+tt_signal_bar = _bars(
+    "tt_signal_bar",
+    Integer,
+    "Session at whose close the scores are known.",
+    "tt_signal_name",
+    "-1 <= ALL (numbers) AND 1 >= ALL (numbers)",
+    "The signal scores of each bar, one row per instrument and session; tt_signal_scores shows them one by one.",
+)
+
 tt_features = Table(
     "tt_features",
-    metadata,
+    _long_forms,
     _id(),
     _instrument(),
     _timestamp("Session at whose close the value is known."),
@@ -130,12 +235,16 @@ tt_features = Table(
     UniqueConstraint("instrument", "timestamp", "feature"),
     CheckConstraint("value > '-Infinity' AND value < 'Infinity'", name="value"),
     comment="Technical features in long form, one row per instrument, session and feature.",
-    info={"layer": Layer.RESEARCH, "kinds": ("postgres", "pandas")},
+    info={
+        "layer": Layer.RESEARCH,
+        "kinds": ("postgres", "pandas"),
+        "bars": BarForm(tt_feature_bar, tt_feature_name, "value"),
+    },
 )
 
 tt_signal_scores = Table(
     "tt_signal_scores",
-    metadata,
+    _long_forms,
     _id(),
     _instrument(),
     _timestamp("Session at whose close the score is known."),
@@ -146,7 +255,11 @@ tt_signal_scores = Table(
     CheckConstraint("score BETWEEN -1 AND 1", name="score"),
     CheckConstraint(_is_json_object("meta_json"), name="meta_json"),
     comment="Signal scores in [-1, 1], one row per instrument, session and signal.",
-    info={"layer": Layer.RESEARCH, "kinds": ("postgres", "pandas")},
+    info={
+        "layer": Layer.RESEARCH,
+        "kinds": ("postgres", "pandas"),
+        "bars": BarForm(tt_signal_bar, tt_signal_name, "score"),
+    },
 )
 
 tt_policy = Table(
@@ -355,8 +468,28 @@ tt_equity_curve = Table(
     info=_EPISODE_TABLE,
 )
 
-TABLES: Mapping[str, Table] = {table.name: table for table in metadata.tables.values()}
+TABLES: Mapping[str, Table] = {
+    table.name: table
+    for table in (
+        tt_prices,
+        tt_features,
+        tt_signal_scores,
+        tt_policy,
+        tt_episode,
+        tt_observation,
+        tt_action,
+        tt_target_weights,
+        tt_order,
+        tt_portfolio,
+        tt_holdings,
+        tt_reward,
+        tt_equity_curve,
+    )
+}
 """All thirteen by name, in flow order."""
+
+BAR_FORMS: Mapping[str, BarForm] = {name: table.info["bars"] for name, table in TABLES.items() if "bars" in table.info}
+"""How those of the thirteen are stored that are views."""
 
 MARKET_TABLES: tuple[str, ...] = ("tt_prices", "tt_features", "tt_signal_scores")
 """Partitioned by trading session and instrument."""

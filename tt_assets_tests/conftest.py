@@ -21,7 +21,7 @@ from tt_assets.postgres.database import Database
 from tt_assets.postgres.server.embedded import EmbeddedServer
 from tt_assets.runs import session_names
 from tt_assets.settings import SAMPLE_BARS, Settings
-from tt_assets.tables import BESIDE, TABLES
+from tt_assets.tables import metadata
 from tt_assets_tests import agreement
 
 # How long an example takes is the machine's affair; speed is measured by the benchmarks.
@@ -152,7 +152,7 @@ def postgres(embedded_server: EmbeddedServer) -> Database:
 def empty(database: Database) -> None:
     """Take every row out of all thirteen tables and those beside them; ids begin at 1."""
     with database.connect() as connection:
-        connection.execute(f"TRUNCATE {', '.join([*TABLES, *BESIDE])} RESTART IDENTITY CASCADE")
+        connection.execute(f"TRUNCATE {', '.join(metadata.tables)} RESTART IDENTITY CASCADE")
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 """Replacing single rows of a market table: those the given rows name, and no other of the same cell.
 
 An upsert takes the locks and the path of any other write of a slice, DELETE and COPY in one transaction,
-only that what is deleted are rows by key. A run of Dagster that writes the same instruments waits, and is waited for.
+only that what is deleted are rows by key; of a table that is stored by the bar, whole bars are replaced by what they
+hold then. A run of Dagster that writes the same instruments waits, and is waited for.
 """
 
 from __future__ import annotations
@@ -21,17 +22,18 @@ from tt_assets.grid.partitions import market_grid
 from tt_assets.notebook.reports_to_dagster import reporting
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.ledger import Provenance, write_entries
-from tt_assets.postgres.slice_store import NOTHING, SliceStore, copy_into
+from tt_assets.postgres.slice_store import NOTHING, SliceStore
 from tt_assets.postgres.slices import Selection
 from tt_assets.postgres.standing import standing
 from tt_assets.runtime.current import current_settings
 from tt_assets.settings import Settings
-from tt_assets.tables import TABLES, content_columns, key_columns
+from tt_assets.tables import TABLES, BarForm, content_columns, key_columns
 
 if TYPE_CHECKING:
     from tt_assets.postgres.slice_store import _Encoder
 
 SESSION = np.timedelta64(1, "D")
+BARS_AT_ONCE = 50_000
 BY_HAND = "written by hand"
 """Outcome of a slice with rows written by hand."""
 
@@ -74,6 +76,16 @@ class KeyedStore(SliceStore):
     counts: dict[str, int] = field(kw_only=True, default_factory=dict)
 
     def _replace(self, connection: Connection, selection: Selection, rows: pd.DataFrame, encoder: _Encoder) -> None:
+        # Into the mapping that is there, since the class is frozen: a second reading of `write` counts anew.
+        if self.form:
+            self.counts.update(self._replace_in_bars(connection, self.form, selection, rows))
+            return
+        gone = self._delete_by_key(connection)
+        self.counts.update(_counted(gone, rows, key_columns(self.table)))
+        self._copy(connection, encoder)
+
+    def _delete_by_key(self, connection: Connection) -> pd.DataFrame:
+        """Delete the rows whose keys are given and return them."""
         names = key_columns(self.table)
         types = [self.table.columns[name].type.compile(dialect=PGDialect()) for name in names]
         columns = content_columns(self.table)
@@ -91,9 +103,23 @@ class KeyedStore(SliceStore):
             ),
             [_plain(self.replaced[name]) for name in names],
         ).fetchall()
-        # Into the mapping that is there, since the class is frozen: a second reading of `write` counts anew.
-        self.counts.update(_counted(pd.DataFrame(gone, columns=list(columns)), rows, names))
-        copy_into(connection, self.table, rows.columns, encoder)
+        return pd.DataFrame(gone, columns=list(columns))
+
+    def _replace_in_bars(
+        self, connection: Connection, form: BarForm, selection: Selection, rows: pd.DataFrame
+    ) -> dict[str, int]:
+        """Replace the bars of the selection by what they hold without the given keys and with `rows`; counts."""
+        keys = list(key_columns(self.table))
+        given = self.replaced.astype({"timestamp": "datetime64[ns]"})[keys]
+        rows = rows.astype({"timestamp": "datetime64[ns]"})
+        taken = []
+        for bars in selection.parts(BARS_AT_ONCE):
+            stored = self._stored_bars(connection, form, bars)
+            named = stored[keys].merge(bars.keep(given), how="left", on=keys, indicator=True)["_merge"] == "both"
+            taken.append(stored[named.to_numpy()])
+            connection.execute(self._delete(bars))
+            self._copy(connection, self._encoder_of(connection, bars, [stored[~named.to_numpy()], bars.keep(rows)]))
+        return _counted(pd.concat(taken, ignore_index=True), rows, keys)
 
     def _enter(
         self,

@@ -7,11 +7,12 @@ would spend anew.
 from __future__ import annotations
 
 import atexit
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
 import pandas as pd
+import pyarrow as pa
 from psycopg import sql
 
 from tt_assets.postgres.database import Database
@@ -19,6 +20,10 @@ from tt_assets.postgres.patience import patiently, watch_reader
 
 if TYPE_CHECKING:
     from adbc_driver_postgresql import dbapi
+
+
+Query = sql.Composable | Callable[[Sequence[pa.Table]], sql.Composable]
+"""A statement, or what makes one of the results of those before it."""
 
 
 def read_frame(database: Database, query: sql.Composable) -> pd.DataFrame:
@@ -51,13 +56,38 @@ def read_frames(
     -------
     One frame a query, types as of `read_frame`.
     """
+    return [in_pandas(table, categories) for table in read_tables(database, queries)]
+
+
+def read_tables(database: Database, queries: Sequence[Query]) -> list[pa.Table]:
+    """The results of queries as tables of Arrow, all of one moment.
+
+    Parameters
+    ----------
+    database : that is asked.
+    queries : one statement each, or what makes it of the results before it.
+    """
     # ADBC tells nobody its socket, so a reader that hears nothing any more is left behind in its thread.
-    return patiently(database, lambda: _read_frames(database, queries, categories), abandon=True)
+    return patiently(database, lambda: _read_tables(database, queries), abandon=True)
 
 
-def _read_frames(
-    database: Database, queries: Sequence[sql.Composable], categories: Collection[str]
-) -> list[pd.DataFrame]:
+def in_pandas(table: pa.Table, categories: Collection[str] = ()) -> pd.DataFrame:
+    """A table of Arrow as a frame, types as of `read_frame`.
+
+    Parameters
+    ----------
+    table : of a query.
+    categories : columns that become categorical.
+    """
+    return table.to_pandas(
+        date_as_object=False,
+        coerce_temporal_nanoseconds=True,
+        split_blocks=True,
+        categories=[name for name in table.column_names if name in categories],
+    )
+
+
+def _read_tables(database: Database, queries: Sequence[Query]) -> list[pa.Table]:
     from adbc_driver_postgresql import dbapi
 
     try:
@@ -69,19 +99,12 @@ def _read_frames(
         if len(queries) > 1:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         watch_reader(cursor)
-        frames = []
+        tables: list[pa.Table] = []
         for query in queries:
-            cursor.execute(query.as_string())
-            arrow = cursor.fetch_arrow_table()
-            frames.append(
-                arrow.to_pandas(
-                    date_as_object=False,
-                    coerce_temporal_nanoseconds=True,
-                    split_blocks=True,
-                    categories=[name for name in arrow.column_names if name in categories],
-                )
-            )
-        return frames
+            statement = query(tables) if callable(query) else query
+            cursor.execute(statement.as_string())
+            tables.append(cursor.fetch_arrow_table())
+        return tables
 
 
 @cache

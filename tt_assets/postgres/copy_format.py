@@ -95,10 +95,10 @@ def copy_rows(frame: pd.DataFrame, table: Table) -> CopyRows:
     count = len(frame)
     if not count:
         return CopyRows(memoryview(b""), np.zeros(1, dtype=np.int64))
-    columns: list[_FixedField | pa.Array] = [_FixedField(np.full(count, frame.shape[1], dtype=">i2"))]
+    columns: list[FixedField | pa.Array] = [FixedField(np.full(count, frame.shape[1], dtype=">i2"))]
     for name in frame.columns:
         columns.extend(_field(frame[name], table.columns[name]))
-    rows = pc.binary_join_element_wise(*_joined(columns), pa.scalar(b"", pa.large_binary()))
+    rows = pc.binary_join_element_wise(*joined(columns), pa.scalar(b"", pa.large_binary()))
     _, offset_buffer, value_buffer = rows.buffers()
     offsets = np.frombuffer(offset_buffer, dtype=np.int64, count=count + 1, offset=8 * rows.offset)
     return CopyRows(memoryview(value_buffer), offsets)
@@ -178,17 +178,23 @@ _CASTS = {
 
 
 @dataclass(frozen=True)
-class _FixedField:
-    """A part of every row that is as wide in each of them: big-endian values, with a length before them or without."""
+class FixedField:
+    """A part of every row that is as wide in each of them.
+
+    Parameters
+    ----------
+    wire : big-endian values, one a row.
+    with_length : whether their length stands before each of them.
+    """
 
     wire: npt.NDArray[Any]
     with_length: bool = False
 
 
-def _field(column: pd.Series, target: Column[Any]) -> list[_FixedField | pa.Array]:
+def _field(column: pd.Series, target: Column[Any]) -> list[FixedField | pa.Array]:
     """The length-prefixed field of every row; one part where the width is fixed, else prefix and payload."""
     if isinstance(target.type, Text | LargeBinary):
-        return _variable(column)
+        return variable(column)
     if isinstance(target.type, Double):
         values = column.to_numpy(dtype="float64")
         missing = np.isnan(values)
@@ -203,32 +209,38 @@ def _field(column: pd.Series, target: Column[Any]) -> list[_FixedField | pa.Arra
         missing = column.isna().to_numpy()
         wide = isinstance(target.type, BigInteger)
         wire = column.fillna(0).to_numpy(dtype=np.int64).astype(">i8" if wide else ">i4")
-    field = _FixedField(wire, with_length=True)
+    field = FixedField(wire, with_length=True)
     if not missing.any():
         return [field]
     null = pa.scalar(int(NULL_LENGTH).to_bytes(4, "big", signed=True), pa.large_binary())
     return [pc.if_else(pa.array(missing), null, _packed([field]))]
 
 
-def _variable(column: pd.Series) -> list[_FixedField | pa.Array]:
+def variable(column: pd.Series) -> list[FixedField | pa.Array]:
+    """The field of text or bytes of every row: its length, and what it holds."""
     values = pa.array(column, from_pandas=True)
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
     values = values.cast(pa.large_binary())
     lengths = pc.fill_null(pc.binary_length(values), NULL_LENGTH).to_numpy(zero_copy_only=False).astype(">i4")
-    return [_FixedField(lengths), pc.fill_null(values, b"")]
+    return [FixedField(lengths), pc.fill_null(values, b"")]
 
 
-def _joined(parts: Iterable[_FixedField | pa.Array]) -> Iterator[pa.Array]:
-    """`parts` with every run of fixed fields made one array: joining costs by the array, not by the byte."""
-    for fixed, run in groupby(parts, key=lambda part: isinstance(part, _FixedField)):
+def joined(parts: Iterable[FixedField | pa.Array]) -> Iterator[pa.Array]:
+    """The same bytes with every run of fixed fields made one array: joining costs by the array, not by the byte.
+
+    Parameters
+    ----------
+    parts : of the rows, side by side.
+    """
+    for fixed, run in groupby(parts, key=lambda part: isinstance(part, FixedField)):
         if fixed:
             yield _packed(list(run))
         else:
             yield from run
 
 
-def _packed(fields: Sequence[_FixedField]) -> pa.Array:
+def _packed(fields: Sequence[FixedField]) -> pa.Array:
     """A large-binary array of `fields` side by side, without a copy of the bytes."""
     layout: list[tuple[str, Any]] = []
     for place, field in enumerate(fields):

@@ -6,6 +6,7 @@ other. The locks are taken in sorted order, so two writers never wait for each o
 Rows are checked before the transaction begins and encoded while the server stores the ones before them. What every cell
 holds then is entered in the ledger by the same transaction, and a reader can have the digests of what it reads from the
 same snapshot as the rows.
+Whoever reads and writes has long rows before him also where a table is stored by the bar (see `bar_rows`).
 """
 
 from __future__ import annotations
@@ -21,13 +22,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from psycopg import Connection, sql
 from psycopg.copy import QueuedLibpqWriter
 from sqlalchemy import Table
 
 from tt_assets.errors import UserError
 from tt_assets.grain import DateGrain
-from tt_assets.postgres.arrow_frames import read_frame, read_frames
+from tt_assets.postgres import bar_rows
+from tt_assets.postgres.arrow_frames import Query, in_pandas, read_tables
 from tt_assets.postgres.copy_format import HEADER, TRAILER, conform, copy_rows
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.ledger import Provenance, digests_in, draw_fetch, newer_slices, ranges_of, write_entries
@@ -35,7 +39,7 @@ from tt_assets.postgres.locks import lock_instruments
 from tt_assets.postgres.patience import patient
 from tt_assets.postgres.restated import restated_cells
 from tt_assets.postgres.slices import Selection
-from tt_assets.tables import content_columns, key_columns
+from tt_assets.tables import BarForm, content_columns, key_columns
 
 COPY_CHUNK = 1 << 20
 ROWS_ENCODED_AT_ONCE = 20_000
@@ -90,6 +94,11 @@ class SliceStore:
     table: Table
     date_column: str = "timestamp"
 
+    @property
+    def form(self) -> BarForm | None:
+        """How the table is stored where that is by the bar."""
+        return self.table.info.get("bars")
+
     @patient
     def write(self, selection: Selection, frame: pd.DataFrame, provenance: Provenance | None = None) -> Written:
         """Replace the rows of every selected cell by those of `frame`; cells without rows become empty.
@@ -118,24 +127,26 @@ class SliceStore:
         rows = conform(frame, self.table, content_columns(self.table))
         cells = selection.refuse_outsiders(rows, self.table.name, self.date_column)
         rows, cells = self._sorted(rows, cells)
-        with self.database.connect() as connection, connection.transaction():
-            lock_instruments(connection, self.table.name, selection.instruments)
-            fetch = draw_fetch(connection) if provenance.fetch is None else provenance.fetch
-            # A number that was drawn just now is the highest there is.
-            newer = newer_slices(connection, self.table.name, selection, fetch) if provenance.fetch else {}
-            landing = selection.without(newer)
-            if newer:
-                stays = np.isin(np.array(selection.keys, dtype=object), list(newer))
-                rows = rows[~stays[cells]]
-                cells = landing.cell_of(rows["instrument"], rows[self.date_column])
-            encoder = _Encoder(rows, self.table, np.searchsorted(cells, np.arange(len(landing) + 1)))
-            # Deleted and given back, to be compared; the deletion in `_replace` then finds nothing.
-            before = self._take(connection, landing) if provenance.causes is not None else None
-            self._replace(connection, landing, rows, encoder)
-            restated: Mapping[str, Mapping[str, Any]] = {}
-            if before is not None and provenance.causes is not None:
-                restated = restated_cells(self.table, landing, before, rows, provenance.causes)
-            self._enter(connection, landing, encoder, fetch, provenance, restated)
+        with self.database.connect() as connection:
+            names = bar_rows.name_ids(connection, self.form, rows) if self.form else None
+            with connection.transaction():
+                lock_instruments(connection, self.table.name, selection.instruments)
+                fetch = draw_fetch(connection) if provenance.fetch is None else provenance.fetch
+                # A number that was drawn just now is the highest there is.
+                newer = newer_slices(connection, self.table.name, selection, fetch) if provenance.fetch else {}
+                landing = selection.without(newer)
+                if newer:
+                    stays = np.isin(np.array(selection.keys, dtype=object), list(newer))[cells]
+                    rows, names = rows[~stays], names if names is None else names[~stays]
+                    cells = landing.cell_of(rows["instrument"], rows[self.date_column])
+                encoder = _Encoder(rows, self.table, np.searchsorted(cells, np.arange(len(landing) + 1)), names)
+                # Compared with what is written; it is deleted here where that is one statement.
+                before = self._take(connection, landing) if provenance.causes is not None else None
+                self._replace(connection, landing, rows, encoder)
+                restated: Mapping[str, Mapping[str, Any]] = {}
+                if before is not None and provenance.causes is not None:
+                    restated = restated_cells(self.table, landing, before, rows, provenance.causes)
+                self._enter(connection, landing, encoder, fetch, provenance, restated)
         count, digest = encoder.counts(), encoder.digests
         if newer:
             own = {key: (count[place], digest[place]) for place, key in enumerate(landing.keys)}
@@ -157,8 +168,7 @@ class SliceStore:
         Those columns, sorted by the table's key (text by code point); timestamps datetime64[ns], text str, NULL is None
         or NaN. An empty frame of the same columns where there is no row.
         """
-        names = tuple(columns or content_columns(self.table))
-        return self._in_order(read_frame(self.database, self._query(selection, names)), names)
+        return self._read(selection, columns)[0]
 
     def read_with_digests(
         self, selection: Selection, columns: Iterable[str] | None = None, *, grain: DateGrain = DateGrain.SESSION
@@ -175,12 +185,43 @@ class SliceStore:
         The rows, and a frame of date (datetime64), instrument and number (see `ledger.digest_number`); slices without
         rows are left out of it.
         """
-        names = tuple(columns or content_columns(self.table))
         instruments, starts, ends = ranges_of(selection)
         starts = [grain.key_of(date.fromisoformat(start)).isoformat() for start in starts]
-        digests = digests_in(self.table.name, instruments, starts, ends)
-        rows, numbers = read_frames(self.database, [self._query(selection, names), digests])
-        return self._in_order(rows, names), numbers
+        rows, numbers = self._read(selection, columns, digests_in(self.table.name, instruments, starts, ends))
+        return rows, in_pandas(numbers)
+
+    def _read(
+        self, selection: Selection, columns: Iterable[str] | None, *beside: Query
+    ) -> tuple[pd.DataFrame, *tuple[pa.Table, ...]]:
+        """The rows of a selection in the table's order, and the results of queries beside, of the same snapshot."""
+        names = tuple(columns or content_columns(self.table))
+        if self.form is None or not set(names) <= {*content_columns(self.table)}:
+            rows, *others = read_tables(self.database, [self._query(selection, names), *beside])
+            return self._in_order(in_pandas(rows), names), *others
+        rows, *others, known = read_tables(
+            self.database, [self._bars_query(self.form, selection), *beside, self._names_query]
+        )
+        long = self._long(bar_rows.stored_bars(rows), in_pandas(known))
+        return (long if len(names) == long.shape[1] else long[list(names)]), *others
+
+    def _long(self, bars: bar_rows.Bars, known: pd.DataFrame) -> pd.DataFrame:
+        """Rows of bars in long form; `known` is what the catalog says of their names."""
+        names = [known[name].to_numpy(dtype=object) for name in known.columns[1:]]
+        return bar_rows.long_rows(self.table, bars, known["id"].to_numpy(dtype=np.int64), names)
+
+    def _names_query(self, tables: Sequence[pa.Table]) -> sql.Composed:
+        """Query: the names of the bars that were read first."""
+        assert self.form is not None  # noqa: S101
+        ids = pc.unique(pc.list_flatten(tables[0].column("names"))).to_pylist()
+        return bar_rows.catalog_query(self.form, ids)
+
+    def _bars_query(self, form: BarForm, selection: Selection) -> sql.Composed:
+        return sql.SQL("SELECT {columns} FROM {bars} AS t JOIN {slice} ON {inside}").format(
+            columns=sql.SQL(", ").join(sql.Identifier("t", name) for name in bar_rows.COLUMNS),
+            bars=sql.Identifier(form.bars.name),
+            slice=self._slice(selection),
+            inside=self._inside(),
+        )
 
     def _query(self, selection: Selection, names: Sequence[str]) -> sql.Composed:
         columns = dict.fromkeys((*names, *key_columns(self.table)))
@@ -224,10 +265,34 @@ class SliceStore:
             copy_into(connection, self.table, new.columns, copy_rows(new, self.table).pieces())
             return
         connection.execute(self._delete(selection))
-        copy_into(connection, self.table, rows.columns, encoder)
+        self._copy(connection, encoder)
+
+    def _copy(self, connection: Connection, encoder: _Encoder) -> None:
+        """Append the rows of an encoder, in the form they are stored in."""
+        if self.form:
+            copy_into(connection, self.form.bars, bar_rows.COLUMNS, encoder)
+        else:
+            copy_into(connection, self.table, content_columns(self.table), encoder)
+
+    def _encoder_of(self, connection: Connection, bars: Selection, parts: Sequence[pd.DataFrame]) -> _Encoder:
+        """The rows of all parts, each in a cell of `bars`, for a table that is stored by the bar."""
+        assert self.form is not None  # noqa: S101
+        rows = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+        rows, cells = self._sorted(rows, bars.cell_of(rows["instrument"], rows[self.date_column]))
+        names = bar_rows.name_ids(connection, self.form, rows)
+        return _Encoder(rows, self.table, np.searchsorted(cells, np.arange(len(bars) + 1)), names)
+
+    def _stored_bars(self, connection: Connection, form: BarForm, selection: Selection) -> pd.DataFrame:
+        """The rows of the selection as the transaction sees them: content columns, sorted."""
+        found = connection.cursor(binary=True).execute(self._bars_query(form, selection)).fetchall()
+        bars = bar_rows.fetched_bars(found)
+        cursor = connection.execute(bar_rows.catalog_query(form, np.unique(bars.names).tolist()))
+        return self._long(bars, pd.DataFrame(cursor.fetchall(), columns=["id", *form.named_by]))
 
     def _take(self, connection: Connection, selection: Selection) -> pd.DataFrame:
-        """Delete the rows of the selection and return them: content columns, in no order."""
+        """The rows of the selection, deleted where that is one statement: content columns, in no order."""
+        if self.form:
+            return self._stored_bars(connection, self.form, selection)
         columns = content_columns(self.table)
         returned = sql.SQL(", ").join(sql.Identifier("t", name) for name in columns)
         cursor = connection.execute(sql.SQL("{} RETURNING {}").format(self._delete(selection), returned), binary=True)
@@ -235,7 +300,9 @@ class SliceStore:
 
     def _delete(self, selection: Selection) -> sql.Composed:
         return sql.SQL("DELETE FROM {table} AS t USING {slice} WHERE {inside}").format(
-            table=sql.Identifier(self.table.name), slice=self._slice(selection), inside=self._inside()
+            table=sql.Identifier((self.form.bars if self.form else self.table).name),
+            slice=self._slice(selection),
+            inside=self._inside(),
         )
 
     def _enter(
@@ -316,13 +383,15 @@ def copy_into(connection: Connection, table: Table, columns: Iterable[str], piec
 class _Encoder:
     """Rows in COPY form, some whole cells at a time, with the digest of every cell noted on the way.
 
-    Rows `bounds[i]` to `bounds[i + 1]` are cell i's. Iterate once; `digests` is complete afterwards.
+    The digest is of the long rows, whatever form they are stored in. Rows `bounds[i]` to `bounds[i + 1]` are cell i's;
+    `names` are the ids of their names where they are stored by the bar. Iterate once; `digests` is complete afterwards.
     """
 
-    def __init__(self, rows: pd.DataFrame, table: Table, bounds: IntArray) -> None:
+    def __init__(self, rows: pd.DataFrame, table: Table, bounds: IntArray, names: IntArray | None = None) -> None:
         self._rows = rows
         self._table = table
         self._bounds = bounds
+        self._names = names
         self.digests = [NOTHING] * (len(bounds) - 1)
 
     def counts(self) -> tuple[int, ...]:
@@ -336,8 +405,14 @@ class _Encoder:
             begin, end = self._bounds[first], self._bounds[last]
             if begin == end:
                 continue
-            encoded = copy_rows(self._rows.iloc[begin:end], self._table)
-            yield from encoded.pieces()
+            rows = self._rows.iloc[begin:end]
+            encoded = copy_rows(rows, self._table)
+            if self._names is None:
+                yield from encoded.pieces()
+            else:
+                cells = np.repeat(np.arange(first, last), np.diff(self._bounds[first : last + 1]))
+                starts = bar_rows.bar_starts(cells, rows["timestamp"])
+                yield bar_rows.encoded_bars(self._table.info["bars"], rows, self._names[begin:end], starts)
             payload, at = encoded.payload, encoded.offsets[self._bounds[first : last + 1] - begin].tolist()
             self.digests[first:last] = [
                 hashlib.blake2b(payload[start:stop], digest_size=16).hexdigest() for start, stop in pairwise(at)

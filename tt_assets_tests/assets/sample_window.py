@@ -16,7 +16,7 @@ from tt_assets.postgres.slice_store import SliceStore
 from tt_assets.research.compute import compute_features, compute_signals
 from tt_assets.research.registry import load_features, load_signals
 from tt_assets.settings import SAMPLE_BARS
-from tt_assets.tables import BESIDE, EPISODE_TABLES, MARKET_TABLES, TABLES
+from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES, TABLES, metadata
 from tt_assets_tests.conftest import INSTRUMENTS_OF_SAMPLE, settings_of_a_test
 from tt_assets_tests.dagster_runs import query
 
@@ -42,7 +42,7 @@ def sample_window(database: Database, home: Path, traded: Sequence[str], **setti
         dg.DagsterInstance.ephemeral() as instance,
     ):
         with database.connect() as connection:
-            connection.execute(f"TRUNCATE {', '.join([*TABLES, *BESIDE])} RESTART IDENTITY CASCADE")
+            connection.execute(f"TRUNCATE {', '.join(metadata.tables)} RESTART IDENTITY CASCADE")
         instance.add_dynamic_partitions("instrument", list(INSTRUMENTS_OF_SAMPLE))
         instance.add_dynamic_partitions("traded", list(traded))
         fill_market(database, "2011-09-01", "2012-09-28")

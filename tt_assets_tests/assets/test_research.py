@@ -8,7 +8,7 @@ from datetime import datetime
 import dagster as dg
 import pytest
 
-from tt_assets.tables import BESIDE, TABLES
+from tt_assets.tables import metadata
 from tt_assets_tests.conftest import INSTRUMENTS_OF_SAMPLE, settings_of_a_test
 from tt_assets_tests.dagster_runs import landed_cells, query, run_job, stored
 
@@ -65,7 +65,7 @@ def bulk(postgres, tmp_path_factory) -> Iterator[Bulk]:
         dg.DagsterInstance.ephemeral() as instance,
     ):
         with postgres.connect() as connection:
-            connection.execute(f"TRUNCATE {', '.join([*TABLES, *BESIDE])} RESTART IDENTITY CASCADE")
+            connection.execute(f"TRUNCATE {', '.join(metadata.tables)} RESTART IDENTITY CASCADE")
         instance.add_dynamic_partitions("instrument", list(INSTRUMENTS_OF_SAMPLE))
         result = run_job(instance, MARKET, f"{FIRST}|AAPL", f"{LAST}|FB")
         assert result.success

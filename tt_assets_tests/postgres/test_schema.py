@@ -12,10 +12,11 @@ import pytest
 from psycopg import sql
 
 from tt_assets.postgres import schema
+from tt_assets.postgres.bar_views import statements
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.server.embedded import EmbeddedServer
 from tt_assets.postgres.views import VIEWS, definition
-from tt_assets.tables import BESIDE, TABLES, metadata
+from tt_assets.tables import BAR_FORMS, BESIDE, TABLES, metadata
 
 CATALOG = {
     "columns": """
@@ -34,6 +35,13 @@ CATALOG = {
     "views": """
         SELECT c.relname, pg_get_viewdef(c.oid), c.reloptions::text FROM pg_class AS c
         WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'v' ORDER BY 1""",
+    # That rows are only added to tt_trial and tt_promotion is declared in the migration alone.
+    "functions": """
+        SELECT proname, prosrc, prosecdef, proconfig::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+        AND proname <> 'tt_append_only' ORDER BY 1""",
+    "triggers": """
+        SELECT tgrelid::regclass::text, pg_get_triggerdef(t.oid) FROM pg_trigger AS t
+        JOIN pg_proc AS p ON p.oid = t.tgfoid WHERE NOT tgisinternal AND proname <> 'tt_append_only' ORDER BY 1""",
     "sequences": "SELECT sequencename, data_type, start_value, increment_by FROM pg_sequences ORDER BY 1",
 }
 """What the server itself says of a schema; NOT NULL is `is_nullable` (PostgreSQL 18 lists it as a constraint too).
@@ -56,13 +64,18 @@ def test_the_migrated_schema_is_the_one_of_tables_py(new_database: Database, sec
     with second_database.connect() as connection:
         for statement in (each for view in VIEWS for each in definition(view)):
             connection.execute(statement)
+        for statement in (each for table in BAR_FORMS for each in statements(table)):
+            connection.execute(statement)
     migrated, declared = _catalog(new_database), _catalog(second_database)
     for part in CATALOG:
         assert migrated[part] - declared[part] == set(), f"{part} only in the migrations"
         assert declared[part] - migrated[part] == set(), f"{part} only in tables.py"
-    assert {*TABLES, *BESIDE} == set(metadata.tables)
-    assert {row[0] for row in migrated["comments"]} == {*metadata.tables, *(view.name for view in VIEWS)}
-    columns = sum(len(table.columns) for table in metadata.tables.values()) + sum(len(view.columns) for view in VIEWS)
+    stored = {each for form in BAR_FORMS.values() for each in (form.bars.name, form.catalog.name)}
+    assert {*TABLES, *BESIDE} - {*BAR_FORMS} | stored == set(metadata.tables)
+    shown = {*metadata.tables, *BAR_FORMS, *(view.name for view in VIEWS)}
+    assert {row[0] for row in migrated["comments"]} == shown
+    columns = sum(len(table.columns) for table in {**metadata.tables, **TABLES}.values())
+    columns += sum(len(view.columns) for view in VIEWS)
     assert len(migrated["columns"]) == columns
 
 
@@ -81,6 +94,8 @@ def test_the_migrated_schema_is_the_one_of_tables_py(new_database: Database, sec
         "COMMENT ON COLUMN tt_prices.close IS 'Last trade.'",
         "COMMENT ON TABLE tt_prices IS NULL",
         "ALTER VIEW v_trades SET (security_invoker = false)",
+        "DROP TRIGGER tt_features_change ON tt_features",
+        "ALTER FUNCTION tt_features_change() SECURITY DEFINER",
     ],
 )
 def test_the_comparison_sees_every_kind_of_drift(new_database: Database, drift: str) -> None:

@@ -8,10 +8,10 @@ from alembic import command
 from tt_assets.postgres import schema
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.standing import fill_ledger
-from tt_assets.tables import TABLES
+from tt_assets.tables import BAR_FORMS, TABLES
 from tt_assets_tests.agreement import rows_and_ledger_agree
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 WITH_LEDGER = "0004"
 FILLED = (
     """INSERT INTO tt_prices (instrument, timestamp, open, high, low, close, volume)
@@ -62,8 +62,9 @@ def columns_of(database: Database) -> dict[str, list[str]]:
     with database.connect() as connection:
         found = connection.execute(
             "SELECT table_name, array_agg(column_name::text) FROM information_schema.columns "
-            "WHERE table_schema = 'public' AND table_name = ANY(%s) GROUP BY 1",
-            [list(TABLES)],
+            "WHERE table_schema = 'public' AND table_name = ANY(%s) "
+            "AND NOT (table_name = ANY(%s) AND column_name = 'id') GROUP BY 1",  # which they have anew
+            [list(TABLES), list(BAR_FORMS)],
         ).fetchall()
     return {str(table): list(names) for table, names in found}
 
