@@ -76,8 +76,11 @@ def stored_signals(database: Database) -> list[dict[str, object]]:
     """The signals in `tt_signal_scores` by name."""
     with database.connect() as connection:
         rows = connection.execute(
-            "SELECT signal_name, count(*), count(DISTINCT instrument), min(timestamp)::date::text, "
-            "max(timestamp)::date::text FROM tt_signal_scores GROUP BY 1 ORDER BY 1"
+            # Bars with the same signals are counted together before their names are looked at.
+            "SELECT n.signal_name, sum(g.bars)::bigint, count(DISTINCT g.instrument), min(g.first)::date::text, "
+            "max(g.last)::date::text FROM (SELECT instrument, names, count(*) AS bars, min(timestamp) AS first, "
+            "max(timestamp) AS last FROM tt_signal_bar GROUP BY 1, 2) AS g, unnest(g.names) AS v(name) "
+            "JOIN tt_signal_name AS n ON n.id = v.name GROUP BY 1 ORDER BY 1"
         ).fetchall()
     names = ("signal", "scores", "instruments", "first", "last")
     return [dict(zip(names, row, strict=True)) for row in rows]

@@ -19,7 +19,7 @@ from tt_assets.grid.blueprint import blueprint
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.patience import patiently
 from tt_assets.settings import Settings
-from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES, TABLES
+from tt_assets.tables import BAR_FORMS, EPISODE_TABLES, MARKET_TABLES, TABLES
 
 
 @dataclass(frozen=True)
@@ -119,11 +119,16 @@ def _grid(statuses: Sequence[TableStatus], columns: Sequence[str], *, short: boo
 def _extent(table: str) -> sql.Composed:
     source: sql.Composable = sql.SQL("tt_holdings AS t JOIN tt_portfolio AS p ON p.id = t.portfolio_id")
     column: sql.Composable = sql.SQL("p.timestamp")
-    if table != "tt_holdings":
+    count = sql.SQL("count(*)")
+    if table in BAR_FORMS:  # counted where it is stored: to show every value only to count it takes longer
+        source = sql.SQL("{} AS t").format(sql.Identifier(BAR_FORMS[table].bars.name))
+        column = sql.Identifier("t", "timestamp")
+        count = sql.SQL("coalesce(sum(cardinality(names)), 0)::bigint")
+    elif table != "tt_holdings":
         names = TABLES[table].columns.keys()
         source = sql.SQL("{} AS t").format(sql.Identifier(table))
         column = sql.Identifier("t", "timestamp" if "timestamp" in names else "window_start")
-    return sql.SQL("SELECT count(*), min({c}), max({c}) FROM {s}").format(c=column, s=source)
+    return sql.SQL("SELECT {n}, min({c}), max({c}) FROM {s}").format(n=count, c=column, s=source)
 
 
 def _text(moment: object) -> str | None:

@@ -79,12 +79,13 @@ def in_pandas(table: pa.Table, categories: Collection[str] = ()) -> pd.DataFrame
     table : of a query.
     categories : columns that become categorical.
     """
-    return table.to_pandas(
+    frame: pd.DataFrame = table.to_pandas(
         date_as_object=False,
         coerce_temporal_nanoseconds=True,
         split_blocks=True,
         categories=[name for name in table.column_names if name in categories],
     )
+    return frame
 
 
 def _read_tables(database: Database, queries: Sequence[Query]) -> list[pa.Table]:

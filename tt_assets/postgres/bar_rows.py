@@ -186,7 +186,8 @@ def _sorting(bars: Bars, ranks: IntArray) -> IntArray | None:
     within[np.cumsum(bars.counts)[:-1] - 1] = False
     if not within.any() and not (step < 0).any() and not (np.diff(moments)[same] <= 0).any():
         return None
-    return np.lexsort((ranks, np.repeat(moments, bars.counts), np.repeat(instruments, bars.counts)))
+    order: IntArray = np.lexsort((ranks, np.repeat(moments, bars.counts), np.repeat(instruments, bars.counts)))
+    return order
 
 
 def _distinct(columns: Sequence[pd.Series]) -> tuple[IntArray, list[list[str]]]:

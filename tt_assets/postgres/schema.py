@@ -50,6 +50,10 @@ class RelationInTheWay(SchemaError):
     """The database has a relation of somebody else's under the name of a table of ours."""
 
 
+class DependedOn(SchemaError):
+    """Somebody else's view or function hangs on a table that an upgrade makes anew."""
+
+
 class SchemaNotAllowed(SchemaError):
     """The user may not change the schema."""
 
@@ -93,6 +97,7 @@ def upgrade(database: Database, *, grain: DateGrain = DateGrain.SESSION) -> None
     ------
     SchemaNewer : the tables are of a version this package does not know; they are not touched.
     RelationInTheWay : somebody else's relation has the name of a table; nothing was changed.
+    DependedOn : somebody else's view hangs on a table that is made anew; nothing was changed.
     SchemaNotAllowed : the user lacks a right; nothing was changed.
     DatabaseUnreachable, MayNotCreate : as of `Database`.
     Locked : somebody's transaction keeps a table locked; nothing was changed.
@@ -156,6 +161,13 @@ def _refused(database: Database, error: BaseException | None) -> SchemaError | N
             f'The database "{database.name}" has something of somebody else\'s under a name that tt_assets needs '
             f"({reason}): rename it (ALTER TABLE … RENAME TO …), or name a database of its own in TT_DATABASE_URL. "
             "Nothing was changed."
+        )
+    if isinstance(error, psycopg.errors.DependentObjectsStillExist):
+        what = "; ".join((error.diag.message_detail or reason).splitlines())
+        return DependedOn(
+            f'Something of somebody else\'s in the database "{database.name}" hangs on a table that the upgrade makes '
+            f"anew ({what}): keep its definition (pg_dump --schema-only), drop it, upgrade, and make it again. Nothing "
+            "was changed."
         )
     return None
 

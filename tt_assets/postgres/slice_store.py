@@ -410,8 +410,8 @@ class _Encoder:
             if self._names is None:
                 yield from encoded.pieces()
             else:
-                cells = np.repeat(np.arange(first, last), np.diff(self._bounds[first : last + 1]))
-                starts = bar_rows.bar_starts(cells, rows["timestamp"])
+                of_cell = np.repeat(np.arange(first, last), np.diff(self._bounds[first : last + 1]))
+                starts = bar_rows.bar_starts(of_cell, rows["timestamp"])
                 yield bar_rows.encoded_bars(self._table.info["bars"], rows, self._names[begin:end], starts)
             payload, at = encoded.payload, encoded.offsets[self._bounds[first : last + 1] - begin].tolist()
             self.digests[first:last] = [

@@ -6,7 +6,7 @@ from sqlalchemy import CheckConstraint, Column, Table
 from sqlalchemy.dialects import postgresql
 
 from tt_assets.postgres.views import VIEWS, View
-from tt_assets.tables import BESIDE, LEDGER, MARKET_TABLES, TABLES, key_columns
+from tt_assets.tables import BAR_FORMS, BESIDE, LEDGER, MARKET_TABLES, TABLES, key_columns
 from tt_assets_tests.docs.markdown import code, page, table
 
 INTRODUCTION = """\
@@ -24,7 +24,10 @@ def tables_page() -> str:
         ((f"[{name}](#{name})", declared.comment or "", _key(declared)) for name, declared in TABLES.items()),
     )
     sections = (_section(name, declared) for name, declared in TABLES.items())
-    return page("Tables", INTRODUCTION, overview, *sections, *map(_beside, BESIDE.values()), *map(_view, VIEWS))
+    stored = (each for name, form in BAR_FORMS.items() for each in (_bars(form.bars, name), _bars(form.catalog, name)))
+    return page(
+        "Tables", INTRODUCTION, overview, *sections, *stored, *map(_beside, BESIDE.values()), *map(_view, VIEWS)
+    )
 
 
 def _section(name: str, declared: Table) -> str:
@@ -32,7 +35,17 @@ def _section(name: str, declared: Table) -> str:
     checks = sorted(str(c.sqltext) for c in declared.constraints if isinstance(c, CheckConstraint))
     rules = "\n".join(["Rules the database holds:", "", *(f"- {code(rule)}" for rule in checks)]) if checks else ""
     facts = f"Key: {_key(declared)}. Partitions: {partitions}. Group in the UI: {code(declared.info['layer'])}."
+    if name in BAR_FORMS:
+        facts += (
+            f" A view that can be written to; its values are stored by the bar, in {code(BAR_FORMS[name].bars.name)}."
+        )
     return "\n\n".join(filter(None, [f"## {name}", declared.comment or "", facts, _columns(declared), rules]))
+
+
+def _bars(declared: Table, name: str) -> str:
+    """A table that a view of the thirteen is stored in."""
+    facts = f"What {code(name)} is stored in; read and write that."
+    return "\n\n".join([f"## {declared.name}", declared.comment or "", facts, _columns(declared)])
 
 
 def _beside(declared: Table) -> str:

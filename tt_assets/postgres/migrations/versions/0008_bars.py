@@ -134,7 +134,7 @@ def _make_bars(name: str, kind: sa.types.TypeEngine[int], known: str, catalog: s
 def _make_long(table: str) -> None:
     """The table of long rows that was here before."""
     known = "value" if table == "tt_features" else "score"
-    head = [
+    head: list[sa.schema.SchemaItem] = [
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False, comment=_SURROGATE),
         sa.Column("instrument", sa.Text(), nullable=False, comment=_INSTRUMENT),
         sa.Column("timestamp", sa.DateTime(), nullable=False, comment=f"Session at whose close the {known} is known."),
