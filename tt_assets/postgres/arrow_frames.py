@@ -78,6 +78,10 @@ def in_pandas(table: pa.Table, categories: Collection[str] = ()) -> pd.DataFrame
     ----------
     table : of a query.
     categories : columns that become categorical.
+
+    Returns
+    -------
+    Its rows and columns, in order.
     """
     frame: pd.DataFrame = table.to_pandas(
         date_as_object=False,

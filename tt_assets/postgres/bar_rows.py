@@ -81,6 +81,10 @@ def bar_starts(cells: IntArray, timestamps: pd.Series) -> IntArray:
     Parameters
     ----------
     cells, timestamps : of the rows; a cell has one instrument.
+
+    Returns
+    -------
+    Place of the first row of each bar.
     """
     if not len(cells):
         return np.zeros(0, dtype=np.int64)
@@ -168,7 +172,13 @@ def long_rows(table: Table, bars: Bars, ids: IntArray, names: Sequence[npt.NDArr
 
 
 def catalog_query(form: BarForm, ids: Sequence[int]) -> sql.Composed:
-    """Query: id and columns of the names in a catalog that have these ids."""
+    """Query: id and columns of names in a catalog.
+
+    Parameters
+    ----------
+    form : whose catalog it is.
+    ids : of the names.
+    """
     return sql.SQL("SELECT id, {} FROM {} WHERE id = ANY({}::integer[])").format(
         sql.SQL(", ").join(map(sql.Identifier, form.named_by)),
         sql.Identifier(form.catalog.name),

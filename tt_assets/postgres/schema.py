@@ -6,9 +6,10 @@ and a killed one leaves the schema as it was.
 
 from __future__ import annotations
 
+import logging
 import threading
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from sqlalchemy import text
@@ -27,6 +28,12 @@ UPGRADE_LOCK = 0x74745F736368656D
 LEDGER_SINCE = "0004"
 """The revision that brought the ledger."""
 
+BARS_SINCE = "0008"
+"""The revision that stores features and scores by the bar."""
+MANY_VALUES, VALUES_A_SECOND = 2_000_000, 150_000
+"""From how many values on it is said how long that takes, and what two busy cores do."""
+
+_words = logging.getLogger(__name__)
 _alembic = threading.Lock()  # alembic's environment is a global of the process
 
 
@@ -114,6 +121,8 @@ def upgrade(database: Database, *, grain: DateGrain = DateGrain.SESSION) -> None
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": UPGRADE_LOCK})
         before = current(database)
         _refuse_unknown(database, before)
+        if before is not None and before < BARS_SINCE:
+            _say_how_long(connection.connection.driver_connection)  # type: ignore[arg-type]
         try:
             command.upgrade(_config(connection), "head")
             if before is not None and before < LEDGER_SINCE:
@@ -145,6 +154,26 @@ def check(database: Database) -> None:
         raise SchemaOlder(
             f'The tables in "{database.masked()}" are at revision {found}, this tt_assets needs {head()}: '
             "run `tt db upgrade`."
+        )
+
+
+def _say_how_long(connection: psycopg.Connection[Any]) -> None:
+    """One line where it will take a while to store features and scores by the bar."""
+    row = connection.execute(
+        "SELECT coalesce(sum(greatest(reltuples, 0)), 0)::bigint, "
+        "coalesce(sum(pg_total_relation_size(oid)), 0)::bigint FROM pg_class "
+        "WHERE oid = ANY(ARRAY[to_regclass('tt_features'), to_regclass('tt_signal_scores')])"
+    ).fetchone()
+    values, size = row or (0, 0)
+    if values > MANY_VALUES:
+        _words.warning(
+            "The upgrade stores %s million features and scores by the bar: about %d minutes, in which nobody else "
+            "reads or writes them. It needs %.1f GB free and gives %.1f GB back. Interrupted, it leaves them as they "
+            "are.",
+            f"{values / 1e6:,.0f}",
+            max(1, round(values / VALUES_A_SECOND / 60)),
+            size / 4e9,
+            size / 1e9,
         )
 
 

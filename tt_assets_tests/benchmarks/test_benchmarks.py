@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tt_assets_tests.benchmarks import backfill, browser, io, memory, scale
+from tt_assets_tests.benchmarks import backfill, browser, io, memory, scale, storage
 from tt_assets_tests.dagster_runs import current_definitions
 
 
@@ -38,6 +38,17 @@ def test_io_tells_rates_of_all_contenders_and_ratios_with_their_aims_and_cleans_
     assert aims["SliceStore.write / to_sql"] == "at least 12"
     assert aims["SliceStore.read / read_sql"] == "at least 3"
     assert "round 2 of 2" in capsys.readouterr().err
+
+
+def test_storage_tells_bytes_and_time_of_every_table(temporary_folder):
+    told = list(storage.measure(storage.Scale(instruments=2, sessions=120, rounds=1)))
+    json.dumps(told)
+    assert list(temporary_folder.iterdir()) == []
+    temporary_folder.rmdir()
+    assert told[0]["bars"] == told[0]["tt_prices"] == 240
+    jobs = [line for line in told if "processor seconds" in line.get("figure", "")]
+    assert len(jobs) == 9
+    assert told[-1]["aim"] == "at most 900"
 
 
 @pytest.mark.slow
