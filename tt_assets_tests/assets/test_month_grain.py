@@ -51,7 +51,7 @@ def test_months_land_the_same_rows_as_their_sessions_one_cell_a_month(empty_tabl
     }  # fmt: skip
 
     with empty_tables.connect() as connection:
-        connection.execute("TRUNCATE tt_prices, tt_features, tt_signal_scores, tt_slice")
+        connection.execute("TRUNCATE tt_prices, tt_feature_bar, tt_signal_bar, tt_slice")
     run("session", "2012-04-02", "2012-06-29")
     assert {table: stored(empty_tables, table) for table in MARKET} == months
     assert all(months.values())

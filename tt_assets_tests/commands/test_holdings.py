@@ -150,7 +150,7 @@ def test_stale_bars_and_agents_that_are_behind_are_refused(rolled, platform, mon
 
 def test_targets_recorded_before_their_fill_are_confirmed_bit_for_bit_when_it_comes(rolled, platform):
     with rolled.database.connect() as connection:
-        connection.execute("TRUNCATE tt_prices, tt_features, tt_signal_scores")
+        connection.execute("TRUNCATE tt_prices, tt_feature_bar, tt_signal_bar")
         connection.execute("DELETE FROM tt_slice WHERE table_name = ANY(%s)", [list(MARKET_TABLES)])
     fill_market(rolled.database, "2011-09-01", f"{BEFORE}")
     assert run_job(rolled.instance, list(EPISODE_TABLES), KEY).success

@@ -64,7 +64,7 @@ def test_the_gateway_fills_the_market_tables_with_the_rows_of_the_file(here: Mac
     assert through_gateway["tt_prices"][0] == 4 * 84 + 51  # sessions, and Facebook's since 18 May
     assert "No request to IBKR; 5 instruments complete" in said(here.tt("backfill", "market", "--plan", **ibkr))
 
-    here.rows(f"TRUNCATE {', '.join(MARKET_TABLES)}, tt_slice")
+    here.rows("TRUNCATE tt_prices, tt_feature_bar, tt_signal_bar, tt_slice")
     said(here.tt("backfill", "market"))
     assert digests(here) == through_gateway
 
