@@ -99,7 +99,8 @@ class Soak:
             record = json.loads((self.here.home / "up.json").read_text())
             found = {child["name"]: child["pid"] for child in record["children"] if child["pid"]}
             found["tt up"] = record["pid"]
-            for process in psutil.Process(found[CODE_SERVER]).children(recursive=True):
+            below = psutil.Process(found[CODE_SERVER]).children(recursive=True) if CODE_SERVER in found else []
+            for process in below:
                 words = process.cmdline()
                 if "grpc" in words:
                     found["code"] = process.pid
