@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tt_assets.grain import DateGrain
 from tt_assets_tests.benchmarks import backfill, browser, io, memory, scale, storage
 from tt_assets_tests.dagster_runs import current_definitions
 
@@ -80,7 +81,8 @@ def test_memory_tells_the_peak_of_a_range_run_and_of_a_training(temporary_folder
 
 @pytest.mark.slow
 def test_scale_tells_the_load_every_tick_and_the_pages_or_why_there_are_none(temporary_folder):
-    told = list(scale.measure(scale.Scale(instruments=2, sessions=60, ticks=2, page_rounds=1)))
+    few = {"grains": (DateGrain.YEAR,), "grain_instruments": 2, "grain_sessions": 60}
+    told = list(scale.measure(scale.Scale(instruments=2, sessions=60, ticks=2, page_rounds=1, **few)))
     json.dumps(told)
     assert list(temporary_folder.iterdir()) == []
     temporary_folder.rmdir()
@@ -89,6 +91,7 @@ def test_scale_tells_the_load_every_tick_and_the_pages_or_why_there_are_none(tem
     whole = figures["whole load, seconds"]
     assert whole["seconds_per_1000_cells"] == pytest.approx(whole["median"] / 0.12, rel=0.01)
     assert whole["met"] is True
+    assert figures["peak memory of a load by year, bytes"]["bars"] == 120
     ticks = {name for name in figures if name.startswith("tick of ")}
     assert ticks == {
         f"tick of {sensor.name}, seconds"
