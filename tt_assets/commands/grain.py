@@ -79,7 +79,8 @@ def move(settings: Settings, target: DateGrain) -> Moved:
     before = _partitions(database)
     with database.connect() as connection:
         # What was moved already is moved once more, to the same.
-        source = next(grain for grain in (settings.date_grain, target, *DateGrain) if fits(connection, grain))
+        likely = (settings.date_grain, target, *DateGrain)
+        source = next((grain for grain in likely if fits(connection, grain)), settings.date_grain)
     old, new = (blueprint(settings.model_copy(update={"date_grain": grain})) for grain in (source, target))
     _move_ledger(database, instance, old, new)
     with database.connect() as connection, connection.transaction():
@@ -97,7 +98,7 @@ def _refuse_other_word(settings: Settings, target: DateGrain) -> None:
     own = settings.home / ".env"
     said, where = os.environ.get(VARIABLE, ""), "the environment"
     files = list(dot_env_files(settings.model_config.get("env_file"), settings.home))
-    behind = [file.path.resolve() for file in files].index(own.resolve()) + 1 if files else 0
+    behind = next((place + 1 for place, file in enumerate(files) if file.path.resolve() == own.resolve()), 0)
     if not said and (found := believed(files[behind:]).get(VARIABLE)):
         said, where = found[0], str(found[1])
     if said and said != target:
