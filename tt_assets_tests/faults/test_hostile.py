@@ -6,6 +6,7 @@ HOSTILE_CASES says how many cases of each kind are tried (1,000), HOSTILE_SEED w
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import struct
 from functools import partial
@@ -255,7 +256,8 @@ async def _ask(port: int, tally: Tally, number: int) -> None:
         tally.sort(error, number)
 
 
-def test_what_a_gateway_sends() -> None:
+def test_what_a_gateway_sends(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL + 1, "ib_insync")  # gigabytes of it, in ten thousand cases
     tally = Tally()
 
     async def all_of_them() -> None:

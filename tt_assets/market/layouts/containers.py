@@ -105,10 +105,16 @@ class Member:
 def stamps(path: Path) -> list[Stamp]:
     """The files that `path` (file, folder or glob) stands for, ascending by name.
 
-    Raises BarsFileError where there is none, or one is no regular file.
+    Raises BarsFileError where there is none, or one is no regular file or cannot be looked at.
     """
     found = []
-    for file in _files(path):
+    try:
+        files = _files(path)
+    except OSError as error:  # a name too long, a folder that lets nobody in
+        raise BarsFileError(
+            f"{path} cannot be read ({error.strerror}). Point TT_BARS_PATH at a file, a folder or a glob of bars."
+        ) from None
+    for file in files:
         try:
             status = file.stat()
         except OSError as error:

@@ -273,7 +273,9 @@ def _head_lines(member: Member, encoding: str) -> list[str]:
         text = decoder.decode(member.head)
     except UnicodeDecodeError as error:
         raise unreadable(member.name, error) from None
-    lines = text.splitlines() if "\x0b" not in text else text.split("\n")
+    lines = re.split("\r\n|\r|\n", text)  # as Arrow does; `splitlines` takes more signs for the end of a line
+    if len(lines) > 1 and not lines[-1]:
+        lines.pop()
     if any(len(line) > MOST_LINE for line in lines[:2]) or (len(lines) == 1 and _cut(member)):
         raise BarsFileError(
             f"{member.name} is no table: its first line is longer than {len(lines[0]):,} signs. Save it as {READ}."

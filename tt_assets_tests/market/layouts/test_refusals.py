@@ -384,3 +384,19 @@ def test_a_moment_that_no_calendar_has_is_a_fault_with_its_number(tmp_path: Path
     assert len(checked.clean) == 1
     (fault,) = checked.faults
     assert "2147483647" in str(fault)
+
+
+def test_a_name_longer_than_the_system_bears_is_refused_in_one_line(tmp_path: Path):
+    with pytest.raises(BarsFileError, match=r"cannot be read .*too long.*Point TT_BARS_PATH"):
+        FileBars(tmp_path / ("n" * 5_000)).check()
+
+
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\n"])
+@pytest.mark.parametrize("sign", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028"])
+def test_a_sign_that_is_no_end_of_a_line_ends_none(tmp_path: Path, end: str, sign: str):
+    header, first, *rest = YAHOO.splitlines()
+    path = tmp_path / "ACME.csv"
+    path.write_bytes(end.join([header, first + sign, *rest, ""]).encode())
+    checked = FileBars(path).check()
+    pd.testing.assert_frame_equal(checked.clean, expected()[-len(checked.clean) :].reset_index(drop=True))
+    assert len(checked.clean) + len(checked.faults) >= len(expected())
