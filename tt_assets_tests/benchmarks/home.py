@@ -18,7 +18,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -29,6 +29,7 @@ import pandas as pd
 from tt_assets.errors import UserError
 from tt_assets.market.calendar import sessions
 from tt_assets.postgres.server.embedded import EmbeddedServer
+from tt_assets.postgres.slices import Selection
 from tt_assets_tests.benchmarks.child import PEAK_FILE
 
 MARKET_SEED = 20_050_103
@@ -186,6 +187,19 @@ def session_list(count: int) -> pd.DatetimeIndex:
 def names(instruments: int) -> list[str]:
     """Symbols of the synthetic instruments, ascending."""
     return [f"S{number:04d}" for number in range(instruments)]
+
+
+def cells_by_month(instruments: int, count: int) -> Selection:
+    """One cell an instrument and month of the synthetic bars, as a home of a large market has them."""
+    months = sorted({datetime(day.year, day.month, 1) for day in session_list(count)})
+    ends = [*months[1:], (months[-1] + timedelta(days=32)).replace(day=1)]
+    return Selection.of(
+        {
+            f"{start:%Y-%m-%d}|{name}": (name, start, end)
+            for name in names(instruments)
+            for start, end in zip(months, ends, strict=True)
+        }
+    )
 
 
 def write_market(folder: Path, instruments: int, count: int) -> dict[str, str]:

@@ -9,7 +9,6 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from tt_assets.research.compute import compute_features, compute_signals
 from tt_assets.research.registry import load_features, load_signals
 from tt_assets.tables import BAR_FORMS, TABLES
 from tt_assets_tests.benchmarks.figures import Aim, held_against, load, say, spread
-from tt_assets_tests.benchmarks.home import BenchmarkFailed, names, session_list, synthetic_bars, temporary_home
+from tt_assets_tests.benchmarks.home import BenchmarkFailed, cells_by_month, synthetic_bars, temporary_home
 
 BYTES_A_BAR = 900.0
 REAPED_AFTER = 0.4
@@ -50,7 +49,7 @@ def measure(scale: Scale | None = None) -> Iterator[dict[str, Any]]:
         database.create_databases()
         schema.upgrade(database)
         frames = _frames(scale)
-        cells = _cells(scale)
+        cells = cells_by_month(scale.instruments, scale.sessions)
         bars = len(frames["tt_prices"])
         yield {"bars": bars, **{table: len(rows) for table, rows in frames.items()}, "load": load()}
         for table, rows in frames.items():
@@ -77,19 +76,6 @@ def _frames(scale: Scale) -> dict[str, pd.DataFrame]:
     features = compute_features(bars, load_features())
     scores = compute_signals(bars, features, load_signals())
     return {"tt_prices": bars, "tt_features": features, "tt_signal_scores": scores}
-
-
-def _cells(scale: Scale) -> Selection:
-    """One cell an instrument and month, as a home of a large market has them."""
-    months = sorted({datetime(day.year, day.month, 1) for day in session_list(scale.sessions)})
-    ends = [*months[1:], (months[-1] + timedelta(days=32)).replace(day=1)]
-    return Selection.of(
-        {
-            f"{start:%Y-%m-%d}|{name}": (name, start, end)
-            for name in names(scale.instruments)
-            for start, end in zip(months, ends, strict=True)
-        }
-    )
 
 
 def _round(database: Database, table: str, cells: Selection, rows: pd.DataFrame) -> Iterator[tuple[str, float]]:
