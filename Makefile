@@ -7,7 +7,7 @@ TT := $(VENV)/bin/tt
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down test test-fast test-slow lint format docs bench soak lock sbom tools clean
+.PHONY: help install cluster demo up down test test-fast test-slow lint format docs bench soak lock sbom tools clean
 
 help:
 	@echo "make demo     fill all thirteen tables from the bundled bars"
@@ -21,6 +21,7 @@ help:
 	@echo "make soak     $(HOSTILE_CASES) hostile inputs of each kind, every kill, then a served platform hurt for"
 	@echo "              SOAK_MINUTES (60), seeded by SOAK_SEED (1)"
 	@echo "make install  just the environment, in .venv"
+	@echo "make cluster  beside it what several machines and Kubernetes take (0.7 GB), and the tests of them"
 	@echo "make lock     write requirements/ anew out of setup.py; UPGRADE=--upgrade takes the newest"
 	@echo "make sbom     sbom.json: every installed package, as CycloneDX"
 	@echo "make clean    remove the environment and every cache"
@@ -34,6 +35,12 @@ $(VENV)/.installed: setup.py pyproject.toml requirements/test.txt
 	@echo "Installing into $(VENV); the first time this takes some minutes and about 6 GB (torch and its libraries)."
 	$(PIP) --require-hashes --no-deps --requirement requirements/test.txt
 	$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+cluster: $(VENV)/.cluster
+
+$(VENV)/.cluster: $(VENV)/.installed requirements/cluster.txt
+	$(PIP) --require-hashes --no-deps --requirement requirements/cluster.txt
 	@touch $@
 
 demo: install
@@ -81,6 +88,8 @@ LOCK = $(TOOLS)/bin/uv pip compile setup.py --quiet --overrides requirements/lef
 lock: tools
 	$(LOCK) --output-file requirements/runtime.txt
 	$(LOCK) --extra test --constraint requirements/runtime.txt --output-file requirements/test.txt
+	$(LOCK) --extra test --extra ray --extra test-deploy --constraint requirements/test.txt \
+		--output-file requirements/cluster.txt
 	$(TOOLS)/bin/uv pip compile requirements/tools.in --quiet --generate-hashes --no-header --no-emit-index-url \
 		--no-annotate --python-version 3.12 $(UPGRADE) --output-file requirements/tools.txt
 

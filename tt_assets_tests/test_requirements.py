@@ -11,20 +11,22 @@ from packaging.requirements import Requirement
 
 from tt_assets_tests.requirement_lists import REQUIREMENTS, licences, normalised, pinned
 
-LISTS = ("runtime", "test", "tools")
+LISTS = ("runtime", "test", "cluster", "tools")
 REFUSED = re.compile(r"(?<!L)GPL|Affero|AGPL|Commons Clause|Non-?Commercial", re.IGNORECASE)
 
 
 def asked_for() -> dict[str, list[Requirement]]:
-    """Requirements of setup.py: of the package, and of its tests."""
+    """Requirements of setup.py: of the package, of its tests, and of runs on several machines."""
     with patch("setuptools.setup") as setup:
         runpy.run_path(str(REQUIREMENTS.parent / "setup.py"))
     said = setup.call_args.kwargs
     runtime = [Requirement(line) for line in said["install_requires"]]
-    return {"runtime": runtime, "test": runtime + [Requirement(line) for line in said["extras_require"]["test"]]}
+    extras = {name: [Requirement(line) for line in lines] for name, lines in said["extras_require"].items()}
+    test = runtime + extras["test"]
+    return {"runtime": runtime, "test": test, "cluster": test + extras["ray"] + extras["test-deploy"]}
 
 
-@pytest.mark.parametrize("name", ["runtime", "test"])
+@pytest.mark.parametrize("name", ["runtime", "test", "cluster"])
 def test_a_list_has_what_setup_asks_for(name: str) -> None:
     versions = pinned(name)
     for requirement in asked_for()[name]:
@@ -45,13 +47,13 @@ def test_every_line_is_pinned_with_hashes_and_names_no_address(name: str) -> Non
 
 
 def test_what_the_tests_run_on_is_what_the_package_runs_on() -> None:
-    runtime, test = pinned("runtime"), pinned("test")
-    assert runtime.items() <= test.items()
+    runtime, test, cluster = pinned("runtime"), pinned("test"), pinned("cluster")
+    assert runtime.items() <= test.items() <= cluster.items()
 
 
 def test_what_is_left_out_is_not_in_the_lists() -> None:
     for package in ("tensorflow", "triton", "keras", "tensorboard"):
-        assert package not in pinned("test")
+        assert package not in pinned("cluster")
 
 
 def test_every_licence_is_known_and_none_binds_the_whole() -> None:
