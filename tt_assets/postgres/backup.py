@@ -143,6 +143,8 @@ def read_manifest(file: Path) -> Manifest:
     BackupError : there is no such file, it is not a dump of ours or cut off, or it is of another form.
     """
     try:
+        if file.exists() and not file.is_file():  # a device would be read without end
+            raise BackupError(f'"{file}" is no regular file: name one that `tt db dump` wrote.')
         with zipfile.ZipFile(file) as archive:
             said = json.loads(archive.read(MANIFEST))
         manifest = Manifest(**said)

@@ -292,3 +292,9 @@ def test_the_roles_work_in_a_restored_database(databases, binaries, tmp_path):
         connection.execute("SET ROLE tt_writer")
         connection.execute("INSERT INTO event_logs (event) VALUES ('n')")
         connection.rollback()
+
+
+@pytest.mark.parametrize("file", ["/dev/zero", "/", "n" * 5_000])
+def test_what_is_no_file_is_refused_in_one_line(file):
+    with pytest.raises(BackupError, match="no regular file|cannot be read"):
+        backup.read_manifest(Path(file))
