@@ -296,5 +296,5 @@ def test_the_roles_work_in_a_restored_database(databases, binaries, tmp_path):
 
 @pytest.mark.parametrize("file", ["/dev/zero", "/", "n" * 5_000])
 def test_what_is_no_file_is_refused_in_one_line(file):
-    with pytest.raises(BackupError, match="no regular file|cannot be read"):
+    with pytest.raises(BackupError, match=r"no regular file|cannot be read"):
         backup.read_manifest(Path(file))
