@@ -34,7 +34,6 @@ from tt_assets.postgres.database import Database
 from tt_assets.postgres.ledger import digest_number
 from tt_assets.postgres.regrained import (
     entries,
-    fits,
     hold_market,
     instruments_on_record,
     replace_entries,
@@ -42,6 +41,7 @@ from tt_assets.postgres.regrained import (
     tell_market_anew,
 )
 from tt_assets.postgres.standing import standing
+from tt_assets.postgres.stored_grain import fits
 from tt_assets.runs._dagster import backfills_in_flight
 from tt_assets.runs.owners import bury_dead_runs
 from tt_assets.runs.telling import tell

@@ -8,7 +8,7 @@ from tt_assets.errors import UserError
 from tt_assets.grain import DateGrain
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.patience import patient_on_database
-from tt_assets.postgres.regrained import fits
+from tt_assets.postgres.stored_grain import fits
 from tt_assets.settings import Settings
 
 
