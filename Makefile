@@ -107,9 +107,10 @@ $(TOOLS)/.installed: requirements/tools.txt
 
 HOSTILE_CASES ?= 10000
 
-soak: install
+soak: install cluster
 	HOSTILE_CASES=$(HOSTILE_CASES) FAULTS=all $(PYTEST) tt_assets_tests/faults/test_hostile.py \
-		tt_assets_tests/trading/agents/test_hostile_policies.py tt_assets_tests/faults/test_kills.py
+		tt_assets_tests/trading/agents/test_hostile_policies.py tt_assets_tests/faults/test_kills.py \
+		tt_assets_tests/e2e/test_several_machines.py
 	$(VENV)/bin/python -m tt_assets_tests.faults.soak
 
 clean:
