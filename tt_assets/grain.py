@@ -34,10 +34,20 @@ class DateGrain(StrEnum):
         """Last day of the partition that holds `day`."""
         return self.after(day) - timedelta(days=1)
 
+    def holds(self, other: DateGrain) -> bool:
+        """Whether a partition of this width holds whole ones of `other`, as one of the same width does."""
+        order = list(DateGrain)
+        return order.index(self) >= order.index(other)
+
+    @property
+    def field(self) -> str:
+        """What Postgres' date_trunc cuts a day down to, to have its key."""
+        return "day" if self is DateGrain.SESSION else self.value
+
     @property
     def interval(self) -> str:
         """The width as Postgres reads an interval."""
-        return "1 day" if self is DateGrain.SESSION else f"1 {self.value}"
+        return f"1 {self.field}"
 
     @property
     def unit(self) -> str:

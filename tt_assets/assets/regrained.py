@@ -38,7 +38,7 @@ def regrained(
     -------
     Columns of `old`, NaN where nothing is known; `reads` is NaN.
     """
-    wider = len({target.key_of(date.fromisoformat(key)) for key in keys}) and _wider(source, target)
+    wider = bool(keys) and target.holds(source)
     merged = _joined(old, target) if wider else _cut(old, source, keys)
     held = pd.DataFrame(stored, columns=[*KEY, "rows", "digest"])
     new = merged.drop(columns=["rows", "digest", "reads"]).merge(held, how="outer", on=KEY)
@@ -47,13 +47,8 @@ def regrained(
     new["digest"] = new["digest"].astype(object).mask(empty, NOTHING)
     new["fetch"] = new["fetch"].fillna(0).astype(int)
     new["tries"] = new["tries"].fillna(0).astype(int)
-    new["outcome"] = _outcomes(new, wider=bool(wider))
+    new["outcome"] = _outcomes(new, wider=wider)
     return new.assign(reads=np.nan)[list(old.columns)]
-
-
-def _wider(source: DateGrain, target: DateGrain) -> bool:
-    order = list(DateGrain)
-    return order.index(target) >= order.index(source)
 
 
 def _joined(old: pd.DataFrame, target: DateGrain) -> pd.DataFrame:

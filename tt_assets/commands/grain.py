@@ -161,8 +161,7 @@ class _Reckoned:
 
     def _carried(self, mask: Mask, axes: Axes) -> Mask:
         """The cells of the new grain that hold, or lie in, one of `mask`."""
-        order = list(DateGrain)
-        if order.index(self.target) >= order.index(self.source):
+        if self.target.holds(self.source):
             whole = [self.target.key_of(date.fromisoformat(day)).isoformat() for day in axes.dates]
             carried = self.axes.none()
             np.logical_or.at(carried, [self.axes.date_at[day] for day in whole], mask)

@@ -137,8 +137,7 @@ def _query(
 
 def _key_of(moment: LiteralString, grain: DateGrain) -> sql.Composed:
     """SQL: the date key of the partition that holds a moment."""
-    width = "day" if grain is DateGrain.SESSION else grain.value
-    return sql.SQL("date_trunc({}, {})::date").format(sql.Literal(width), sql.SQL(moment))
+    return sql.SQL("date_trunc({}, {})::date").format(sql.Literal(grain.field), sql.SQL(moment))
 
 
 def _row_bytes(table: Table, own_alias: str, names: Sequence[str]) -> sql.Composed:

@@ -26,12 +26,11 @@ def fits(connection: Connection[Any], grain: DateGrain) -> bool:
     grain : that is asked about. A slice that does not begin with a partition, or has more bars than one can hold, is
         of another.
     """
-    width = "day" if grain is DateGrain.SESSION else grain.value
     found = connection.execute(
         sql.SQL(
             "SELECT bool_and(s.date = date_trunc({width}, s.date)::date AND s.rows <= {most}) FROM ("
             "SELECT date, rows FROM tt_slice WHERE table_name = 'tt_prices' AND rows > 0 ORDER BY date DESC LIMIT {n}"
             ") AS s"
-        ).format(width=sql.Literal(width), most=sql.Literal(WIDEST[grain]), n=sql.Literal(LOOKED_AT))
+        ).format(width=sql.Literal(grain.field), most=sql.Literal(WIDEST[grain]), n=sql.Literal(LOOKED_AT))
     ).fetchone()
     return found is None or found[0] is not False

@@ -28,6 +28,8 @@ import pandas as pd
 
 from tt_assets.errors import UserError
 from tt_assets.market.calendar import sessions
+from tt_assets.postgres import schema
+from tt_assets.postgres.database import Database
 from tt_assets.postgres.server.embedded import EmbeddedServer
 from tt_assets.postgres.slices import Selection
 from tt_assets_tests.benchmarks.child import PEAK_FILE
@@ -64,6 +66,14 @@ class Home:
 
     folder: Path
     server: EmbeddedServer
+
+    def empty_tables(self) -> Database:
+        """The server's `tt` database, made, with empty tables."""
+        self.server.ensure()
+        database = Database.on(self.server)
+        database.create_databases()
+        schema.upgrade(database)
+        return database
 
     def environment(self, settings: Mapping[str, str]) -> dict[str, str]:
         """This process' environment without any setting of the user's, with `settings` and this home."""

@@ -20,7 +20,6 @@ import pandas as pd
 from psycopg import sql
 from sqlalchemy import select
 
-from tt_assets.postgres import schema
 from tt_assets.postgres.arrow_frames import read_frame
 from tt_assets.postgres.copy_format import HEADER, TRAILER, conform, copy_rows
 from tt_assets.postgres.database import Database
@@ -91,10 +90,7 @@ def measure(scale: Scale | None = None) -> Iterator[dict[str, Any]]:
     scale = scale or Scale()
     with temporary_home() as home:
         say(f"making {scale.rows:,} bars and a server for them")
-        home.server.ensure()
-        database = Database.on(home.server)
-        database.create_databases()
-        schema.upgrade(database)
+        database = home.empty_tables()
         bars = synthetic_bars(scale.instruments, scale.sessions)
         contenders = _contenders(database, bars, scale, home.folder)
         rates: dict[str, list[float]] = {contender.name: [] for contender in contenders}

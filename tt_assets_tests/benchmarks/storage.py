@@ -15,7 +15,6 @@ from typing import Any
 import pandas as pd
 from psycopg import sql
 
-from tt_assets.postgres import schema
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.slice_store import SliceStore
 from tt_assets.postgres.slices import Selection
@@ -44,10 +43,7 @@ def measure(scale: Scale | None = None) -> Iterator[dict[str, Any]]:
     scale = scale or Scale()
     with temporary_home() as home:
         say(f"making {scale.instruments * scale.sessions:,} bars, their features and scores")
-        home.server.ensure()
-        database = Database.on(home.server)
-        database.create_databases()
-        schema.upgrade(database)
+        database = home.empty_tables()
         frames = _frames(scale)
         cells = cells_by_month(scale.instruments, scale.sessions)
         bars = len(frames["tt_prices"])

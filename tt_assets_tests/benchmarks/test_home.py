@@ -18,12 +18,12 @@ from tt_assets_tests.benchmarks.home import BenchmarkFailed, synthetic_bars, tem
 
 
 def test_no_setting_of_the_users_reaches_a_measured_process(monkeypatch):
-    monkeypatch.setenv("TT_DATABASE_URL", "postgresql://me:secret@production/tt")
+    monkeypatch.setenv("TT_DATABASE_URL", "postgresql://me@production/tt")
     monkeypatch.setenv("TT_DATE_GRAIN", "month")
     monkeypatch.setenv("DAGSTER_HOME", "/home/me/dagster")
     with temporary_home() as home:
         environment = home.environment({"TT_TRAIN_STEPS": "64"})
-        (home.folder / ".env").write_text("TT_DATABASE_URL=postgresql://me:secret@production/tt\n")
+        (home.folder / ".env").write_text("TT_DATABASE_URL=postgresql://me@production/tt\n")
         told = home.measure(["tt", "settings", "--json"], {}).output
     assert {name for name in environment if name.startswith(("TT_", "DAGSTER_"))} <= {
         "TT_HOME",

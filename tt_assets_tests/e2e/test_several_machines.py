@@ -183,16 +183,11 @@ def _clean() -> dict[str, str]:
 
 
 @pytest.fixture
-def server() -> Iterator[EmbeddedServer]:
+def server(server_home: Path) -> EmbeddedServer:
     """A server of nobody's home."""
-    folder = reachable_folder()
-    made = EmbeddedServer(folder / "home", PG_BIN)
-    try:
-        made.ensure()
-        yield made
-    finally:
-        made.stop("immediate")
-        shutil.rmtree(folder, ignore_errors=True)
+    made = EmbeddedServer(server_home, PG_BIN)
+    made.ensure()
+    return made
 
 
 @pytest.fixture

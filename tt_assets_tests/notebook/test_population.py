@@ -397,7 +397,7 @@ def test_an_engine_that_is_no_postgres_is_refused(bars):
 
 
 def test_an_engine_without_a_server_says_so_without_the_password(bars):
-    lost = create_engine("postgresql+psycopg://someone:secret@127.0.0.1:1/tt")
+    lost = create_engine(make_url("postgresql+psycopg://someone@127.0.0.1:1/tt").set(password="secret"))
     with pytest.raises(DatabaseUnreachable) as refused:
         tt.fetch_prices(lost)
     assert "secret" not in str(refused.value)
