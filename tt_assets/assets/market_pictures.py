@@ -73,7 +73,8 @@ class View:
 
 def price_pictures(view: View, bars: pd.DataFrame, currency: str = "USD") -> Shown:
     """Candles (in `currency`) and volume of single instruments, and the daily returns of all."""
-    from tt_assets.report.market_plots import bars_plot, heat_maps_plot
+    from tt_assets.report.heat_maps import heat_maps_plot
+    from tt_assets.report.market_plots import bars_plot
 
     span = view.span()
     rows = view.with_stored("tt_prices", bars, {*view.rows, *view.shown})
@@ -96,7 +97,7 @@ def price_pictures(view: View, bars: pd.DataFrame, currency: str = "USD") -> Sho
 
 def feature_pictures(view: View, values: pd.DataFrame, features: Iterable[Feature]) -> Shown:
     """Every feature over instruments × sessions."""
-    from tt_assets.report.market_plots import heat_maps_plot
+    from tt_assets.report.heat_maps import heat_maps_plot
 
     rows = view.with_stored("tt_features", values, view.rows)
     panels = {
@@ -116,7 +117,8 @@ def feature_pictures(view: View, values: pd.DataFrame, features: Iterable[Featur
 
 def score_pictures(view: View, scores: pd.DataFrame) -> Shown:
     """Every signal over instruments × sessions, and what it said about the returns after it."""
-    from tt_assets.report.market_plots import heat_maps_plot, information_plot
+    from tt_assets.report.heat_maps import heat_maps_plot
+    from tt_assets.report.market_plots import information_plot
     from tt_assets.research.information import information_coefficients
 
     rows = view.with_stored("tt_signal_scores", scores, view.rows)

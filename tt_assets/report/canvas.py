@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -113,16 +113,22 @@ def png(draw: Callable[..., Figure], *inputs: Any, size: Size = PAGE) -> bytes:
     return written.getvalue()
 
 
+def bare_figure(layout: Literal["none", "constrained"] = "none") -> Figure:
+    """A figure without axes, whose canvas draws PNG; without a `layout` its axes stand where they are put."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(layout=layout)
+    FigureCanvasAgg(figure)
+    return figure
+
+
 def new_figure(columns: int = 1) -> tuple[Figure, list[Axes]]:
     """An empty figure with `columns` axes side by side, or below each other where it is narrow.
 
     Labels outside the axes make room for themselves.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = bare_figure(layout="constrained")
     rows, columns = (columns, 1) if is_narrow(figure) else (1, columns)
     return figure, list(figure.subplots(rows, columns, squeeze=False).ravel())
 
@@ -157,13 +163,19 @@ def date_axis(axes: Axes) -> None:
 
 def session_axis(axes: Axes, sessions: pd.DatetimeIndex, most: int = 7) -> None:
     """Sessions along x by their position, so that closed days take no room; about `most` of them are named."""
-    every = max(1, -(-len(sessions) // most))
-    places = np.arange(0, len(sessions), every)
-    long = len(sessions) > SESSIONS_NAMED_BY_DAY
-    axes.set_xticks(places, [f"{sessions[place]:{'%b %Y' if long else '%d %b'}}" for place in places])
+    places, texts, label = named_sessions(sessions, most)
+    axes.set_xticks(places, texts)
     axes.set_xlim(-0.6, len(sessions) - 0.4)
+    axes.set_xlabel(label)
+
+
+def named_sessions(sessions: pd.DatetimeIndex, most: int) -> tuple[Floats, list[str], str]:
+    """Positions of about `most` of the sessions, how they are written, and what is written along all of them."""
+    places = np.arange(0, len(sessions), max(1, -(-len(sessions) // most)))
+    long = len(sessions) > SESSIONS_NAMED_BY_DAY
+    texts = [f"{sessions[place]:{'%b %Y' if long else '%d %b'}}" for place in places]
     year = f"{sessions[0]:%Y}" if sessions[0].year == sessions[-1].year else f"{sessions[0]:%Y} to {sessions[-1]:%Y}"
-    axes.set_xlabel(f"Session ({place_of_sessions()})" + ("" if long else f", {year}"))
+    return places.astype(float), texts, f"Session ({place_of_sessions()})" + ("" if long else f", {year}")
 
 
 def log_axis(axes: Axes) -> None:

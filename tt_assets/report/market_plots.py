@@ -1,4 +1,4 @@
-"""Plots of bars, features and scores, as PNG bytes of the size the UI shows.
+"""Plots of bars and of what scores said, as PNG bytes of the size the UI shows.
 
 Along x stand sessions of the exchange, one beside the other, whether they have a bar or not. A closed day
 takes no room, and a gap is seen as one.
@@ -6,18 +6,16 @@ takes no room, and a gap is seen as one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from tt_assets.report.canvas import SCREEN, new_figure, png, session_axis, stacked_figure
-from tt_assets.report.palette import FALLING, INK, MISSING, RISING, diverging, series_colours
+from tt_assets.report.palette import FALLING, INK, MISSING, RISING, series_colours
 from tt_assets.report.scenarios import NothingToReport
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 CANDLES_UP_TO = 130
@@ -25,9 +23,6 @@ CANDLES_UP_TO = 130
 
 PLOTTED_WIDTH = 0.84
 """Of the figure's width, what the axes take, about. A candle is a thick line; a patch each would take twice as long."""
-
-ROWS_NAMED = 12
-"""Instruments of a heat map that are named; of more every so many."""
 
 
 def bars_plot(bars: pd.DataFrame, sessions: pd.DatetimeIndex, instrument: str, currency: str = "USD") -> bytes:
@@ -38,16 +33,6 @@ def bars_plot(bars: pd.DataFrame, sessions: pd.DatetimeIndex, instrument: str, c
     in them.
     """
     return png(bars_figure, bars, sessions, instrument, currency, size=SCREEN)
-
-
-def heat_maps_plot(panels: Mapping[str, pd.DataFrame], title: str, unit: str, limit: float) -> bytes:
-    """A map over instruments × sessions for each of `panels`, all in the same colours from -`limit` to `limit`.
-
-    The panels are sessions × instruments on the same axes; NaN is left blank. Raises NothingToReport where all is NaN.
-    """
-    rows = -(-len(panels) // columns_of(len(panels)))
-    height = 1.1 + rows * (0.42 + 0.115 * min(_instruments(panels), ROWS_NAMED))
-    return png(heat_maps_figure, panels, title, unit, limit, size=SCREEN._replace(height=height))
 
 
 def information_plot(coefficients: pd.DataFrame) -> bytes:
@@ -97,61 +82,6 @@ def bars_figure(bars: pd.DataFrame, sessions: pd.DatetimeIndex, instrument: str,
     prices.set_title(f"{caption}{missing}", loc="right", fontsize=7.5, fontweight="normal")
     figure.align_ylabels([prices, volumes])
     return figure
-
-
-def heat_maps_figure(panels: Mapping[str, pd.DataFrame], title: str, unit: str, limit: float) -> Figure:
-    """`heat_maps_plot` as a figure."""
-    if not any(grid.notna().any(axis=None) for grid in panels.values()):
-        raise NothingToReport(f"{title}: there is no value to draw; materialize these partitions first.")
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
-
-    columns = columns_of(len(panels))
-    rows = -(-len(panels) // columns)
-    figure, (only,) = new_figure()
-    only.remove()
-    every = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    scale, colours = Normalize(-limit, limit), diverging()
-    for place, axes in enumerate(every.T.ravel()):
-        if place >= len(panels):
-            axes.set_visible(False)
-    for axes, (name, grid) in zip(every.T.ravel(), panels.items(), strict=False):
-        _heat_map(axes, name, grid, scale, colours)
-    figure.supxlabel(every[0, 0].get_xlabel(), color=INK, fontsize=8)
-    for axes in every.ravel():
-        axes.set_xlabel("")
-    bar = figure.colorbar(ScalarMappable(scale, colours), ax=list(every.ravel()), fraction=0.025, pad=0.015, aspect=30)
-    bar.set_label(unit)
-    bar.outline.set_visible(False)
-    figure.suptitle(title, x=0.01, ha="left", color=INK, fontsize=9.5, fontweight="bold")
-    return figure
-
-
-def _heat_map(axes: Axes, name: str, grid: pd.DataFrame, scale: object, colours: object) -> None:
-    axes.imshow(
-        np.ma.masked_invalid(grid.to_numpy(dtype=float).T),
-        aspect="auto",
-        interpolation="nearest",
-        norm=scale,  # type: ignore[arg-type]
-        cmap=colours,  # type: ignore[arg-type]
-    )
-    every = -(-grid.shape[1] // ROWS_NAMED)
-    named = np.arange(0, grid.shape[1], every)
-    axes.set_yticks(named, [str(grid.columns[place]) for place in named], fontsize=7)
-    session_axis(axes, pd.DatetimeIndex(grid.index), most=3)
-    axes.tick_params(axis="x", labelsize=7)
-    axes.grid(visible=False)
-    if name:
-        axes.set_title(name, fontsize=8, fontweight="normal", pad=3)
-
-
-def columns_of(panels: int) -> int:
-    """Heat maps side by side."""
-    return 1 if panels <= 1 else 2
-
-
-def _instruments(panels: Mapping[str, pd.DataFrame]) -> int:
-    return max((grid.shape[1] for grid in panels.values()), default=1)
 
 
 def information_figure(coefficients: pd.DataFrame) -> Figure:

@@ -11,11 +11,10 @@ from matplotlib.image import imread
 from tt_assets.market.calendar import sessions
 from tt_assets.report import NothingToReport
 from tt_assets.report.canvas import _STYLE, SCREEN
+from tt_assets.report.heat_maps import heat_maps_figure, heat_maps_plot
 from tt_assets.report.market_plots import (
     bars_figure,
     bars_plot,
-    heat_maps_figure,
-    heat_maps_plot,
     information_figure,
 )
 from tt_assets.report.plots import equity_figure, equity_plot, weights_plot
@@ -73,24 +72,6 @@ def test_a_long_span_is_a_line_of_closes_that_breaks_at_a_gap(sample_bars):
     drawn = np.asarray(line.get_ydata(), dtype=float)
     np.testing.assert_allclose(drawn[~np.isnan(drawn)], bars["close"])
     assert np.flatnonzero(np.isnan(drawn)).tolist() == [year.get_loc(session) for session in HALTED]
-
-
-def test_a_heat_map_has_a_row_per_instrument_a_column_per_session_and_blanks_where_nothing_is():
-    grid = pd.DataFrame(np.linspace(-1, 1, 60).reshape(20, 3), index=SPAN[:20], columns=["A", "B", "C"])
-    grid.iloc[4, 1] = np.nan
-    figure = heat_maps_figure({"one": grid, "two": -grid}, "Scores", "score", 1.0)
-    first, second = (axes.images[0].get_array() for axes in figure.axes[:2] if axes.images)
-    np.testing.assert_allclose(np.ma.filled(first, np.nan), grid.T)
-    np.testing.assert_allclose(np.ma.filled(second, np.nan), -grid.T)
-    assert first.mask.sum() == 1
-    written = {text.get_text() for text in texts(figure)}
-    assert {"A", "B", "C", "one", "two", "Scores", "score", "Session (New York), 2012"} <= written
-
-
-def test_the_names_of_many_instruments_do_not_pile_up():
-    grid = pd.DataFrame(0.5, index=SPAN[:5], columns=[f"S{n:02}" for n in range(30)])
-    named = heat_maps_figure({"": grid}, "Scores", "score", 1.0).axes[0].get_yticklabels()
-    assert len(named) == 10
 
 
 @pytest.fixture
