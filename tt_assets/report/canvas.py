@@ -113,7 +113,7 @@ def png(draw: Callable[..., Figure], *inputs: Any, size: Size = PAGE) -> bytes:
     return written.getvalue()
 
 
-def bare_figure(layout: Literal["none", "constrained"] = "none") -> Figure:
+def bare_figure(layout: Literal["constrained"] | None = None) -> Figure:
     """A figure without axes, whose canvas draws PNG; without a `layout` its axes stand where they are put."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
