@@ -8,7 +8,7 @@ from tt_assets.grain import DateGrain
 from tt_assets.grid.keys import CellKey
 from tt_assets.grid.run_tags import UNFINISHED
 from tt_assets.postgres.database import Database
-from tt_assets.postgres.slice_store import NOTHING
+from tt_assets.postgres.slice_encoding import NOTHING
 from tt_assets.postgres.standing import standing
 from tt_assets.tables import TABLES
 

@@ -15,7 +15,7 @@ import pandas as pd
 from tt_assets.assets.outcomes import SAID
 from tt_assets.grain import DateGrain
 from tt_assets.market.sources import SessionOutcome
-from tt_assets.postgres.slice_store import NOTHING
+from tt_assets.postgres.slice_encoding import NOTHING
 from tt_assets.postgres.standing import Slice
 
 LOADED, NO_ROWS = "loaded", "no rows"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,15 +22,13 @@ from tt_assets.grid.partitions import market_grid
 from tt_assets.notebook.reports_to_dagster import reporting
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.ledger import Provenance, write_entries
-from tt_assets.postgres.slice_store import NOTHING, SliceStore
+from tt_assets.postgres.slice_encoding import NOTHING, IntArray, SliceEncoder
+from tt_assets.postgres.slice_store import SliceStore
 from tt_assets.postgres.slices import Selection
 from tt_assets.postgres.standing import standing
 from tt_assets.runtime.current import current_settings
 from tt_assets.settings import Settings
 from tt_assets.tables import TABLES, BarForm, content_columns, key_columns
-
-if TYPE_CHECKING:
-    from tt_assets.postgres.slice_store import _Encoder
 
 SESSION = np.timedelta64(1, "D")
 BARS_AT_ONCE = 50_000
@@ -75,14 +73,16 @@ class KeyedStore(SliceStore):
     slices: Selection = field(kw_only=True)
     counts: dict[str, int] = field(kw_only=True, default_factory=dict)
 
-    def _replace(self, connection: Connection, selection: Selection, rows: pd.DataFrame, encoder: _Encoder) -> None:
+    def _replace(
+        self, connection: Connection, selection: Selection, rows: pd.DataFrame, cells: IntArray, encoder: SliceEncoder
+    ) -> None:
         # Into the mapping that is there, since the class is frozen: a second reading of `write` counts anew.
         if self.form:
             self.counts.update(self._replace_in_bars(connection, self.form, selection, rows))
             return
         gone = self._delete_by_key(connection)
         self.counts.update(_counted(gone, rows, key_columns(self.table)))
-        self._copy(connection, encoder)
+        self._copy(connection, encoder.pieces())
 
     def _delete_by_key(self, connection: Connection) -> pd.DataFrame:
         """Delete the rows whose keys are given and return them."""
@@ -118,14 +118,15 @@ class KeyedStore(SliceStore):
             named = stored[keys].merge(bars.keep(given), how="left", on=keys, indicator=True)["_merge"] == "both"
             taken.append(stored[named.to_numpy()])
             connection.execute(self._delete(bars))
-            self._copy(connection, self._encoder_of(connection, bars, [stored[~named.to_numpy()], bars.keep(rows)]))
+            held = self._encoder_of(connection, bars, [stored[~named.to_numpy()], bars.keep(rows)])
+            self._copy(connection, held.pieces())
         return _counted(pd.concat(taken, ignore_index=True), rows, keys)
 
     def _enter(
         self,
         connection: Connection,
         selection: Selection,
-        encoder: _Encoder,
+        encoder: SliceEncoder,
         fetch: int,
         provenance: Provenance,
         restated: Mapping[str, Mapping[str, Any]],

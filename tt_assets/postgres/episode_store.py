@@ -26,7 +26,7 @@ from tt_assets.postgres.database import Database
 from tt_assets.postgres.ledger import Entry, Provenance, dates_of, draw_fetch, forget_entries, write_entries
 from tt_assets.postgres.locks import lock_instruments
 from tt_assets.postgres.patience import patient
-from tt_assets.postgres.slice_store import NOTHING, copy_into
+from tt_assets.postgres.slice_encoding import NOTHING, copy_into
 from tt_assets.postgres.slices import Selection
 from tt_assets.postgres.standing import standing
 from tt_assets.tables import EPISODE_TABLES, HAND, OLD_AGENT, TABLES, content_columns

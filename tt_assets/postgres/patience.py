@@ -211,7 +211,8 @@ def patiently[T](database: Database, work: Callable[[], T], *, abandon: bool = F
     Parameters
     ----------
     database : where the locks are.
-    work : opens its own connections and bears to be begun again. Within another `patiently` it is plain `work()`.
+    work : opens its own connections and bears to be begun again. Within another `patiently` it is begun
+        again by that one.
     abandon : whether it is done in a thread that is left behind when the server goes silent, for drivers whose
         connections cannot be cut off.
 
@@ -220,8 +221,8 @@ def patiently[T](database: Database, work: Callable[[], T], *, abandon: bool = F
     Locked : somebody holds a lock for longer than is waited; names the holder.
     Stalled : the server, or the network to it, went silent.
     """
-    if _current.get() is not None:
-        return work()
+    if (watch := _current.get()) is not None:
+        return _in_a_thread(work, watch) if abandon else work()
     began = time.monotonic()
     while True:
         failure: UserError

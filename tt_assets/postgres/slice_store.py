@@ -1,8 +1,9 @@
 """Slices of a table: replaced whole in one transaction, read in bulk.
 
-A write is DELETE and COPY under advisory locks in one READ COMMITTED transaction. A reader sees the old
-version or the new one, never a mix; a killed writer leaves the old one; writers of the same instrument wait for each
-other. The locks are taken in sorted order, so two writers never wait for each other in a circle.
+A write is DELETE and COPY under advisory locks in one READ COMMITTED transaction; cells of prices that hold these very
+rows already stay as they are. A reader sees the old version or the new one, never a mix; a killed writer leaves the old
+one; writers of the same instrument wait for each other. The locks are taken in sorted order, so two writers never wait
+for each other in a circle.
 Rows are checked before the transaction begins and encoded while the server stores the ones before them. What every cell
 holds then is entered in the ledger by the same transaction, and a reader can have the digests of what it reads from the
 same snapshot as the rows.
@@ -11,42 +12,39 @@ Whoever reads and writes has long rows before him also where a table is stored b
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from psycopg import Connection, sql
-from psycopg.copy import QueuedLibpqWriter
 from sqlalchemy import Table
 
 from tt_assets.errors import UserError
 from tt_assets.grain import DateGrain
 from tt_assets.postgres import bar_rows
 from tt_assets.postgres.arrow_frames import Query, in_pandas, read_tables
-from tt_assets.postgres.copy_format import HEADER, TRAILER, conform, copy_rows
+from tt_assets.postgres.copy_format import conform, copy_rows
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.ledger import Provenance, digests_in, draw_fetch, newer_slices, ranges_of, write_entries
 from tt_assets.postgres.locks import lock_instruments
 from tt_assets.postgres.patience import patient
 from tt_assets.postgres.restated import restated_cells
+from tt_assets.postgres.slice_encoding import (
+    IntArray,
+    SliceEncoder,
+    changed_cells,
+    copy_into,
+    rank,
+    strictly_increasing,
+)
 from tt_assets.postgres.slices import Selection
 from tt_assets.tables import BarForm, content_columns, key_columns
-
-COPY_CHUNK = 1 << 20
-ROWS_ENCODED_AT_ONCE = 20_000
-NOTHING = hashlib.blake2b(b"", digest_size=16).hexdigest()
-"""Digest of a cell without rows."""
-
-IntArray = npt.NDArray[np.int64]
 
 
 class DuplicateRows(UserError):
@@ -139,10 +137,8 @@ class SliceStore:
                     stays = np.isin(np.array(selection.keys, dtype=object), list(newer))[cells]
                     rows, names = rows[~stays], names if names is None else names[~stays]
                     cells = landing.cell_of(rows["instrument"], rows[self.date_column])
-                encoder = _Encoder(rows, self.table, np.searchsorted(cells, np.arange(len(landing) + 1)), names)
-                # Compared with what is written; it is deleted here where that is one statement.
-                before = self._take(connection, landing) if provenance.causes is not None else None
-                self._replace(connection, landing, rows, encoder)
+                encoder = SliceEncoder(rows, self.table, cells, len(landing), names)
+                before = self._replace(connection, landing, rows, cells, encoder)
                 restated: Mapping[str, Mapping[str, Any]] = {}
                 if before is not None and provenance.causes is not None:
                     restated = restated_cells(self.table, landing, before, rows, provenance.causes)
@@ -236,16 +232,16 @@ class SliceStore:
         keys = key_columns(self.table)
         # The ranges are sorted and the server walks them through the key's index, so rows mostly come in order. Asking
         # it for the order would have it sort them all, on disk, before it sends the first one.
-        ranks = [_rank(rows[name]) for name in keys]
-        if not _strictly_increasing(ranks):
+        ranks = [rank(rows[name]) for name in keys]
+        if not strictly_increasing(ranks):
             rows = rows.take(np.lexsort(ranks[::-1])).reset_index(drop=True)
         return rows if len(names) == rows.shape[1] else rows[list(names)]
 
     def _sorted(self, rows: pd.DataFrame, cells: IntArray) -> tuple[pd.DataFrame, IntArray]:
         """Rows and their cells sorted by cell, then key; rows that come in index order cost the server far less."""
         keys = key_columns(self.table)
-        ranks = [cells, *(_rank(rows[name]) for name in keys)]
-        if not _strictly_increasing(ranks):
+        ranks = [cells, *(rank(rows[name]) for name in keys)]
+        if not strictly_increasing(ranks):
             order = np.lexsort(ranks[::-1])
             rows, ranks = rows.take(order), [rank[order] for rank in ranks]
             repeated = np.logical_and.reduce([rank[1:] == rank[:-1] for rank in ranks])
@@ -257,30 +253,45 @@ class SliceStore:
                 )
         return rows, ranks[0]
 
-    def _replace(self, connection: Connection, selection: Selection, rows: pd.DataFrame, encoder: _Encoder) -> None:
+    def _replace(
+        self, connection: Connection, selection: Selection, rows: pd.DataFrame, cells: IntArray, encoder: SliceEncoder
+    ) -> pd.DataFrame | None:
+        """Leave the selection with `rows` alone; returns what the cells that changed held, None where nobody looked."""
         if "kept_if_equal" in self.table.info:
-            for _ in encoder:
+            for _ in encoder.pieces():
                 pass  # for the digests, which are of all rows
             new = self._supersede(connection, selection, rows)
             copy_into(connection, self.table, new.columns, copy_rows(new, self.table).pieces())
-            return
-        connection.execute(self._delete(selection))
-        self._copy(connection, encoder)
+            return None
+        if self.form:
+            connection.execute(self._delete(selection))
+            self._copy(connection, encoder.pieces())
+            return None
+        # Reading takes a third of the time of deleting and writing, and leaves no dead rows behind. Another connection
+        # reads: the locks keep every writer away, and this one has changed nothing yet.
+        before = selection.keep(self._read(selection, None)[0], self.date_column)
+        before, stood_in = self._sorted(before, selection.cell_of(before["instrument"], before[self.date_column]))
+        changed = changed_cells(len(selection), before, stood_in, rows, cells)
+        had_rows = changed & (np.bincount(stood_in, minlength=len(selection)) > 0)
+        if had_rows.any():
+            connection.execute(self._delete(selection.where(had_rows)))
+        self._copy(connection, encoder.pieces(changed))
+        return before[changed[stood_in]]
 
-    def _copy(self, connection: Connection, encoder: _Encoder) -> None:
+    def _copy(self, connection: Connection, pieces: Iterable[memoryview]) -> None:
         """Append the rows of an encoder, in the form they are stored in."""
         if self.form:
-            copy_into(connection, self.form.bars, bar_rows.COLUMNS, encoder)
+            copy_into(connection, self.form.bars, bar_rows.COLUMNS, pieces)
         else:
-            copy_into(connection, self.table, content_columns(self.table), encoder)
+            copy_into(connection, self.table, content_columns(self.table), pieces)
 
-    def _encoder_of(self, connection: Connection, bars: Selection, parts: Sequence[pd.DataFrame]) -> _Encoder:
+    def _encoder_of(self, connection: Connection, bars: Selection, parts: Sequence[pd.DataFrame]) -> SliceEncoder:
         """The rows of all parts, each in a cell of `bars`, for a table that is stored by the bar."""
         assert self.form is not None  # noqa: S101
         rows = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
         rows, cells = self._sorted(rows, bars.cell_of(rows["instrument"], rows[self.date_column]))
         names = bar_rows.name_ids(connection, self.form, rows)
-        return _Encoder(rows, self.table, np.searchsorted(cells, np.arange(len(bars) + 1)), names)
+        return SliceEncoder(rows, self.table, cells, len(bars), names)
 
     def _stored_bars(self, connection: Connection, form: BarForm, selection: Selection) -> pd.DataFrame:
         """The rows of the selection as the transaction sees them: content columns, sorted."""
@@ -288,15 +299,6 @@ class SliceStore:
         bars = bar_rows.fetched_bars(found)
         cursor = connection.execute(bar_rows.catalog_query(form, np.unique(bars.names).tolist()))
         return self._long(bars, pd.DataFrame(cursor.fetchall(), columns=["id", *form.named_by]))
-
-    def _take(self, connection: Connection, selection: Selection) -> pd.DataFrame:
-        """The rows of the selection, deleted where that is one statement: content columns, in no order."""
-        if self.form:
-            return self._stored_bars(connection, self.form, selection)
-        columns = content_columns(self.table)
-        returned = sql.SQL(", ").join(sql.Identifier("t", name) for name in columns)
-        cursor = connection.execute(sql.SQL("{} RETURNING {}").format(self._delete(selection), returned), binary=True)
-        return pd.DataFrame(cursor.fetchall(), columns=list(columns))
 
     def _delete(self, selection: Selection) -> sql.Composed:
         return sql.SQL("DELETE FROM {table} AS t USING {slice} WHERE {inside}").format(
@@ -309,7 +311,7 @@ class SliceStore:
         self,
         connection: Connection,
         selection: Selection,
-        encoder: _Encoder,
+        encoder: SliceEncoder,
         fetch: int,
         provenance: Provenance,
         restated: Mapping[str, Mapping[str, Any]],
@@ -359,87 +361,9 @@ class SliceStore:
         )
 
 
-def copy_into(connection: Connection, table: Table, columns: Iterable[str], pieces: Iterable[memoryview]) -> None:
-    """Append encoded rows to a table through binary COPY.
-
-    Parameters
-    ----------
-    connection : in a transaction.
-    table : that they are of.
-    columns : in the order of the encoded fields.
-    pieces : rows in COPY form; made while the server stores earlier ones.
-    """
-    statement = sql.SQL("COPY {table} ({columns}) FROM STDIN (FORMAT BINARY)").format(
-        table=sql.Identifier(table.name), columns=sql.SQL(", ").join(map(sql.Identifier, columns))
-    )
-    with connection.cursor() as cursor, cursor.copy(statement, writer=QueuedLibpqWriter(cursor)) as copy:
-        copy.write(HEADER)
-        for piece in pieces:
-            for start in range(0, len(piece), COPY_CHUNK):
-                copy.write(piece[start : start + COPY_CHUNK])
-        copy.write(TRAILER)
-
-
-class _Encoder:
-    """Rows in COPY form, some whole cells at a time, with the digest of every cell noted on the way.
-
-    The digest is of the long rows, whatever form they are stored in. Rows `bounds[i]` to `bounds[i + 1]` are cell i's;
-    `names` are the ids of their names where they are stored by the bar. Iterate once; `digests` is complete afterwards.
-    """
-
-    def __init__(self, rows: pd.DataFrame, table: Table, bounds: IntArray, names: IntArray | None = None) -> None:
-        self._rows = rows
-        self._table = table
-        self._bounds = bounds
-        self._names = names
-        self.digests = [NOTHING] * (len(bounds) - 1)
-
-    def counts(self) -> tuple[int, ...]:
-        """Rows of every cell."""
-        return tuple(np.diff(self._bounds).tolist())
-
-    def __iter__(self) -> Iterator[memoryview]:
-        cells = len(self.digests)
-        begun = np.searchsorted(self._bounds, np.arange(0, len(self._rows), ROWS_ENCODED_AT_ONCE))
-        for first, last in pairwise(np.unique(np.append(begun, cells)).tolist()):
-            begin, end = self._bounds[first], self._bounds[last]
-            if begin == end:
-                continue
-            rows = self._rows.iloc[begin:end]
-            encoded = copy_rows(rows, self._table)
-            if self._names is None:
-                yield from encoded.pieces()
-            else:
-                of_cell = np.repeat(np.arange(first, last), np.diff(self._bounds[first : last + 1]))
-                starts = bar_rows.bar_starts(of_cell, rows["timestamp"])
-                yield bar_rows.encoded_bars(self._table.info["bars"], rows, self._names[begin:end], starts)
-            payload, at = encoded.payload, encoded.offsets[self._bounds[first : last + 1] - begin].tolist()
-            self.digests[first:last] = [
-                hashlib.blake2b(payload[start:stop], digest_size=16).hexdigest() for start, stop in pairwise(at)
-            ]
-
-
 def _array(moments: Iterable[datetime]) -> sql.Literal:
     """A timestamp array in the server's own notation; psycopg writes and names the type of every element."""
     return sql.Literal(f"{{{','.join(map(str, moments))}}}")
-
-
-def _rank(column: pd.Series) -> IntArray:
-    """Integers in the order of the values; text by code point, as the C collation sorts it."""
-    if column.dtype.kind == "M":
-        return column.to_numpy().view(np.int64)
-    return pd.factorize(column, sort=True)[0].astype(np.int64)
-
-
-def _strictly_increasing(ranks: Sequence[IntArray]) -> bool:
-    """Whether the rows ascend lexicographically by `ranks` without a repetition."""
-    undecided = np.ones(max(len(ranks[0]) - 1, 0), dtype=bool)
-    for rank in ranks:
-        step = np.diff(rank)
-        if (step[undecided] < 0).any():
-            return False
-        undecided &= step == 0
-    return not undecided.any()
 
 
 def _plain(value: object) -> object:

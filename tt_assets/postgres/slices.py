@@ -170,9 +170,12 @@ class Selection:
         """The selection less the cells named by `keys`."""
         if not keys:
             return self
-        kept = np.array([key not in keys for key in self.keys], dtype=bool)
+        return self.where(np.array([key not in keys for key in self.keys], dtype=bool))
+
+    def where(self, kept: npt.NDArray[np.bool_]) -> Selection:
+        """Those of the cells for which `kept` says so (n,)."""
         return Selection(
-            tuple(key for key, keep in zip(self.keys, kept, strict=True) if keep),
+            tuple(key for key, keep in zip(self.keys, kept.tolist(), strict=True) if keep),
             self.instruments[kept],
             self.starts[kept],
             self.ends[kept],

@@ -51,8 +51,8 @@ def selection() -> Selection:
     return Selection.of({"2012-05-18|AAPL": ("AAPL", day, day + timedelta(days=1))})
 
 
-def write(database: Database) -> None:
-    SliceStore(database, TABLES["tt_prices"]).write(selection(), BAR)
+def write(database: Database, volume: float = 10.0) -> None:
+    SliceStore(database, TABLES["tt_prices"]).write(selection(), BAR.assign(volume=volume))
 
 
 @contextmanager
@@ -78,7 +78,7 @@ def test_a_writer_names_who_holds_what_it_waits_for_and_changes_nothing(
     write(empty_tables)
     with another(empty_tables, HELD[kind]) as holder, caplog.at_level(logging.WARNING):
         with pytest.raises(Locked) as caught:
-            write(empty_tables)
+            write(empty_tables, volume=20.0)
         said = str(caught.value)
         assert f'process {holder.info.backend_pid} (user "{holder.info.user}", application "psql"' in said
         assert "in a transaction since " in said

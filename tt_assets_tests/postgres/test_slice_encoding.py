@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tt_assets.postgres import slice_store
+from tt_assets.postgres import slice_encoding
 from tt_assets.postgres.copy_format import HEADER, TRAILER
 from tt_assets.postgres.database import Database
+from tt_assets.postgres.slice_encoding import changed_cells
 from tt_assets.postgres.slice_store import SliceStore
 from tt_assets.postgres.slices import Selection
 from tt_assets.tables import TABLES, content_columns
@@ -56,7 +57,7 @@ def servers_own_digest(database: Database, name: str, day: datetime) -> str:
 
 @pytest.mark.parametrize("rows_at_once", [1, 2, 7, 10_000])
 def test_wherever_a_write_is_cut_rows_and_digests_are_those_of_each_cell(features, monkeypatch, rows_at_once):
-    monkeypatch.setattr(slice_store, "ROWS_ENCODED_AT_ONCE", rows_at_once)
+    monkeypatch.setattr(slice_encoding, "ROWS_ENCODED_AT_ONCE", rows_at_once)
     frame, cells = some_features(), grid()
     written = features.write(cells, frame.sample(frac=1, random_state=0))
     assert 0 in written.rows
@@ -89,7 +90,7 @@ def test_columns_are_those_asked_for_in_their_order_though_the_rows_are_sorted_b
 def test_rows_that_cannot_be_encoded_leave_the_table_as_it_was(features, monkeypatch):
     features.write(grid(), some_features(seed=1))
     before = features.read(grid())
-    real, calls = slice_store.copy_rows, []
+    real, calls = slice_encoding.copy_rows, []
 
     def broken_later(rows, table):
         calls.append(len(rows))
@@ -97,8 +98,39 @@ def test_rows_that_cannot_be_encoded_leave_the_table_as_it_was(features, monkeyp
             raise MemoryError("no room for this piece")
         return real(rows, table)
 
-    monkeypatch.setattr(slice_store, "ROWS_ENCODED_AT_ONCE", 2)
-    monkeypatch.setattr(slice_store, "copy_rows", broken_later)
+    monkeypatch.setattr(slice_encoding, "ROWS_ENCODED_AT_ONCE", 2)
+    monkeypatch.setattr(slice_encoding, "copy_rows", broken_later)
     with pytest.raises(MemoryError, match="no room"):
         features.write(grid(), some_features(seed=2))
     pd.testing.assert_frame_equal(features.read(grid()), before)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_cells_that_changed_are_those_whose_rows_differ(seed):
+    """Against a comparison cell by cell of what the digests are taken of: the bytes."""
+    random = np.random.default_rng(seed)
+    awkward = np.array([0.0, -0.0, np.nan, 1.0, 5e-324])
+
+    def rows(count: int) -> tuple[pd.DataFrame, np.ndarray]:
+        cells = np.sort(random.choice(40, size=count, replace=False) // 2)
+        stamps = pd.to_datetime([DAYS[place % 5] for place in range(count)])
+        values = awkward[random.integers(0, 5, size=count)]
+        text = np.array(["a", "b", None], dtype=object)[random.integers(0, 3, size=count)]
+        return pd.DataFrame({"timestamp": stamps, "close": values, "note": text}), cells
+
+    before, stood_in = rows(int(random.integers(0, 40)))
+    if seed % 2:
+        after, stand_in = rows(int(random.integers(0, 40)))
+    else:
+        after, stand_in = before.copy(), stood_in
+        after.loc[random.random(len(after)) < 0.1, "close"] = 1.0
+    after["timestamp"] = after["timestamp"].astype("datetime64[us]")
+
+    def bits(frame: pd.DataFrame, cells: np.ndarray, cell: int) -> list[tuple]:
+        of_it = frame[cells == cell]
+        close = [None if np.isnan(value) else value.tobytes() for value in of_it["close"].to_numpy()]
+        note = [None if pd.isna(value) else value for value in of_it["note"]]
+        return list(zip(of_it["timestamp"].astype("datetime64[ns]"), close, note, strict=True))
+
+    told = changed_cells(20, before, stood_in, after, stand_in)
+    assert told.tolist() == [bits(before, stood_in, cell) != bits(after, stand_in, cell) for cell in range(20)]

@@ -62,6 +62,32 @@ def test_a_write_replaces_its_cells_and_leaves_every_other_row_as_it_was(prices,
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=list(SHAPES))
+def test_rows_that_are_as_they_were_are_not_written_again(prices, shape):
+    """The transaction that wrote a row is `xmin`; what is stored, counted and digested is as if all had been."""
+    everything = sorted((name, day) for name in NAMES for day in DAYS)
+    first = prices.write(select(everything), bars(everything, close=1.0))
+    others = set(SHAPES[shape])
+    second = bars(everything, close=1.0)
+    second.loc[[cell in others for cell in everything], "volume"] = -0.0
+    gone = {("T", DAYS[0])} - others
+    second = second[[cell not in gone for cell in everything]]
+
+    def rows() -> dict:
+        with prices.database.connect() as connection:
+            found = connection.execute("SELECT instrument, timestamp, id, xmin::text FROM tt_prices").fetchall()
+        return {(name, day): rest for name, day, *rest in found}
+
+    before = rows()
+    written = prices.write(select(everything), second)
+    after = rows()
+    assert after.keys() == set(everything) - gone
+    assert {cell for cell in after if after[cell] != before[cell]} == others
+    same = [cell not in others | gone for cell in everything]
+    assert [one == other for one, other in zip(first.digests, written.digests, strict=True)] == same
+    assert written.rows == tuple(int(cell not in gone) for cell in everything)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=list(SHAPES))
 def test_a_read_returns_exactly_the_selected_rows_sorted_by_key(prices, shape):
     everything = {(name, day) for name in NAMES for day in DAYS}
     prices.write(select(everything), bars(everything, close=1.0))
@@ -154,7 +180,7 @@ KILLED = textwrap.dedent(
     from pathlib import Path
     import psycopg
     from tt_assets.settings import Settings, database_of
-    from tt_assets.postgres import slice_store
+    from tt_assets.postgres import copy_format, slice_store
     from tt_assets.postgres.database import Database
     from tt_assets.tables import TABLES
     from tt_assets_tests.postgres.test_slice_store import DAYS, NAMES, bars, select
@@ -163,7 +189,7 @@ KILLED = textwrap.dedent(
     def half(connection, table, columns, pieces):
         statement = "COPY tt_prices (instrument, timestamp, open, high, low, close, volume) FROM STDIN (FORMAT BINARY)"
         with connection.cursor().copy(statement) as copy:
-            copy.write(slice_store.HEADER)
+            copy.write(copy_format.HEADER)
             (rows,) = pieces
             copy.write(rows[: len(rows) // 2])
             connection.pgconn.flush()
