@@ -42,6 +42,7 @@ READ_AT_ONCE = 1 << 20
 PARAMETERS_OF_A_STATEMENT = 65_535
 
 WRITE, REPLACE, READ = "SliceStore.write", "SliceStore.write over stored rows", "SliceStore.read"
+RESTATE = "SliceStore.write over rows that all differ"
 TEXT, BINARY = "COPY of a text file", "COPY of a binary file"
 TO_SQL, TO_SQL_MULTI, READ_SQL = "to_sql", "to_sql method='multi'", "read_sql"
 ADBC = "ADBC alone"
@@ -52,6 +53,7 @@ AIMS: tuple[tuple[str, str, float | None], ...] = (
     (WRITE, BINARY, 0.85),
     (REPLACE, TEXT, None),
     (REPLACE, BINARY, 0.6),
+    (RESTATE, BINARY, None),
     (WRITE, TO_SQL, 12.0),
     (WRITE, TO_SQL_MULTI, 12.0),
     (BY_SESSION, BINARY, None),
@@ -125,6 +127,7 @@ def _contenders(database: Database, bars: pd.DataFrame, scale: Scale, folder: Pa
     encoded = copy_rows(conform(bars, TABLE, COLUMNS), TABLE)
     binary.write_bytes(b"".join((HEADER, encoded.between(0, len(bars)), TRAILER)))
     few = bars.iloc[: scale.to_sql_rows]
+    others = bars.assign(volume=bars["volume"] + 1.0)
     at_once = PARAMETERS_OF_A_STATEMENT // len(COLUMNS)
     # A reader stands after a writer of all rows: it needs them there and leaves them as they are.
     return [
@@ -138,6 +141,7 @@ def _contenders(database: Database, bars: pd.DataFrame, scale: Scale, folder: Pa
         Contender(READ_SQL, len(bars), lambda: _whole(_read_sql(database, bars), bars), empties=False),
         Contender(ADBC, len(bars), lambda: _whole(_read_adbc(database), bars), empties=False),
         Contender(REPLACE, len(bars), lambda: store.write(cells, bars), empties=False),
+        Contender(RESTATE, len(bars), lambda: store.write(cells, others), empties=False),
     ]
 
 
@@ -150,7 +154,7 @@ def _in_turn(contenders: list[Contender], number: int) -> list[Contender]:
     # The last writer before the readers must have written everything.
     whole = next(i for i in reversed(range(len(turned))) if turned[i].rows == max(c.rows for c in contenders))
     turned.append(turned.pop(whole))
-    readers, replacing = others[:-1], others[-1:]
+    readers, replacing = others[:-2], others[-2:]
     return turned + (readers if number % 2 else readers[::-1]) + replacing
 
 
