@@ -19,7 +19,7 @@ from tt_assets.grid.run_tags import PARTITION
 from tt_assets.runs._dagster import execute, job_origin
 from tt_assets.runs.check_events import REMEDY, not_reached
 from tt_assets.runs.failures import failure_of_run, failure_reasons
-from tt_assets.runs.memory import give_back
+from tt_assets.runs.memory import give_back, looked_for_rarely
 from tt_assets.runs.owners import keeping_alive, owned
 
 OnEvent = Callable[[dg.DagsterEvent], None]
@@ -100,7 +100,8 @@ def materialize(
     """
     outcome = Outcome()
     for rectangle in rectangles(cells, dates, instruments, most_cells):
-        part = run_rectangle(instance, job, tables, rectangle, on_event, config)
+        with looked_for_rarely():
+            part = run_rectangle(instance, job, tables, rectangle, on_event, config)
         outcome.add(part)
         give_back()
         rest, left = behind_failure(tables, part, rectangle, dates)
