@@ -23,6 +23,7 @@ BENCHMARKS: Mapping[str, str] = {
     "agents": "what agents learn at their defaults in worlds with a known answer, beside ridge, gradient and the truth",
     "ablation": "what each ingredient of the default agent is worth in three of these worlds",
     "judge": "false claims over 1,000 noise worlds, power in worlds with an edge, and the time of a judgement",
+    "workers": "a load and 18 trainings on one worker of Ray and on two",
     "memory": "peak memory of a range run of 25,000 cells and of a training",
 }
 """What can be measured, and what that means."""
