@@ -41,7 +41,7 @@ def features_asset(plan: Blueprint) -> dg.AssetsDefinition:
         failed = refused_cells(selection, refused)
         selection = selection.without(failed)
         values = selection.keep(values)
-        view = View(selection, market, plan.settings.pictures)
+        view = View(selection, market, plan.settings.pictures, context.run.tags)
         shown = drawn(context.log, view, lambda: feature_pictures(view, values, plan.features))
         return Slices(
             values,

@@ -1,20 +1,22 @@
 """Pictures of what a run put into the market tables.
 
-A run draws a handful of pictures, however many partitions it has, and they hang on the partitions of its
-last date, the ones that a person opens first. What was stored before is drawn along, so that one new session is seen
-with the months before it.
+A run draws a handful of pictures, however many partitions it has, and they hang on the partitions of its last date, the
+ones that a person opens first; of the runs of one load the last one draws. What was stored before is drawn along, so
+that one new session is seen with the months before it.
 """
 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, timedelta
+from types import MappingProxyType
 
 import dagster as dg
 import pandas as pd
 
 from tt_assets.assets.pictures import Pictures, Shown, picture
+from tt_assets.grid.run_tags import DRAWN_LATER
 from tt_assets.market.calendar import sessions
 from tt_assets.postgres.slices import Selection
 from tt_assets.research.panel import BAR_FIELDS
@@ -35,8 +37,12 @@ ROWS = 30
 class View:
     """The sessions and instruments a run draws, and where the pictures go; of `most` 0 partitions nothing is drawn."""
 
-    def __init__(self, selection: Selection, market: MarketReader, most: int) -> None:
+    def __init__(
+        self, selection: Selection, market: MarketReader, most: int, tags: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """Of a run with `tags`."""
         self.selection, self.market = selection, market
+        most = 0 if DRAWN_LATER in tags else most
         last = _last_of_each(selection)
         newest = selection.starts.max() if len(selection) else None
         self.latest = {name: cell for name, cell in last.items() if selection.starts[cell] == newest}

@@ -57,7 +57,7 @@ def prices_asset(plan: Blueprint) -> dg.AssetsDefinition:
             slices = kept_from_deletion(slices, selection, market, opened.reaches)
         for warning in (*opened.warnings(), *slices.warnings):
             context.log.warning(warning)
-        view = View(selection.without(slices.failed), market, settings.pictures)
+        view = View(selection.without(slices.failed), market, settings.pictures, context.run.tags)
         shown = drawn(context.log, view, lambda: price_pictures(view, slices.frame, settings.currency))
         return replace(slices, metadata=shown.metadata, of_the_run=shown.of_the_run, fetch=fetch)
 

@@ -48,7 +48,7 @@ def signal_scores_asset(plan: Blueprint) -> dg.AssetsDefinition:
         failed = refused_cells(selection, refused)
         selection = selection.without(failed)
         scores = selection.keep(scores)
-        view = View(selection, market, plan.settings.pictures)
+        view = View(selection, market, plan.settings.pictures, context.run.tags)
         shown = drawn(context.log, view, lambda: score_pictures(view, scores))
         return Slices(
             scores,

@@ -12,7 +12,7 @@ from itertools import groupby
 
 from tt_assets.grain import DateGrain
 from tt_assets.grid.keys import CellKey
-from tt_assets.grid.run_tags import RANGE_END, RANGE_START
+from tt_assets.grid.run_tags import DRAWN_LATER, RANGE_END, RANGE_START
 
 MOST_CELLS = 20_000
 """Cells of one range run; more of them would cost memory and gain nothing."""
@@ -60,9 +60,10 @@ class Rectangle:
         """Partition key of the corner that comes last."""
         return str(CellKey(self.last_date, self.instruments[-1]))
 
-    def tags(self) -> dict[str, str]:
-        """What makes a run one over the whole rectangle."""
-        return {RANGE_START: self.start_key, RANGE_END: self.end_key}
+    def tags(self, *, draws: bool = True) -> dict[str, str]:
+        """What makes a run one over the whole rectangle; without `draws` a later run of its load draws the pictures."""
+        later = {} if draws else {DRAWN_LATER: "drawn by the last run of this load"}
+        return {RANGE_START: self.start_key, RANGE_END: self.end_key, **later}
 
 
 def rectangles(

@@ -27,6 +27,9 @@ DATA_VERSION = "dagster/data_version"
 WAITS = "tt/waits_for_runs"
 """On a run that queues others and waits for their end."""
 
+DRAWN_LATER = "tt/pictures"
+"""On a run of a load that goes on after it: the last run of the load draws the pictures."""
+
 PLACE = "tt/place"
 """On a queued run that takes one of the TT_MAX_RUNS places: every one but those that wait for others."""
 

@@ -99,9 +99,10 @@ def materialize(
     finds no row there, as with a session on which the instrument was halted, and is undefined for as long.
     """
     outcome = Outcome()
-    for rectangle in rectangles(cells, dates, instruments, most_cells):
+    every = rectangles(cells, dates, instruments, most_cells)
+    for rectangle in every:
         with looked_for_rarely():
-            part = run_rectangle(instance, job, tables, rectangle, on_event, config)
+            part = run_rectangle(instance, job, tables, rectangle, on_event, config, draws=rectangle is every[-1])
         outcome.add(part)
         give_back()
         rest, left = behind_failure(tables, part, rectangle, dates)
@@ -129,10 +130,15 @@ def run_rectangle(
     rectangle: Rectangle,
     on_event: OnEvent,
     config: Mapping[str, Mapping[str, Any]] | None = None,
+    *,
+    draws: bool = True,
 ) -> Outcome:
-    """One run over `rectangle` through `tables`, with the run config of single tables in `config`."""
+    """One run over `rectangle` through `tables`, with the run config of single tables in `config`.
+
+    Without `draws` it leaves the pictures to a later run of its load.
+    """
     where = f"{rectangle.start_key} to {rectangle.end_key}"
-    return _run(instance, job, tables, rectangle.tags(), where, on_event, config)
+    return _run(instance, job, tables, rectangle.tags(draws=draws), where, on_event, config)
 
 
 def run_partition(

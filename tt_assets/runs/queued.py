@@ -58,10 +58,11 @@ OnState = Callable[[QueueState], None]
 
 @dataclass(frozen=True)
 class Piece:
-    """What one run makes."""
+    """What one run makes, and whether it draws its pictures or leaves that to another run of the request."""
 
     tables: tuple[str, ...]
     rectangle: Rectangle
+    draws: bool = True
 
 
 @dataclass
@@ -104,7 +105,8 @@ def materialize_queued(
     The outcome of all runs. What lies behind a table that failed for some cells is queued for the others, as
     `materialize` has it.
     """
-    pieces = [Piece(tuple(tables), one) for one in rectangles(cells, dates, instruments, most_cells)]
+    covering = rectangles(cells, dates, instruments, most_cells)
+    pieces = [Piece(tuple(tables), one, draws=one is covering[-1]) for one in covering]
     following = _Following(instance, job, dates, instruments, most_cells, config)
     following.lanes = _lanes(pieces) if chained else [_Lane(set(), deque([piece])) for piece in pieces]
     following.submit_first()
@@ -209,7 +211,7 @@ def queue(
         job.get_subset(asset_selection=chosen),
         asset_selection=chosen,
         run_config=run_config(piece.tables, config, "INFO"),
-        tags=piece.rectangle.tags(),
+        tags=piece.rectangle.tags(draws=piece.draws),
         remote_job_origin=job_origin(job.name),
         job_code_origin=code_origin(job.name),
     )

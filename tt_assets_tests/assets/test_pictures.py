@@ -11,9 +11,11 @@ import pytest
 from tt_assets.assets import market_pictures, pictures
 from tt_assets.assets.agent_pictures import learning_pictures
 from tt_assets.assets.pictures import picture
+from tt_assets.automation.jobs import MARKET_JOB
+from tt_assets.runs.bulk import materialize
 from tt_assets.runs.io_managers import with_pictures
 from tt_assets_tests.assets.sample_window import AGENTS, WINDOW, sample_window
-from tt_assets_tests.dagster_runs import landed_cells, run_job, served_log
+from tt_assets_tests.dagster_runs import current_definitions, landed_cells, run_job, served_log
 
 MARKET = ["tt_prices", "tt_features", "tt_signal_scores"]
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -84,6 +86,19 @@ def test_a_run_draws_a_few_pictures_and_the_asset_s_page_shows_them(dagster_inst
         assert all(len(str(latest.metadata[name].value)) < 1000 for name in names)  # the UI shows it in place
     assert len(list(folder.iterdir())) == 2 + 1 + 1 + 2  # two charts, the returns, two heat maps, the coefficients
     assert all(file.read_bytes().startswith(PNG) for file in folder.iterdir())
+
+
+def test_of_the_runs_of_one_load_the_last_one_draws(dagster_instance, connected, folder, monkeypatch):
+    monkeypatch.setenv("TT_PICTURES", "5")
+    days, names = ["2012-05-30", "2012-05-31"], ["AAPL", "IBM", "MSFT"]
+    job = current_definitions().resolve_job_def(MARKET_JOB)
+    every = {(day, name) for day in days for name in names}
+    outcome = materialize(dagster_instance, job, ["tt_prices"], every, days, names, most_cells=2)
+    assert outcome.ok
+    assert len(outcome.runs) == 3
+    last = landed_cells(dagster_instance, "tt_prices", outcome.runs[-1])
+    assert {key for key, said in landed_cells(dagster_instance, "tt_prices").items() if "chart" in said} <= set(last)
+    assert "chart" in last[f"{days[-1]}|MSFT"]
 
 
 def test_a_single_new_session_is_drawn_with_what_was_stored_before(dagster_instance, connected, folder, monkeypatch):
