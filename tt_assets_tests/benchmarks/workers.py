@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from tt_assets.postgres.database import Database
-from tt_assets.postgres.server.embedded import EmbeddedServer
 from tt_assets_tests.benchmarks.figures import Aim, held_against, load, say
 from tt_assets_tests.benchmarks.home import temporary_home
 from tt_assets_tests.conftest import reachable_folder
@@ -60,8 +59,8 @@ def _seconds(workers: int) -> tuple[float, float]:
     say(f"{workers} workers")
     folder = reachable_folder()
     with temporary_home() as home:
-        server: EmbeddedServer = home.server
-        cluster = Cluster(folder, Database.on(server).adbc_uri(), WORK)
+        home.server.ensure()
+        cluster = Cluster(folder, Database.on(home.server).adbc_uri(), WORK)
         try:
             cluster.start_head()
             with machine(**cluster.settings) as head:

@@ -5,7 +5,6 @@ The machines are Ray's nodes on loopback. Each has a home of its own and only th
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -24,12 +23,7 @@ from tt_assets_tests.faults.content import content
 pytest.importorskip("dagster_ray")
 pytest.importorskip("ray")
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        os.environ.get("FAULTS") != "all", reason="five minutes of two cores: FAULTS=all runs it, as make soak does"
-    ),
-]
+pytestmark = pytest.mark.slow
 
 WORK = {
     "TT_START_DATE": "2011-01-03",
