@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cached_property
+from itertools import chain
 
 import dagster as dg
 import numpy as np
@@ -124,10 +125,10 @@ class AgentState:
         totals = running(total(self.market.cells[table].numbers for table in MARKET_TABLES))
         sums = self.cells["tt_policy"].numbers.copy()
         for row, (first, _, last) in enumerate(self._spans):
-            trades = np.zeros((len(axes.instruments), len(self.market.axes.instruments)), dtype=np.int64)
-            for column, name in enumerate(axes.instruments):
-                trades[column, self._members.get((axes.dates[row], name), [])] = 1
-            sums[row] += trades @ (totals[last] - totals[first])
+            members = [self._members.get((axes.dates[row], name), []) for name in axes.instruments]
+            owners = np.repeat(np.arange(len(members)), [len(each) for each in members])
+            columns = np.fromiter(chain.from_iterable(members), dtype=np.int64)
+            np.add.at(sums[row], owners, (totals[last] - totals[first])[columns])
         return sums
 
     @cached_property

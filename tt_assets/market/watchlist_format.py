@@ -14,6 +14,7 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 
 from tt_assets.errors import UserError
@@ -92,10 +93,14 @@ class Watchlist:
     portfolios: Mapping[str, tuple[str, ...]]
     memberships: Mapping[str, tuple[Membership, ...]] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def symbols(self) -> tuple[str, ...]:
         """Symbols in the order of the file."""
         return tuple(instrument.symbol for instrument in self.instruments)
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(self.symbols)
 
     @property
     def traded(self) -> tuple[str, ...]:
@@ -119,7 +124,7 @@ class Watchlist:
         WatchlistError : the name is neither, with the nearest one; or nothing belongs to it on that day.
         """
         if traded not in self.portfolios:
-            if traded in self.symbols:
+            if traded in self._known:
                 return (traded,)
             near = difflib.get_close_matches(traded, self.traded, n=1, cutoff=0.0)
             raise WatchlistError(f'The watchlist has no symbol or portfolio "{traded}". The nearest is "{near[0]}".')

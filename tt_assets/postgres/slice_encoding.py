@@ -110,8 +110,7 @@ def changed_cells(
     Parameters
     ----------
     count : how many cells there are.
-    before, after : rows sorted by cell, then key; the same columns.
-    before_cells, after_cells : cell of each row.
+    before, before_cells, after, after_cells : rows sorted by cell, then key, of the same columns, and the cell of each.
 
     Returns
     -------

@@ -36,8 +36,8 @@ TRADED = "traded"
 class DynamicKeys(Protocol):
     """What keeps the keys of a dynamic dimension: an instance of Dagster's, or the storage of its event log."""
 
-    def has_dynamic_partition(self, partitions_def_name: str, partition_key: str, /) -> bool:
-        """Whether the dimension has the key."""
+    def get_dynamic_partitions(self, partitions_def_name: str, /) -> Sequence[str]:
+        """The keys of the dimension."""
         ...
 
     def add_dynamic_partitions(self, partitions_def_name: str, partition_keys: Sequence[str], /) -> None:
@@ -168,14 +168,15 @@ def sync_watchlist(platform: Platform) -> tuple[list[str], list[str]]:
 
 def add_keys(store: DynamicKeys, watchlist: Watchlist) -> tuple[list[str], list[str]]:
     """The instruments and portfolios of `watchlist` that `store` did not know; it knows them now."""
-    added = (
-        [name for name in watchlist.symbols if not store.has_dynamic_partition(INSTRUMENTS, name)],
-        [name for name in watchlist.traded if not store.has_dynamic_partition(TRADED, name)],
-    )
-    for dimension, names in zip((INSTRUMENTS, TRADED), added, strict=True):
-        if names:
-            store.add_dynamic_partitions(dimension, names)
-    return added
+
+    def add(dimension: str, names: Sequence[str]) -> list[str]:
+        known = set(store.get_dynamic_partitions(dimension))
+        added = [name for name in names if name not in known]
+        if added:
+            store.add_dynamic_partitions(dimension, added)
+        return added
+
+    return add(INSTRUMENTS, watchlist.symbols), add(TRADED, watchlist.traded)
 
 
 def open_instance() -> dg.DagsterInstance:
