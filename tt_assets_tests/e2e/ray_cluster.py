@@ -23,6 +23,10 @@ UP = b"will now block forever"
 """What a node says that has joined."""
 
 
+class NoRay(Exception):
+    """Ray's own head ended before it took a job: nothing of ours had a part in it."""
+
+
 @dataclass
 class Cluster:
     """A head of Ray that carries out nothing, and workers; each process of a worker knows whose it is by its home."""
@@ -49,9 +53,9 @@ class Cluster:
         }
 
     def start_head(self) -> None:
-        """Start the head, and wait until it takes jobs."""
+        """Start the head, and wait until it takes jobs. Raises NoRay where Ray itself does not start."""
         (self.folder / "shared").mkdir()
-        self._ray(
+        node = self._ray(
             "head",
             {},
             *("--head", "--port", f"{self.port}", "--num-cpus", "0", "--include-dashboard", "true"),
@@ -60,6 +64,8 @@ class Cluster:
         from ray.job_submission import JobSubmissionClient
 
         def takes_jobs() -> bool:
+            if node.poll() is not None:
+                raise NoRay((self.folder / "head.log").read_text()[-500:])
             try:
                 JobSubmissionClient(f"http://127.0.0.1:{self.jobs}").list_jobs()
             except (RuntimeError, ConnectionError):

@@ -5,6 +5,7 @@ The machines are Ray's nodes on loopback. Each has a home of its own and only th
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -17,13 +18,19 @@ from tt_assets.postgres.server.embedded import EmbeddedServer
 from tt_assets.tables import MARKET_TABLES
 from tt_assets_tests.conftest import PG_BIN, reachable_folder
 from tt_assets_tests.e2e.command_line import free_port, machine, serve, wait_until
-from tt_assets_tests.e2e.ray_cluster import Cluster, ended, worker_environment
+from tt_assets_tests.e2e.ray_cluster import Cluster, NoRay, ended, worker_environment
 from tt_assets_tests.faults.content import content
 
 pytest.importorskip("dagster_ray")
 pytest.importorskip("ray")
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        os.environ.get("FAULTS") != "all",
+        reason="the load may end before both machines work at once; FAULTS=all runs it, as make soak does",
+    ),
+]
 
 WORK = {
     "TT_START_DATE": "2011-01-03",
@@ -53,7 +60,10 @@ def cluster(server: EmbeddedServer) -> Iterator[Cluster]:
     folder = reachable_folder()
     made = Cluster(folder, Database.on(server).adbc_uri(), WORK)
     try:
-        made.start_head()
+        try:
+            made.start_head()
+        except NoRay as why:
+            pytest.skip(f"Ray does not start here: {why}")
         yield made
     finally:
         made.stop()
