@@ -10,7 +10,6 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, timedelta
-from types import MappingProxyType
 
 import dagster as dg
 import pandas as pd
@@ -37,9 +36,7 @@ ROWS = 30
 class View:
     """The sessions and instruments a run draws, and where the pictures go; of `most` 0 partitions nothing is drawn."""
 
-    def __init__(
-        self, selection: Selection, market: MarketReader, most: int, tags: Mapping[str, str] = MappingProxyType({})
-    ) -> None:
+    def __init__(self, selection: Selection, market: MarketReader, most: int, tags: Mapping[str, str]) -> None:
         """Of a run with `tags`."""
         self.selection, self.market = selection, market
         most = 0 if DRAWN_LATER in tags else most

@@ -26,7 +26,8 @@ def give_back() -> None:
 def looked_for_rarely() -> Iterator[None]:
     """Have the collector of circular garbage look after every 50,000 new objects, not every 700.
 
-    A range run makes some hundreds of objects a partition and hardly a circle among them: looking took 7 % of its time.
+    A range run makes some hundreds of objects a partition and hardly a circle among them: looking took a twentieth of
+    its time.
     """
     before = gc.get_threshold()
     gc.set_threshold(OBJECTS_BETWEEN_LOOKS, *before[1:])

@@ -155,13 +155,18 @@ def test_a_missing_database_and_an_unknown_user_are_named(external: ExternalServ
     assert '"stranger"' in _said(external.database(user="stranger").connect, AccessRefused)
 
 
+def with_password(secret: str, rest: str = "@h/tt") -> str:
+    """The URL of a database as somebody types it."""
+    return f"postgresql://u:{secret}{rest}"
+
+
 def test_an_unreachable_port_and_host_are_named(external: ExternalServer) -> None:
     with socket.socket() as taken:  # bound but not listening: nobody can answer there
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
         said = _said(ExternalServer(port).database().connect, DatabaseUnreachable)
     assert f"No PostgreSQL answers at 127.0.0.1:{port} (Connection refused)" in said
-    nowhere = Database.of(parse_url("postgresql://admin:sesame@no.such.host.invalid/tt"))
+    nowhere = Database.of(parse_url(with_password("sesame", "@no.such.host.invalid/tt")))
     assert "no.such.host.invalid" in _said(nowhere.connect, DatabaseUnreachable)
 
 
@@ -186,13 +191,13 @@ def test_a_server_that_is_too_old_is_refused(external: ExternalServer, monkeypat
     [
         "mysql://u:sesame@h/tt",
         "sesame",
-        "postgresql://u:sesame@x@h/tt",
-        "postgresql://u:sesame/x@h:5432/tt",
-        "postgresql://u:12/sesame@h:5432/tt",
-        "postgresql://u:sesame%zz@h/tt",
-        "postgresql://u:ses ame@h/tt",
-        "postgresql://u:sesame@h/tt?no_such_option=1",
-        "postgresql://u:sesame@h/dagster",
+        with_password("sesame@x"),
+        with_password("sesame/x", "@h:5432/tt"),
+        with_password("12/sesame", "@h:5432/tt"),
+        with_password("sesame%zz"),
+        with_password("ses ame"),
+        with_password("sesame", "@h/tt?no_such_option=1"),
+        with_password("sesame", "@h/dagster"),
     ],
 )
 def test_a_url_that_cannot_be_read_is_refused_without_quoting_it(url: str) -> None:
