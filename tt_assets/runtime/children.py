@@ -19,6 +19,8 @@ import yaml
 from tt_assets.runtime import code_socket
 
 LOCATION = "tt_assets.definitions"
+"""What Dagster knows the platform by."""
+SERVED_CODE = "tt_assets.runtime.served_code"
 CODE_SERVER, DAEMON, WEBSERVER = "code server", "daemon", "webserver"
 CODE_PROCESS = ("api", "grpc")
 """Words of the command of the process behind the code server that holds the code and starts the runs."""
@@ -47,7 +49,7 @@ def specs(home: Path, socket: Path, host: str, port: int, *, read_only: bool = F
     logs = home / "logs"
     python = (sys.executable, "-m")
     address = ("--host", host, "--port", str(port), *(("--read-only",) if read_only else ()))
-    loaded = ("-m", LOCATION, "--location-name", LOCATION)
+    loaded = ("-m", SERVED_CODE, "--location-name", LOCATION)
     return (
         ChildSpec(
             CODE_SERVER,

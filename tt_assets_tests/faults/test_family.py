@@ -214,15 +214,36 @@ def test_a_killed_postmaster_is_replaced_with_a_run_in_flight(served: Served) ->
     wait_until(lambda: served.status(fresh) == "SUCCESS")
 
 
+def fork_server(served: Served) -> psutil.Process:
+    """The process that the runs of the served code are forked from."""
+    (found,) = (
+        process
+        for holder in psutil.Process(served.child(CODE_SERVER)["pid"]).children()
+        for process in holder.children()
+        if any("forkserver" in word for word in process.cmdline())
+    )
+    return found
+
+
 def test_a_run_whose_own_process_is_killed_does_not_stay_in_progress(served: Served) -> None:
     run = served.held_run()
-    (worker,) = (
-        process
-        for process in psutil.Process(served.child(CODE_SERVER)["pid"]).children(recursive=True)
-        if any("spawn_main" in word for word in process.cmdline())
-    )
+    (worker,) = fork_server(served).children()
     kill(worker.pid)
     wait_until(lambda: served.status(run) == "FAILURE")
+
+
+def test_what_runs_are_forked_from_is_replaced_when_it_is_killed(served: Served) -> None:
+    run = served.held_run()
+    before = fork_server(served)
+    (worker,) = before.children()
+    kill(before.pid)
+    # Nobody can tell any more how the run ends; it is not left alone with its partition.
+    wait_until(lambda: served.status(run) == "FAILURE")
+    served.let_go()
+    worker.wait(60)
+    fresh = served.launch("tt_features")
+    wait_until(lambda: served.status(fresh) == "SUCCESS")
+    assert fork_server(served).pid != before.pid
 
 
 def test_five_deaths_within_a_minute_end_it_with_one_line() -> None:
