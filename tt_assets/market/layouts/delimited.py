@@ -33,7 +33,8 @@ _DATE = re.compile(
     re.VERBOSE,
 )
 _BLOCK = 1 << 22
-_LEVELS = frozenset({"", "ticker", "tickers", "symbol", "symbols", "price", "attributes"})
+LEVELS = frozenset({"", "ticker", "tickers", "symbol", "symbols", "price", "attributes"})
+"""First cells, plain, of a header line above or below the names of columns."""
 _NULLS = ["", "nan", "NaN", "NAN", "NA", "N/A", "#N/A", "null", "NULL", "None", "none", "-", "--"]
 
 
@@ -220,7 +221,7 @@ def sniff(member: Member, encoding: str = "") -> Delimited:
         )
     start, first = _body(rows, width)
     width = _width(member.name, [cells for _, cells in rows[start:first]], [cells for _, cells in rows[first:]], width)
-    named_before = _row_names([cells for _, cells in rows[start:first]], [cells for _, cells in rows[first:]], width)
+    named_before = row_names([cells for _, cells in rows[start:first]], [cells for _, cells in rows[first:]], width)
     headers = [_padded(["", *cells] if named_before else cells, width) for _, cells in rows[start:first]]
     if len(headers) == 1:
         headers = header_levels(headers[0])
@@ -320,13 +321,13 @@ def _body(rows: Sequence[tuple[int, list[str]]], width: int) -> tuple[int, int]:
     told = (place for place in wide[:MOST_PREAMBLE] if _tells(rows[place][1]))
     start = next(told, wide[0] if wide else 0)
     # A header may be in words that nobody knows, and be read by what a person says of it.
-    if start and _is_row(rows[start][1]) and len(rows[start - 1][1]) == len(rows[start][1]):
+    if start and is_row(rows[start][1]) and len(rows[start - 1][1]) == len(rows[start][1]):
         start -= 1
     # Of the header lines of yfinance the first may name nothing but tickers.
-    while start and len(rows[start - 1][1]) >= narrow and plain(rows[start - 1][1][0]) in _LEVELS:
+    while start and len(rows[start - 1][1]) >= narrow and plain(rows[start - 1][1][0]) in LEVELS:
         start -= 1
     first = start
-    while first < len(rows) and first - start < 4 and not _is_row(rows[first][1]):
+    while first < len(rows) and first - start < 4 and not is_row(rows[first][1]):
         first += 1
     if first - start >= 4 or first == len(rows):
         # No date is recognised: the line of names, and everything below it is rows.
@@ -336,10 +337,10 @@ def _body(rows: Sequence[tuple[int, list[str]]], width: int) -> tuple[int, int]:
 
 def _tells(cells: Sequence[str]) -> bool:
     """Whether a line is a header or a row rather than words before the table."""
-    return _named(cells) >= 2 or _is_row(cells)
+    return named(cells) >= 2 or is_row(cells)
 
 
-def _named(cells: Sequence[str]) -> int:
+def named(cells: Sequence[str]) -> int:
     """How many cells head a column of a bar, be it one of a symbol (ACME.Open, Close_ACME)."""
     return sum(any(map(field_of, (cell, *cell.replace("_", ".").rsplit(".", 1)))) for cell in cells)
 
@@ -352,7 +353,7 @@ def _width(name: str, headers: Sequence[list[str]], rows: Sequence[list[str]], u
     widths = Counter(map(len, rows))
     if not rows or widths[named] or (named >= usual > 1 and headers[0][-1].strip()):
         return named
-    if named < usual and not _row_names(headers, rows, usual) and any(cell.strip() for r in rows for cell in r[named:]):
+    if named < usual and not row_names(headers, rows, usual) and any(cell.strip() for r in rows for cell in r[named:]):
         raise BarsFileError(
             f"{name}: the rows have more cells than the header names ({usual} and {named}). Name every column in the "
             f"header."
@@ -360,7 +361,7 @@ def _width(name: str, headers: Sequence[list[str]], rows: Sequence[list[str]], u
     return usual
 
 
-def _row_names(headers: Sequence[list[str]], rows: Sequence[list[str]], width: int) -> bool:
+def row_names(headers: Sequence[list[str]], rows: Sequence[list[str]], width: int) -> bool:
     """Whether each row begins with a number or a date that the header does not name, as R writes tables."""
     if not headers or not rows or any(len(cells) != width - 1 for cells in headers):
         return False
@@ -375,11 +376,20 @@ def is_date(cell: str) -> bool:
     return _DATE.match(cell) is not None
 
 
-def _is_row(cells: Sequence[str]) -> bool:
+def is_number(cell: str) -> bool:
+    """Whether a cell is a plain number."""
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def is_row(cells: Sequence[str]) -> bool:
     """Whether a line is a bar rather than a header: a date and figures."""
     dated = any(is_date(cell) for cell in cells)
     figures = sum(bool(re.search(r"\d", cell)) for cell in cells)
-    return dated and (figures >= 2 or len(cells) < 3) and _named(cells) < 3
+    return dated and (figures >= 2 or len(cells) < 3) and named(cells) < 3
 
 
 def _padded(cells: list[str], width: int) -> list[str]:

@@ -33,7 +33,7 @@ from tt_assets.market.layouts.dates import (
 from tt_assets.market.layouts.delimited import BadEncoding, Delimited, sniff
 from tt_assets.market.layouts.numbers import decimal_sign, read_numbers
 from tt_assets.market.layouts.options import BarsOptions
-from tt_assets.market.layouts.recognise import NEEDED, Columns, Layout, recognise
+from tt_assets.market.layouts.recognise import CLOSES_ALONE, NEEDED, Columns, Layout, recognise
 from tt_assets.market.layouts.symbols import symbol_of
 from tt_assets.market.layouts.typed import Table, open_feather, open_parquet, open_xlsx
 from tt_assets.market.layouts.vocabulary import field_of, says_decimal_comma
@@ -166,7 +166,9 @@ def _open_all(files: Sequence[Stamp], options: BarsOptions) -> tuple[list[_Opene
 
 def _is_something_else(error: BarsFileError) -> bool:
     said = str(error)
-    return sum(f" {name}," in said or f" {name} (" in said for name in NEEDED) >= 4 or "is no table" in said
+    return sum(f" {name}," in said or f" {name} (" in said for name in NEEDED) >= 4 or any(
+        words in said for words in ("is no table", CLOSES_ALONE)
+    )
 
 
 def open_tables(member: Member) -> Sequence[Table]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tt_assets.market.errors import BarsFileError
-from tt_assets.market.layouts.delimited import SEPARATORS, Delimited, is_date
+from tt_assets.market.layouts.delimited import LEVELS, SEPARATORS, Delimited, is_date, is_number
 from tt_assets.market.layouts.options import BarsOptions
 from tt_assets.market.layouts.symbols import in_words, is_noise
 from tt_assets.market.layouts.typed import Table
@@ -177,10 +177,17 @@ def _by_headers(table: Table, headers: Sequence[str], options: BarsOptions) -> L
         wide, left_out, part = _joined_names(table, headers, found.get("timestamp"), options)
         if wide and "timestamp" in found:
             why = "each header joins a symbol and a column"
-            why += f"; {in_words(part)} without all of them" if part else ""
+            why += f"; {in_words(list(part))} without all of them" if part else ""
             if len(wide) == 1 and is_noise(next(iter(wide))):
                 wide, why = {"": wide.popitem()[1]}, "each header ends with the name of a column"
             return Layout(WIDE.name, why, found["timestamp"], wide, left_out=left_out)
+        if "timestamp" in found and (alone := _alone(table, headers, found["timestamp"])):
+            raise closes_alone(table.name, alone)
+        if halves := {symbol: lacks for symbol, lacks in part.items() if len(lacks) <= 2}:
+            raise BarsFileError(
+                f"The bars in {table.name} lack {', '.join(next(iter(halves.values())))} of {in_words(list(halves))}, "
+                f"whose other columns are there. Add a column for each symbol, headed like those."
+            )
         raise lacking(table.name, missing, headers)
     named = {plain(header) for header in headers}
     known = next((known for known in KNOWN if known.heads <= named), None)
@@ -288,6 +295,52 @@ def lacking(name: str, missing: Sequence[str], headers: Sequence[str]) -> BarsFi
     )
 
 
+CLOSES_ALONE = "holds one price a session (closes, it seems)"
+
+
+def closes_alone(name: str, symbols: Sequence[str]) -> BarsFileError:
+    """The refusal of a table with one price of each symbol and session, as vendors ship adjusted closes."""
+    return BarsFileError(
+        f"{name} {CLOSES_ALONE} for {in_words(symbols)}, and no bars: open, high, low and volume are needed as well. "
+        f"Ask the vendor for the daily open, high, low, close and volume (OHLCV) of each symbol."
+    )
+
+
+_TICKER = re.compile(r"\^?[A-Z0-9][A-Z0-9.\-/=^ ]{0,11}( [A-Za-z]{2})?( Equity| Index| Curncy)?")
+NAMED_BY_CHANCE = 5
+"""Symbols for each one that spells the name of a column (LOW, V) from which a header is one of symbols."""
+
+
+def _alone(table: Table, headers: Sequence[str], timestamp: int) -> list[str]:
+    """The symbols of a table whose other headers are symbols, or symbols joined to the close; none where it is not."""
+    joined = [_close_of(header) for place, header in enumerate(headers) if place != timestamp and header.strip()]
+    if joined and all(joined):
+        return list(dict.fromkeys(joined))
+    others = [place for place in range(len(headers)) if place != timestamp and headers[place].strip()]
+    symbols = [place for place in others if _TICKER.fullmatch(headers[place].strip()) and _holds_numbers(table, place)]
+    fields = [place for place in others if field_of(headers[place]) and len(headers[place].strip()) > 1]
+    # The letters of a bar (o, h, l, c, v) are tickers as well, and few beside the symbols of a table of closes.
+    letters = [place for place in symbols if field_of(headers[place])]
+    if len(symbols) < len(others) or len(symbols) - len(letters) < NAMED_BY_CHANCE * len(fields) or symbols == letters:
+        return []
+    return [headers[place].strip() for place in symbols]
+
+
+def _close_of(header: str) -> str:
+    """The symbol of a header that joins it to the close (Close_ACME, ACME.Adj Close), else nothing."""
+    for pattern in (r"\s*(?P<symbol>[^._ ]+)[._ ](?P<word>.+?)\s*", r"\s*(?P<word>.+)[._ ](?P<symbol>[^._ ]+)\s*"):
+        match = re.fullmatch(pattern, header)
+        if match and field_of(match["word"]) in ("close", "adj_close") and len(match["word"]) > 1:
+            return match["symbol"]
+    return ""
+
+
+def _holds_numbers(table: Table, place: int) -> bool:
+    """Whether a column of the first rows has numbers, and nothing else but empty cells."""
+    cells = [row[place].strip() for row in table.head if row[place].strip()]
+    return any(map(is_number, cells)) and all(not re.search("[A-Za-z]{4}", cell) for cell in cells)
+
+
 def _shown(headers: Sequence[str]) -> str:
     shown = ", ".join(header.strip() or "(unnamed)" for header in headers[:MOST_SHOWN])
     return shown + (f" and {len(headers) - MOST_SHOWN} more" if len(headers) > MOST_SHOWN else "")
@@ -298,6 +351,7 @@ def _several_levels(table: Table, options: BarsOptions) -> Layout:
     lines = table.headers
     scores = [sum(field_of(cell) is not None for cell in line[1:]) for line in lines]
     level = max(range(len(lines)), key=lambda place: scores[place])
+    _refuse_closes(table, level)
     if scores[level] < 5:
         # A preamble that looks like a header: the line with most names is it.
         return _by_headers(table, lines[level], options)
@@ -327,6 +381,19 @@ def _several_levels(table: Table, options: BarsOptions) -> Layout:
         columns,
         left_out=fields[adjusted].strip() if adjusted is not None and not options.adjust else "",
     )
+
+
+def _refuse_closes(table: Table, level: int) -> None:
+    """Raise BarsFileError where header line `level` of several names closes alone."""
+    labels = {place for line in table.headers for place in range(table.width) if field_of(line[place]) == "timestamp"}
+    labels |= {0} if any(line[0].strip() and plain(line[0]) in LEVELS for line in table.headers) else set()
+    lines = [
+        [cell.strip() for place, cell in enumerate(line) if cell.strip() and place not in labels]
+        for line in table.headers
+    ]
+    if lines[level] and {field_of(cell) for cell in lines[level]} <= {"close", "adj_close"}:
+        others = [line for place, line in enumerate(lines) if place != level and len(line) >= len(lines[level])]
+        raise closes_alone(table.name, list(dict.fromkeys(others[0] if others else lines[level])))
 
 
 def _by_symbol(
@@ -367,10 +434,10 @@ def _complete(
 
 def _joined_names(
     table: Table, headers: Sequence[str], timestamp: int | None, options: BarsOptions
-) -> tuple[dict[str, Columns], str, list[str]]:
+) -> tuple[dict[str, Columns], str, dict[str, list[str]]]:
     """The instruments of headers such as AAPL.Open or Close_AAPL, the adjusted close that is left out, and the others.
 
-    The others are instruments of which some columns are not there.
+    The others are instruments of which some columns are not there, with those.
     """
     found: dict[str, dict[str, int]] = {}
     words: dict[int, str] = {}
@@ -388,7 +455,8 @@ def _joined_names(
                 words[place] = word
                 break
     complete = {symbol: own for symbol, own in found.items() if all(name in own for name in NEEDED[1:])}
-    part = [symbol for symbol in found if symbol not in complete]
+    lacking_of = {symbol: [name for name in NEEDED[1:] if name not in own] for symbol, own in found.items()}
+    part = {symbol: lacks for symbol, lacks in lacking_of.items() if lacks}
     if options.adjust:
         fields = [words.get(place, "") for place in range(len(headers))]
         return {symbol: _complete(table, fields, symbol, own, options) for symbol, own in complete.items()}, "", part

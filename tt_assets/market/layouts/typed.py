@@ -12,10 +12,13 @@ import pyarrow as pa
 
 from tt_assets.market.errors import BarsFileError
 from tt_assets.market.layouts.containers import Kind, Member, in_memory, unreadable
-from tt_assets.market.layouts.delimited import Delimited
-from tt_assets.market.layouts.vocabulary import field_of, header_levels
+from tt_assets.market.layouts.delimited import LEVELS, MOST_PREAMBLE, Delimited, is_number, is_row, named, row_names
+from tt_assets.market.layouts.symbols import is_noise
+from tt_assets.market.layouts.vocabulary import field_of, header_levels, plain
 
 HEAD_ROWS = 200
+MOST_LEVELS = 4
+"""Header lines of one sheet, as of delimited text."""
 WHOLE_HEADER = 6
 """Columns that a sheet names when it holds bars on its own: a date, four prices and a volume."""
 
@@ -110,7 +113,8 @@ def open_feather(member: Member) -> Typed:
 def open_xlsx(member: Member) -> list[Typed]:
     """The sheets of a workbook that hold bars: each with all columns, else the one that names most of them.
 
-    Dates and numbers are as they are kept there. A sheet's name is the stem of its table, as a file's is.
+    Dates and numbers are as they are kept there. A sheet's name is the stem of its table, as a file's is. The header
+    lines of a sheet are found as those of delimited text are.
     """
     import python_calamine as calamine
 
@@ -123,42 +127,103 @@ def open_xlsx(member: Member) -> list[Typed]:
         }
     except (calamine.CalamineError, OSError, ValueError, KeyError) as error:
         raise unreadable(member.name, error) from None
-    scored = {name: _header_row(rows) for name, rows in sheets.items()}
-    best = max((score for score, _ in scored.values()), default=0)
-    if best < 2:
+    tops = {name: _top_of(rows) for name, rows in sheets.items()}
+    best = max((top.score for top in tops.values()), default=0)
+    if best < 1:
         raise BarsFileError(
             f"{member.name} has no sheet with a header of daily bars. Name the columns in its first row."
         )
-    whole = [name for name, (score, _) in scored.items() if score >= WHOLE_HEADER]
+    whole = [name for name, top in tops.items() if top.score >= WHOLE_HEADER]
     if len(whole) < 2:
-        name = next(name for name, (score, _) in scored.items() if score == best)
-        return [_of_sheet(member, sheets[name], scored[name][1])]
+        name = next(name for name, top in tops.items() if top.score == best)
+        return [_of_sheet(member, sheets[name], tops[name])]
     return [
-        _of_sheet(replace(member, name=f"{member.name}:{name}", stem=name), sheets[name], scored[name][1])
-        for name in whole
+        _of_sheet(replace(member, name=f"{member.name}:{name}", stem=name), sheets[name], tops[name]) for name in whole
     ]
 
 
-def _of_sheet(member: Member, rows: list[list[Any]], start: int) -> Typed:
-    """The table whose header is row `start` of a sheet; one of tickers beside it (yfinance) is a header too."""
+@dataclass(frozen=True)
+class _Top:
+    """Where the header lines of a sheet are, where its rows begin, and how many columns of a bar are told by them."""
+
+    score: int
+    levels: tuple[int, ...]
+    first: int
+
+
+def _top_of(rows: list[list[Any]]) -> _Top:
+    """The header lines of a sheet: the line that names most columns, and those of tickers beside it.
+
+    Without such a line the first row with a date tells: the line above it is a header in words that nobody knows, or
+    the sheet has none.
+    """
+    head = [[_text(cell) for cell in row] for row in rows[: MOST_PREAMBLE + HEAD_ROWS]]
+    names, above = max(((named(cells), -place) for place, cells in enumerate(head[:MOST_PREAMBLE])), default=(0, 0))
+    if names >= 2:
+        return _Top(names, *_levels(head, -above))
+    first = next((place for place, cells in enumerate(head) if is_row(_filled(cells))), None)
+    if first is None:
+        return _Top(0, (), 0)
+    if first and _is_header_above(head[first - 1], head[first]):
+        return _Top(1, (first - 1,), first)
+    figures = sum(any(sign.isdigit() for sign in cell) for cell in head[first])
+    return _Top(WHOLE_HEADER if figures >= WHOLE_HEADER else 0, (), first)
+
+
+def _filled(cells: list[str]) -> list[str]:
+    return [cell for cell in cells if cell]
+
+
+def _is_header_above(header: list[str], row: list[str]) -> bool:
+    filled = _filled(header)
+    return not is_row(filled) and len(filled) > 1 and len(filled) >= len(_filled(row)) - 1
+
+
+def _levels(head: list[list[str]], start: int) -> tuple[tuple[int, ...], int]:
+    """The header lines around line `start`, which names most columns, and the first row below them."""
+    top, below = start, start + 1
+    while top and _is_level(head[top - 1], head[start]):
+        top -= 1
+    while below < len(head) and below - top < MOST_LEVELS and _is_level_below(head[below]):
+        below += 1
+    levels = tuple(place for place in range(top, below) if _filled(head[place]))
+    if levels[-1] > start and not any(head[levels[-1]][1:]):
+        levels = levels[:-1]  # pandas names the index in a line of its own
+    return levels, below
+
+
+def _is_level_below(cells: list[str]) -> bool:
+    """Whether a line below the names of columns holds tickers, names the index, or is blank."""
+    beside = plain(cells[0]) in LEVELS or field_of(cells[0]) == "timestamp"
+    return beside and not any(map(is_number, _filled(cells)))
+
+
+def _is_level(cells: list[str], header: list[str]) -> bool:
+    """Whether a line above the names of columns holds tickers, as yfinance and merged cells have it, and no title."""
+    tickers = _filled(cells[1:])
+    beside = plain(cells[0]) in LEVELS or (field_of(cells[0]) == "timestamp" and not header[0])
+    titled = len(tickers) == 1 and not cells[0] and (" " in tickers[0].strip() or is_noise(tickers[0]))
+    return beside and bool(tickers) and not titled
+
+
+def _of_sheet(member: Member, rows: list[list[Any]], top: _Top) -> Typed:
+    """The table of a sheet below its header lines."""
     width = max(len(row) for row in rows)
-    # pandas merges the cells of an upper level and names the index in a line of its own.
-    levels = [place for place in (start - 1, start, start + 1) if 0 <= place < len(rows)]
-    levels = [place for place in levels if place == start or _text(rows[place][0]).casefold() in ("ticker", "price")]
-    headers = [_padded(rows[place], width) for place in levels]
+    headers = [_padded(rows[place], width) for place in top.levels]
+    # The cells of an upper level are merged: only the first of them has the text.
     headers[:-1] = [_spread(cells) for cells in headers[:-1]]
-    first = levels[-1]
-    if len(levels) > 1 and first + 1 < len(rows) and not any(_text(cell) for cell in rows[first + 1][1:]):
-        first += 1
-    body = rows[first + 1 :]
+    body = rows[top.first :]
     while body and not any(_text(cell) for cell in body[-1]):
         body.pop()
+    head = [_padded(row, width) for row in body[:HEAD_ROWS]]
+    if len(headers) == 1:
+        shifted = not headers[0][-1] and row_names([headers[0][:-1]], [cells for cells in head if cells[-1]], width)
+        headers = header_levels(["", *headers[0][:-1]] if shifted else headers[0])
     texts = {
         f"c{place}": pa.array([_text(row[place]) if place < len(row) else "" for row in body], pa.string())
         for place in range(width)
     }
-    head = [_padded(row, width) for row in body[:HEAD_ROWS]]
-    return Typed(member, headers, head, width, first_row=first + 1, _table=pa.table(texts))
+    return Typed(member, headers, head, width, first_row=top.first, _table=pa.table(texts))
 
 
 def _padded(row: list[Any], width: int) -> list[str]:
@@ -171,13 +236,6 @@ def _spread(cells: list[str]) -> list[str]:
     for cell in cells:
         spread.append(cell or (spread[-1] if spread else ""))
     return spread
-
-
-def _header_row(rows: list[list[Any]]) -> tuple[int, int]:
-    """How many columns the best header row of a sheet names, and which row that is."""
-    scored = [(sum(field_of(cell) is not None for cell in row), -place) for place, row in enumerate(rows[:30])]
-    best, place = max(scored, default=(0, 0))
-    return best, -place
 
 
 def _text(value: Any) -> str:

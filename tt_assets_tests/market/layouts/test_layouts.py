@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import bz2
+import csv
 import gzip
 import io
 import lzma
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -109,6 +111,31 @@ def test_feather_and_workbooks(tmp_path: Path, kind: str):
         TYPED[kind].to_excel(writer, sheet_name="Bars", index=False)
     for path in (feather, workbook):
         pd.testing.assert_frame_equal(FileBars(path).check().clean, expected(), check_exact=True)
+
+
+def as_sheet(text: str, *, typed: bool) -> list[list[object]]:
+    """The lines of a delimited text as rows of a sheet; `typed` has plain numbers and ISO days kept as such."""
+    separator = max(",;\t| ", key=lambda sign: (text.splitlines()[-2].count(sign), sign == ","))
+
+    def cell(written: str) -> object:
+        if re.fullmatch(r"[1-9]\d*(\.\d+)?", written):
+            return float(written)
+        return pd.Timestamp(written) if re.fullmatch(r"\d{4}-\d\d-\d\d", written) else written or None
+
+    rows = csv.reader(text.lstrip("\ufeff").splitlines(), delimiter=separator)
+    return [[cell(written) if typed else written for written in row] for row in rows]
+
+
+@pytest.mark.parametrize("typed", [False, True], ids=["texts", "typed"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_is_read_from_a_sheet_as_from_text(tmp_path: Path, layout: str, typed: bool):
+    name, text, _ = LAYOUTS[layout]
+    path = tmp_path / Path(name).with_suffix(".xlsx").name
+    with pd.ExcelWriter(path, engine="openpyxl") as writer:
+        pd.DataFrame(as_sheet(text, typed=typed)).to_excel(writer, header=False, index=False)
+    checked = FileBars(path).check()
+    pd.testing.assert_frame_equal(checked.clean, expected(), check_exact=True)
+    assert checked.faults == ()
 
 
 def test_a_folder_takes_each_symbol_from_its_file_and_says_what_it_passed_over(tmp_path: Path):

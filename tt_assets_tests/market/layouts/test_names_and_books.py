@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from tt_assets.market.calendar import are_sessions
+from tt_assets.market.errors import BarsFileError
 from tt_assets.market.files import BarsOptions, FileBars
 from tt_assets_tests.market.layouts.samples import CLOSE, DAYS, HIGH, LOW, OPEN, ROWS, VOLUME, expected, midnight, table
 
@@ -243,3 +244,107 @@ def test_a_file_a_day_of_all_symbols(tmp_path: Path):
         header = "ticker,volume,open,close,high,low,window_start,transactions\n"
         (tmp_path / f"{d:%Y-%m-%d}.csv").write_text(header + rows)
     pd.testing.assert_frame_equal(read(tmp_path), of("ACME", "ZZ"), check_exact=True)
+
+
+BOTH_WAYS = pytest.mark.parametrize("ending", ["csv", "xlsx"])
+
+
+def written(frame: pd.DataFrame, path: Path) -> Path:
+    {".csv": frame.to_csv, ".xlsx": frame.to_excel, ".parquet": frame.to_parquet}[path.suffix](path)
+    return path
+
+
+def across(*symbols: str, fields: dict[str, list[float]]) -> pd.DataFrame:
+    """Symbols side by side under two header lines."""
+    bars = {(symbol, field): numbers for symbol in symbols for field, numbers in fields.items()}
+    return pd.DataFrame(bars, index=pd.DatetimeIndex(DAYS, name="Date"))
+
+
+FIELDS = {"Open": OPEN, "High": HIGH, "Low": LOW, "Close": CLOSE, "Volume": [float(shares) for shares in VOLUME]}
+
+
+@pytest.mark.parametrize("ending", ["csv", "xlsx", "parquet"])
+@pytest.mark.parametrize("joined", ["{1}_{0}", "{0}.{1}"])
+def test_a_wide_header_is_read_in_any_container(tmp_path: Path, ending: str, joined: str):
+    wide = across("JPM", "XOM", fields=FIELDS)
+    wide.columns = [joined.format(*names) for names in wide.columns]
+    path = written(wide, tmp_path / f"wide.{ending}")
+    pd.testing.assert_frame_equal(read(path), of("JPM", "XOM"), check_exact=True)
+    assert [told.layout for told in FileBars(path).manifest().tables] == ["wide"]
+
+
+@BOTH_WAYS
+def test_two_header_lines_without_a_word_for_them(tmp_path: Path, ending: str):
+    path = written(across("JPM", "XOM", fields=FIELDS), tmp_path / f"bars.{ending}")
+    pd.testing.assert_frame_equal(read(path), of("JPM", "XOM"), check_exact=True)
+
+
+def test_a_sheet_whose_tickers_are_merged_beside_the_word_for_the_date(tmp_path: Path):
+    tickers = ["Date", "JPM", *[None] * 4, "XOM", *[None] * 4]
+    rows = [tickers, [None, *FIELDS, *FIELDS], *([row[0], *row[1:], *row[1:]] for row in ROWS)]
+    pd.DataFrame(rows).to_excel(tmp_path / "bars.xlsx", header=False, index=False)
+    pd.testing.assert_frame_equal(read(tmp_path / "bars.xlsx"), of("JPM", "XOM"), check_exact=True)
+
+
+def test_a_title_above_the_second_column_of_a_sheet_is_no_ticker(tmp_path: Path):
+    rows = [["", "Prices of ACME", *[""] * 4], ["Date", *FIELDS], *map(list, ROWS)]
+    pd.DataFrame(rows).to_excel(tmp_path / "ACME.xlsx", header=False, index=False)
+    pd.testing.assert_frame_equal(read(tmp_path / "ACME.xlsx"), of("ACME"), check_exact=True)
+
+
+def test_a_sheet_in_words_that_nobody_knows_is_named_by_hand(tmp_path: Path):
+    rows = [["as of today"], [], ["Day", "Eins", "Zwei", "Drei", "Vier", "Stk"], *map(list, ROWS)]
+    pd.DataFrame(rows).to_excel(tmp_path / "ACME.xlsx", header=False, index=False)
+    options = BarsOptions.parse("timestamp=Day,open=Eins,high=Zwei,low=Drei,close=Vier,volume=Stk")
+    checked = FileBars(tmp_path / "ACME.xlsx", options=options).check()
+    pd.testing.assert_frame_equal(checked.clean, of("ACME"), check_exact=True)
+
+
+def closes(*symbols: str, headed: str = "{}") -> pd.DataFrame:
+    return pd.DataFrame({headed.format(symbol): CLOSE for symbol in symbols}, index=pd.DatetimeIndex(DAYS, name="Date"))
+
+
+CLOSES = {
+    "symbols": closes("NVDA", "JPM", "V", "LOW", "KO", "PG", "AAPL", "BRK.B"),
+    "one symbol": closes("SP500"),
+    "joined": closes("NVDA", "JPM", headed="Close_{}"),
+    "joined, adjusted": closes("NVDA", "JPM", headed="{} Adj Close"),
+    "two lines": across("NVDA", "JPM", fields={"Close": CLOSE}),
+    "two lines with words for them": across("NVDA", "JPM", fields={"Close": CLOSE}).rename_axis(
+        columns=["Ticker", "Price"]
+    ),
+    "two lines, many": across("NVDA", *"ABCDEF", fields={"Adj Close": CLOSE}),
+}
+
+
+@pytest.mark.parametrize("ending", ["csv", "xlsx", "parquet"])
+@pytest.mark.parametrize("kind", CLOSES)
+def test_a_table_of_closes_alone_is_told_as_that(tmp_path: Path, kind: str, ending: str):
+    path = written(CLOSES[kind], tmp_path / f"closes.{ending}")
+    with pytest.raises(BarsFileError, match=r"Ask the vendor for the daily open, high, low, close and vol") as caught:
+        FileBars(path).check()
+    said = str(caught.value)
+    assert said.startswith(f"{path} holds one price a session (closes, it seems) for ")
+    assert ("SP500" if kind == "one symbol" else "NVDA") in said
+    assert "TT_BARS_COLUMNS" not in said
+    assert "Ticker" not in said
+    (tmp_path / "ACME.csv").write_text(YAHOO)  # and in a folder it is passed over
+    assert read(tmp_path)["instrument"].unique().tolist() == ["ACME"]
+
+
+@pytest.mark.parametrize(
+    "headers", ["DATE,OPEN,HIGH,LOW,CLOSE", "DATE,CLOSE,ADJ,DIV", "DATE,OPEN,HIGH,LOW,CLOSE,TURNOVER", "Date,Note"]
+)
+def test_a_table_of_a_part_of_the_columns_is_no_table_of_closes(tmp_path: Path, headers: str):
+    path = tmp_path / "ACME.csv"
+    path.write_text("\n".join([headers, *(f"2014-01-{day:02}{',1.5' * headers.count(',')}" for day in (2, 3, 6, 7))]))
+    with pytest.raises(BarsFileError, match="lack the column"):
+        FileBars(path).check()
+
+
+@BOTH_WAYS
+def test_a_column_that_every_symbol_of_a_wide_table_lacks_is_named(tmp_path: Path, ending: str):
+    wide = across("JPM", "XOM", fields=FIELDS).drop(columns="Volume", level=1)
+    wide.columns = [f"{field}_{symbol}" for symbol, field in wide.columns]
+    with pytest.raises(BarsFileError, match="lack volume of JPM, XOM, whose other columns are there"):
+        FileBars(written(wide, tmp_path / f"wide.{ending}")).check()
