@@ -12,6 +12,7 @@ from tt_assets.report.charts import Chart, Marker, Series
 from tt_assets.report.labels import fixed
 from tt_assets.report.palette import INK, MISSING, RISING, series_colours
 from tt_assets.tables import LEDGER
+from tt_assets.web.due import DAY, due_sessions, names_with_bars
 from tt_assets.web.equity import traded_names
 from tt_assets.web.site import Choice, Look, NotThere, Page, address
 
@@ -22,14 +23,7 @@ SESSIONS_AHEAD = (1, 5, 20)
 
 def page(look: Look) -> Page:
     """Bars, features, scores and information coefficients of one instrument, and who trades it."""
-    names = [
-        str(name)
-        for (name,) in look.rows(
-            "WITH RECURSIVE each AS ((SELECT instrument FROM tt_prices ORDER BY 1 LIMIT 1) UNION ALL SELECT (SELECT "
-            "p.instrument FROM tt_prices AS p WHERE p.instrument > each.instrument ORDER BY 1 LIMIT 1) FROM each "
-            "WHERE each.instrument IS NOT NULL) SELECT instrument FROM each WHERE instrument IS NOT NULL"
-        )
-    ]
+    names = names_with_bars(look)
     if not names:
         raise NotThere("No bars are stored yet: run `tt backfill market`.")
     name = look.one_of("of", names)
@@ -38,7 +32,7 @@ def page(look: Look) -> Page:
     first = bars.index[0]
     features, feature = _series(look, "tt_features", "feature", "value", name, first, "return_1")
     signals, signal = _series(look, "tt_signal_scores", "signal_name", "score", name, first, "")
-    missing = _without_bar(look, name, first)
+    missing = _without_bar(look, name, bars)
     charts = [_candles(look, name, bars, missing)]
     if feature is not None:
         charts.append(_line("feature", feature, f"Feature {feature.name}", "", 4))
@@ -95,15 +89,10 @@ def _bars(look: Look, name: str, count: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).set_index("timestamp").sort_index()
 
 
-def _without_bar(look: Look, name: str, first: pd.Timestamp) -> list[str]:
-    """Sessions from `first` on whose partition is on record without a row, while the instrument has earlier ones."""
-    rows = look.rows(
-        f"SELECT date::text FROM {LEDGER.name} WHERE table_name = 'tt_prices' AND instrument = %s AND rows = 0 "
-        "AND date >= %s::date ORDER BY 1",
-        name,
-        f"{first:%Y-%m-%d}",
-    )
-    return [str(day) for (day,) in rows]
+def _without_bar(look: Look, name: str, bars: pd.DataFrame) -> list[str]:
+    """Sessions from the first of `bars` on that stored partitions span, and of which there is no bar."""
+    days = bars.index.to_numpy().astype(DAY)
+    return [str(day) for day in due_sessions(look, [name]).lacking(name, days, since=days[0])]
 
 
 def _candles(look: Look, name: str, bars: pd.DataFrame, missing: list[str]) -> Chart:

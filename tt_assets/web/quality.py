@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from tt_assets.grain import DateGrain
@@ -14,6 +15,7 @@ from tt_assets.market.bar_checks import jumps
 from tt_assets.report.charts import Chart, Series
 from tt_assets.report.palette import AGENT_COLOUR, FALLING
 from tt_assets.tables import LEDGER
+from tt_assets.web.due import DAY, Due, due_sessions
 from tt_assets.web.site import Choice, Look, Page, address
 
 SPLITS = (2.0, 3.0, 4.0, 5.0, 7.0, 10.0, 20.0, 1.5)
@@ -29,7 +31,8 @@ def page(look: Look) -> Page:
     span = look.one_of("span", list(SPANS), "all")
     prices = _closes(look, SPANS[span])
     found = jumps(prices, pd.Timestamp.min, look.site.settings.jump_sigmas) if len(prices) else []
-    charts = [chart] if (chart := _coverage(look, SPANS[span])) else []
+    due = due_sessions(look, days=SPANS[span])
+    charts = [chart] if (chart := _coverage(due)) else []
     return Page(
         "quality.html",
         "Data quality",
@@ -37,6 +40,7 @@ def page(look: Look) -> Page:
             "here_address": address("/tt/quality", span=span),
             "choices": [Choice("span", "Span", span, [("1y", "a year"), ("3y", "three years"), ("all", "all")])],
             "faults": _faults(look),
+            "gaps": _gaps(look, due),
             "jumps": [
                 {
                     "name": own.instrument,
@@ -121,26 +125,54 @@ def _splits(prices: pd.DataFrame) -> list[dict[str, str]]:
     return sorted(found, key=lambda own: own["day"], reverse=True)[:SHOWN]
 
 
-def _coverage(look: Look, days: int) -> Chart | None:
-    width = "year" if look.site.settings.date_grain is DateGrain.YEAR else "month"
-    rows = look.rows(
-        f"""
-        SELECT date_trunc('{width}', date)::date::text, count(*) FILTER (WHERE rows > 0), count(failure), count(*)
-        FROM {LEDGER.name} WHERE table_name = 'tt_prices' AND date > (SELECT max(date) FROM {LEDGER.name}
-        WHERE table_name = 'tt_prices') - %s GROUP BY 1 ORDER BY 1
-        """,
-        days,
-    )
-    if not rows:
+def _coverage(due: Due) -> Chart | None:
+    """Bars of the sessions that are due, in percent, by month (by year where partitions are so wide)."""
+    width = DateGrain.YEAR if due.grain is DateGrain.YEAR else DateGrain.MONTH
+    counts = due.count
+    times, place = np.unique(due.keys[counts > 0].astype(f"datetime64[{width.unit}]"), return_inverse=True)
+    if not len(times):
         return None
-    share = [100.0 * filled / whole for _, filled, _, whole in rows]
-    failed = [100.0 * bad / whole for _, _, bad, whole in rows]
+
+    def of_each(values: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        return np.bincount(place, weights=values[counts > 0], minlength=len(times)).astype(float)
+
+    whole = of_each(counts)
+    share = 100.0 * of_each(np.minimum(due.rows, counts)) / whole
+    failed = 100.0 * of_each(np.where(due.failed, counts, 0)) / whole
     series = [Series("With a bar", share, AGENT_COLOUR, kind="line"), Series("Failed", failed, FALLING)]
     return Chart(
         "coverage",
         "Coverage of tt_prices",
-        f"% of the {width}'s partitions",
-        [day for day, *_ in rows],
+        f"% of the {width}'s sessions since each instrument's first bar",
+        [str(day) for day in times.astype(DAY)],
         series,
         digits=1,
     )
+
+
+def _gaps(look: Look, due: Due) -> list[dict[str, Any]]:
+    """Instruments that lack bars of sessions that are due: how many of how many, and the latest; most first."""
+    owed = np.where(due.made, due.count, 0)
+    sums = {name: (int(owed[own].sum()), int(due.rows[own].sum())) for name, own in due.places.items()}
+    short = [name for name, (whole, rows) in sums.items() if whole > rows]
+    bars = dict(
+        look.rows(
+            "SELECT instrument, array_agg(timestamp::date - DATE '1970-01-01') FROM tt_prices "
+            "WHERE instrument = ANY(%s) AND timestamp >= %s GROUP BY 1",
+            short,
+            due.keys.min().item() if len(due.keys) else None,
+        )
+    )
+    found: list[tuple[int, dict[str, Any]]] = []
+    for name in short:
+        lacking = due.lacking(name, np.array(bars.get(name, []), dtype=np.int64).astype(DAY))
+        if len(lacking):
+            row = {
+                "name": name,
+                "count": f"{len(lacking):,}",
+                "of": f"{sums[name][0]:,}",
+                "last": str(lacking[-1]),
+                "address": address("/tt/partition/tt_prices", key=str(CellKey(str(lacking[-1]), name))),
+            }
+            found.append((len(lacking), row))
+    return [row for _, row in sorted(found, key=lambda own: -own[0])[:SHOWN]]
