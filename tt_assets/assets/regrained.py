@@ -42,11 +42,11 @@ def regrained(
     merged = _joined(old, target) if wider else _cut(old, source, keys)
     held = pd.DataFrame(stored, columns=[*KEY, "rows", "digest"])
     new = merged.drop(columns=["rows", "digest", "reads"]).merge(held, how="outer", on=KEY)
-    empty = new["rows"].isna() & new["held"].fillna(value=False).astype(bool)
+    empty = new["rows"].isna() & new["held"].eq(other=True)
     new["rows"] = new["rows"].astype(object).mask(empty, 0)
     new["digest"] = new["digest"].astype(object).mask(empty, NOTHING)
-    new["fetch"] = new["fetch"].fillna(0).astype(int)
-    new["tries"] = new["tries"].fillna(0).astype(int)
+    new["fetch"] = _whole(new["fetch"])
+    new["tries"] = _whole(new["tries"])
     new["outcome"] = _outcomes(new, wider=wider)
     return new.assign(reads=np.nan)[list(old.columns)]
 
@@ -80,9 +80,14 @@ def _cut(old: pd.DataFrame, source: DateGrain, keys: Sequence[str]) -> pd.DataFr
     return told[told["held"] | told["failure"].notna()]
 
 
+def _whole(column: pd.Series) -> pd.Series:
+    """Whole numbers that are kept as objects beside what is not known, which counts as 0."""
+    return pd.to_numeric(column).fillna(0).astype(int)
+
+
 def _outcomes(new: pd.DataFrame, *, wider: bool) -> pd.Series:
     """What came of each slice, in the words of a load."""
-    filled = new["rows"].notna() & (new["rows"].fillna(0).astype(int) > 0)
+    filled = new["rows"].notna() & (_whole(new["rows"]) > 0)
     spans = new[filled].groupby("instrument")["date"].agg(["min", "max"])
     first, last = (new["instrument"].map(spans[side]).fillna("") for side in ("min", "max"))
     plain = np.where(filled, LOADED, NO_ROWS)

@@ -8,7 +8,7 @@ goes on: whatever it was killed in, the same command does it from there.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
@@ -60,10 +60,18 @@ Places = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Moved:
-    """What a move came to: partitions on record of each market table, before and after."""
+    """What a move came to: partitions on record of each market table that has any, before and after."""
 
-    before: int
-    after: int
+    before: Mapping[str, int]
+    after: Mapping[str, int]
+
+    def lines(self, grain: DateGrain) -> list[str]:
+        """In words, one line a table."""
+        moved = [
+            f"{table}: {count:,} partition{'' if count == 1 else 's'} before, {self.after.get(table, 0):,} now"
+            for table, count in self.before.items()
+        ]
+        return [*moved, f"One partition is one {grain} now. The rows of all tables, and the agents, are as they were."]
 
 
 def move(settings: Settings, target: DateGrain) -> Moved:
@@ -115,10 +123,15 @@ def _refuse_runs(instance: dg.DagsterInstance, target: DateGrain) -> None:
         raise UserError(f"{what} has not ended; wait for it or end it, then `tt grain {target}`.")
 
 
-def _partitions(database: Database) -> int:
+def _partitions(database: Database) -> dict[str, int]:
+    """Partitions on record of each market table, in flow order."""
     with database.connect() as connection:
-        rows = connection.execute("SELECT count(*) FROM tt_slice WHERE table_name = 'tt_prices' AND rows IS NOT NULL")
-        return int(rows.fetchall()[0][0])
+        rows = connection.execute(
+            "SELECT table_name, count(*) FROM tt_slice WHERE table_name = ANY(%s) AND rows IS NOT NULL GROUP BY 1",
+            [list(MARKET_TABLES)],
+        )
+        found = dict(rows.fetchall())
+    return {table: int(found[table]) for table in MARKET_TABLES if table in found}
 
 
 def _move_ledger(database: Database, instance: dg.DagsterInstance, old: Blueprint, new: Blueprint) -> None:

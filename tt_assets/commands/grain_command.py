@@ -22,4 +22,5 @@ def grain(settings: Settings, grain: str) -> None:
     from tt_assets.commands.grain import move
 
     moved = move(settings, DateGrain(grain))
-    say(f"tt_prices: {moved.before:,} partitions are {moved.after:,} now, one for each {grain}.")
+    for line in moved.lines(DateGrain(grain)):
+        say(line)
