@@ -10,6 +10,7 @@ import logging
 import os
 import shutil
 import sys
+import time
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import date
@@ -214,6 +215,7 @@ def backfill(
     """
     from tt_assets.commands.backfill import check_bars, check_trading, request_tables, symbols_of
     from tt_assets.commands.load_plan import load_plan
+    from tt_assets.commands.result_line import Result
     from tt_assets.grid.bars_files import watchlist_of
     from tt_assets.runtime.platform import open_instance, prepare
     from tt_assets.runtime.selection import known_instruments, known_tables
@@ -241,6 +243,7 @@ def backfill(
     instance = open_instance()
     if queue:
         _warn_of_no_daemon(instance)
+    result, began = Result(), time.monotonic()
     outcome = request_tables(
         platform,
         instance,
@@ -249,8 +252,9 @@ def backfill(
         names if instruments else None,
         allow_deletions=allow_deletions,
         queue=queue,
+        result=result,
     )
-    _finish(outcome)
+    _finish(outcome, result.line(time.monotonic() - began))
 
 
 @commands.command(short_help="Train agents for walk-forward windows and roll them.")
@@ -268,6 +272,7 @@ def train(settings: Settings, first: str | None, last: str | None, instruments: 
     """Train agents for the walk-forward windows that touch a span, and roll their episodes."""
     from tt_assets.commands.backfill import check_bars, check_trading
     from tt_assets.commands.backfill import train as run_training
+    from tt_assets.commands.result_line import Result
     from tt_assets.grid.bars_files import watchlist_of
     from tt_assets.runtime.platform import open_instance, prepare
     from tt_assets.runtime.selection import known_instruments
@@ -281,7 +286,9 @@ def train(settings: Settings, first: str | None, last: str | None, instruments: 
     instance = open_instance()
     if queue:
         _warn_of_no_daemon(instance)
-    _finish(run_training(platform, instance, span, traded, queue=queue))
+    result, began = Result(), time.monotonic()
+    outcome = run_training(platform, instance, span, traded, queue=queue, result=result)
+    _finish(outcome, result.line(time.monotonic() - began))
 
 
 @commands.command(short_help="Judge agents against baselines; writes HTML.")
@@ -453,12 +460,15 @@ def _print_cells(
         out().print(line)
 
 
-def _finish(outcome: Any) -> None:
+def _finish(outcome: Any, result: str = "") -> None:
     from tt_assets.commands.backfill import show_checks, show_failures
 
     show_checks(outcome, err())
     if not outcome.ok:
         show_failures(outcome, err())
+    if result:
+        say(result)
+    if not outcome.ok:
         sys.exit(1)
 
 

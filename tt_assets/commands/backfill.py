@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from tt_assets.commands.printing import err
+from tt_assets.commands.result_line import Request, Result
 from tt_assets.errors import UserError
 from tt_assets.grid.bars_files import bars_files, bars_manifest, watchlist_of
 from tt_assets.grid.blueprint import blueprint
@@ -50,11 +51,12 @@ def backfill(
     *,
     allow_deletions: bool = False,
     queue: bool = False,
+    result: Result | None = None,
 ) -> Outcome:
     """Materialize market `tables` for the sessions of `span` and `instruments`, one range run a chunk.
 
     With `allow_deletions` stored bars that the source no longer has are deleted; else their partitions fail. With
-    `queue` the runs are made by whoever carries out those of the queue, several at once.
+    `queue` the runs are made by whoever carries out those of the queue, several at once; `result` hears the result.
     """
     from tt_assets.automation import MARKET_JOB
 
@@ -69,10 +71,11 @@ def backfill(
     free_slots_of_ended_runs(instance)
     job = job_named(platform.settings, MARKET_JOB)
     config = {PRICES: {"allow_deletions": True}} if allow_deletions else None
+    request = Request.begun(platform.database, tables, dates, instruments)
     if queue:
         most = market_share(len(cells), platform.settings)
         with queue_bar(len(cells) * len(tables)) as on_state:
-            return materialize_queued(
+            outcome = materialize_queued(
                 instance,
                 job,
                 tables,
@@ -84,9 +87,14 @@ def backfill(
                 on_state=on_state,
                 config=config,
             )
-    with progress_bar(len(cells) * len(tables), tables, among=cells) as on_event:
-        most = most_cells(platform.settings.date_grain)
-        return materialize(instance, job, tables, cells, keys, order, on_event=on_event, most_cells=most, config=config)
+    else:
+        with progress_bar(len(cells) * len(tables), tables, among=cells) as on_event:
+            most = most_cells(platform.settings.date_grain)
+            outcome = materialize(
+                instance, job, tables, cells, keys, order, on_event=on_event, most_cells=most, config=config
+            )
+    (result or Result()).add(request, outcome, platform.database)
+    return outcome
 
 
 def beyond_comfort(partitions: int, grain: DateGrain) -> str:
@@ -117,8 +125,9 @@ def train(
     tables: Sequence[str] = ("tt_policy", *EPISODE_TABLES),
     *,
     queue: bool = False,
+    result: Result | None = None,
 ) -> Outcome:
-    """Materialize the agent `tables` for the windows that `span` touches: train, then roll; `queue` as `backfill`."""
+    """Materialize the agent `tables` for the windows that `span` touches: train, then roll; the rest as `backfill`."""
     from tt_assets.automation import AGENTS_JOB
 
     keys = _date_keys(window_grid(platform.settings), instance)
@@ -133,24 +142,20 @@ def train(
     cells = {(window, name) for window in windows for name in traded}
     free_slots_of_ended_runs(instance)
     job = job_named(platform.settings, AGENTS_JOB)
+    request = Request.begun(platform.database, tables, windows, traded)
     if queue:
         most = agents_share(len(cells), platform.settings)
         with queue_bar(len(cells) * len(tables)) as on_state:
-            return materialize_queued(
+            outcome = materialize_queued(
                 instance, job, tables, cells, keys, order, most_cells=most, chained=False, on_state=on_state
             )
-    if "tt_policy" in tables:
-        refuse_held(instance, TRAINING_POOL)
-    with progress_bar(len(cells) * len(tables), tables) as on_event:
-        return materialize(
-            instance,
-            job,
-            tables,
-            cells,
-            keys,
-            order,
-            on_event=on_event,
-        )
+    else:
+        if "tt_policy" in tables:
+            refuse_held(instance, TRAINING_POOL)
+        with progress_bar(len(cells) * len(tables), tables) as on_event:
+            outcome = materialize(instance, job, tables, cells, keys, order, on_event=on_event)
+    (result or Result()).add(request, outcome, platform.database)
+    return outcome
 
 
 def request_tables(
@@ -162,6 +167,7 @@ def request_tables(
     *,
     allow_deletions: bool = False,
     queue: bool = False,
+    result: Result | None = None,
 ) -> Outcome:
     """Whatever tables a person named: market tables first, then the agents of the windows in the span."""
     outcome = Outcome()
@@ -172,10 +178,17 @@ def request_tables(
         agents = [table for table in agents if table not in EPISODE_TABLES] + list(EPISODE_TABLES)
     if market:
         symbols = symbols_of(platform.watchlist, names)
-        outcome.add(backfill(platform, instance, market, span, symbols, allow_deletions=allow_deletions, queue=queue))
+        outcome.add(
+            backfill(
+                *(platform, instance, market, span, symbols),
+                allow_deletions=allow_deletions,
+                queue=queue,
+                result=result,
+            )
+        )
     if agents and not outcome.errors:
         chosen = [name for name in platform.watchlist.traded if names is None or name in names]
-        outcome.add(train(platform, instance, span, chosen, agents, queue=queue))
+        outcome.add(train(platform, instance, span, chosen, agents, queue=queue, result=result))
     return outcome
 
 

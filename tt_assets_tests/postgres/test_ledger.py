@@ -15,6 +15,7 @@ from tt_assets.grain import DateGrain
 from tt_assets.postgres import ledger, schema
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.episode_store import EpisodeStore
+from tt_assets.postgres.landed import Landed, landed
 from tt_assets.postgres.ledger import Provenance, digest_number, next_fetch, record_failures, wrapped_sum
 from tt_assets.postgres.restated import SOURCE_CHANGED
 from tt_assets.postgres.server.embedded import EmbeddedServer
@@ -50,6 +51,15 @@ def test_a_write_enters_rows_and_digest_of_every_cell_also_of_an_empty_one(price
         ("2012-05-15", "A"): (1, written.digests[1], "r1", "loaded", None, 0, False),
         ("2012-05-14", "AA"): (0, written.digests[2], "r1", "not listed", None, 1, False),
     }
+
+
+def test_what_runs_wrote_of_a_request_is_counted_and_what_had_been_there(prices):
+    prices.write(select(CELLS[:1]), bars(CELLS[:1], 1.0), Provenance(run_id="before"))
+    prices.write(select(CELLS[1:]), bars(CELLS[1:2], 1.0), Provenance(run_id="now"))
+    days = sorted({str(day) for _, day in CELLS})
+    assert landed(prices.database, ["tt_prices"], days, ["A", "AA"], ["now"]) == Landed(3, 2, 1)
+    assert landed(prices.database, ["tt_prices"], days, ["AA"], []) == Landed(1, 0, 0)
+    assert landed(prices.database, ["tt_prices"], [], ["AA"], ["now"]) == Landed(0, 0, 0)
 
 
 def test_the_server_s_digests_are_the_writer_s_bit_for_bit(empty_tables):
