@@ -197,13 +197,11 @@ class Selection:
         )
 
     def ranges(self) -> Ranges:
-        """The cells as few ranges per instrument: cells with at most a weekend between them are one.
+        """The cells as few ranges per instrument: those that follow each other without a gap are one.
 
-        No row can be on a weekend, so a bridged one touches nothing that a cell of the same instrument does not own.
+        A gap stays one, even a weekend: it may hold rows that no selected cell owns.
         """
-        columns = np.searchsorted(self._windows[0], self.starts)
-        same = self.instruments[1:] == self.instruments[:-1]
-        follows = same & ((columns[1:] == columns[:-1] + 1) & self._adjacent[columns[:-1]])
+        follows = (self.instruments[1:] == self.instruments[:-1]) & (self.starts[1:] == self.ends[:-1])
         first = np.concatenate(([True], ~follows)) if len(self) else np.array([], dtype=bool)
         last = np.concatenate((~follows, [True])) if len(self) else np.array([], dtype=bool)
         return Ranges(
@@ -211,16 +209,6 @@ class Selection:
             starts=self.starts[first].astype("datetime64[us]").tolist(),
             ends=self.ends[last].astype("datetime64[us]").tolist(),
         )
-
-    @cached_property
-    def _adjacent(self) -> npt.NDArray[np.bool_]:
-        """Whether window i touches window i+1 with no weekday between them.
-
-        A weekday between two selected windows may be a holiday or a session that was left out; it is never bridged.
-        """
-        starts, ends = self._windows
-        clear = np.busday_count(ends[:-1].astype("datetime64[D]"), starts[1:].astype("datetime64[D]")) == 0
-        return np.append(clear, False)
 
     def refuse_outsiders(self, frame: pd.DataFrame, table: str, date_column: str) -> npt.NDArray[np.int64]:
         """The cell of every row, where each has one.

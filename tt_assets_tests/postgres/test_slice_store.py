@@ -20,7 +20,8 @@ from tt_assets.postgres.slice_store import DuplicateRows, SliceStore
 from tt_assets.postgres.slices import RowsOutsideSlice, Selection
 from tt_assets.tables import TABLES
 
-DAYS = [datetime(2012, 5, day) for day in (14, 15, 16, 17, 18, 21, 22)]
+DAYS = [datetime(2012, 5, day) for day in (14, 15, 18, 19, 20, 21, 22)]
+"""Of a market that knows no weekend: the 19th and 20th are one, and have rows."""
 NAMES = ["A", "AA", "MSFT", "T"]
 
 
@@ -45,7 +46,7 @@ SHAPES = {
     "line of instruments": [(name, DAYS[2]) for name in NAMES],
     "rectangle": [(name, day) for name in NAMES[1:3] for day in DAYS[1:5]],
     "ragged": [("A", DAYS[0]), ("A", DAYS[3]), ("T", DAYS[3]), ("MSFT", DAYS[6]), ("AA", DAYS[1])],
-    "over a weekend": [("A", DAYS[4]), ("A", DAYS[5])],
+    "before and after a weekend": [("A", DAYS[2]), ("A", DAYS[5])],
 }
 
 
