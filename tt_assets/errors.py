@@ -7,7 +7,9 @@ What an error or a line quotes may come out of somebody else's file: `printable`
 a terminal or a log.
 """
 
+import difflib
 import re
+from collections.abc import Iterable, Sequence
 
 _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # controls but tab and line feed
@@ -30,6 +32,25 @@ def one_line(text: str) -> str:
     """`text` printable and on one line, its middle left out where it is longer than anybody reads."""
     line = printable(_BREAK.sub(" ", text))
     return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE // 2]} […] {line[-LONGEST_LINE // 3 :]}"
+
+
+NEAR = 0.6
+"""Share of letters that two names have in common from which one of them may be meant by the other."""
+
+
+def nearest_of(name: str, known: Iterable[str]) -> str | None:
+    """The name of `known` that a person may have meant by `name`, in whatever case; None where none is near."""
+    folded = {candidate.casefold(): candidate for candidate in known}
+    close = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=NEAR)
+    return folded[close[0]] if close else None
+
+
+def nearest_or_all(name: str, known: Sequence[str], most: int = 10) -> str:
+    """A sentence with the name of `known` that may be meant by `name`, else with the first of those there are."""
+    if near := nearest_of(name, known):
+        return f'The nearest is "{near}".'
+    more = f" and {len(known) - most} more" if len(known) > most else ""
+    return f"There are {', '.join(known[:most])}{more}." if known else "There is none."
 
 
 class UserError(Exception):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tt_assets.assets.report import report_file
 from tt_assets.commands.printing import complain, keep_logs_printable, print_rows, say
-from tt_assets.errors import LONGEST_LINE, UserError, printable
+from tt_assets.errors import LONGEST_LINE, UserError, nearest_or_all, printable
 from tt_assets.settings import Settings
 
 HOSTILE = "\x1b]0;owned\x07\u202egnp.exe\x9b2J\r"
@@ -68,3 +68,11 @@ def test_no_two_names_share_a_report() -> None:
     assert len(set(files)) == len(names)
     assert all(file.parent == home / "reports" and not file.name.startswith(".") for file in files)
     assert report_file(home, "sample").name == "sample.html"
+
+
+def test_a_name_is_suggested_only_where_it_is_near():
+    known = ["KO", "GOOG", "tt_policy", *(f"S{number}" for number in range(9))]
+    assert nearest_or_all("GOGO", known) == 'The nearest is "GOOG".'
+    assert nearest_or_all("TT_POLCY", known) == 'The nearest is "tt_policy".'
+    assert nearest_or_all("growth", known) == "There are KO, GOOG, tt_policy, S0, S1, S2, S3, S4, S5, S6 and 2 more."
+    assert nearest_or_all("growth", []) == "There is none."

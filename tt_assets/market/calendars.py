@@ -5,7 +5,6 @@ The library builds a calendar in about a second; what comes of it is kept as a l
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 from datetime import date, time
@@ -15,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from tt_assets.errors import UserError
+from tt_assets.errors import UserError, nearest_of
 from tt_assets.market.calendar import LAST_DAY, XNYS, Calendar, new_york
 
 ALWAYS = "24/7"
@@ -67,9 +66,10 @@ def _of_library(name: str) -> dict[str, Any]:
 
     known = exchange_calendars.get_calendar_names(include_aliases=True)
     if name not in known:
-        near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.0)
+        near = nearest_of(name, known)
+        meant = f'The nearest is "{near}"; ' if near else ""
         raise UnknownCalendar(
-            f'TT_CALENDAR: there is no calendar "{name}". The nearest is "{near[0]}"; {XNYS} and {ALWAYS} are there '
+            f'TT_CALENDAR: there is no calendar "{name}". {meant}{XNYS} and {ALWAYS} are there '
             "too, and exchange_calendars names the others."
         )
     kind = type(exchange_calendars.get_calendar(name))

@@ -8,13 +8,13 @@ must, keep comments and other columns, and replace the file in one step after th
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 import os
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from tt_assets.errors import nearest_or_all
 from tt_assets.market.small_files import small_text
 from tt_assets.market.watchlist_format import (
     COLUMNS,
@@ -147,8 +147,7 @@ def retire(path: Path, symbol: str) -> Watchlist:
     text = _read_text(path)
     known = parse(text, path).symbols
     if symbol not in known:
-        near = difflib.get_close_matches(symbol, known, n=1, cutoff=0.0)
-        raise WatchlistError(f'{path}: "{symbol}" is not on the watchlist. The nearest symbol is "{near[0]}".')
+        raise WatchlistError(f'{path}: "{symbol}" is not on the watchlist. {nearest_or_all(symbol, known)}')
     if len(known) == 1:
         raise WatchlistError(f'{path}: "{symbol}" is the only symbol; a watchlist needs one. Add another before.')
     lines = list(lines_of(text, path))

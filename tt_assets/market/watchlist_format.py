@@ -9,7 +9,6 @@ are comments. Without: one line of comma-separated symbols. Symbols are those of
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from datetime import date
 from functools import cached_property
 from pathlib import Path
 
-from tt_assets.errors import UserError
+from tt_assets.errors import UserError, nearest_or_all
 
 SYMBOL_COLUMNS = ("symbol", "instrument")
 DATES = ("listed", "delisted", "from", "to")
@@ -126,8 +125,9 @@ class Watchlist:
         if traded not in self.portfolios:
             if traded in self._known:
                 return (traded,)
-            near = difflib.get_close_matches(traded, self.traded, n=1, cutoff=0.0)
-            raise WatchlistError(f'The watchlist has no symbol or portfolio "{traded}". The nearest is "{near[0]}".')
+            raise WatchlistError(
+                f'The watchlist has no symbol or portfolio "{traded}". {nearest_or_all(traded, self.traded)}'
+            )
         if on is None:
             return self.portfolios[traded]
         known = {instrument.symbol: instrument for instrument in self.instruments}

@@ -7,7 +7,6 @@ at the end of a span, and a reversed range of instruments for nothing at all.
 
 from __future__ import annotations
 
-import difflib
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from datetime import date, timedelta
 
 import pandas as pd
 
-from tt_assets.errors import UserError
+from tt_assets.errors import UserError, nearest_of
 from tt_assets.grid.horizon import Horizon
 from tt_assets.market.calendar import nearest_session, sessions
 from tt_assets.settings import DateGrain
@@ -109,11 +108,12 @@ def date_keys(span: Span, grain: DateGrain) -> tuple[str, str]:
 def _one_of(name: str, known: Sequence[str], what: str) -> str:
     if name in known:
         return name
-    folded = {candidate.casefold(): candidate for candidate in known}
-    close = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.0)
-    nearest = f"the nearest is {folded[close[0]]}" if close else "there is none"
+    near = nearest_of(name, known)
+    nearest = f"; the nearest is {near}" if near else "" if known else "; there is none"
     listed = ", ".join(known[:20]) + (", ..." if len(known) > 20 else "")
-    raise UserError(f"Unknown {what} {name!r}; {nearest}. Known: {listed}.{_how_to_add(name, what)}")
+    raise UserError(
+        f"Unknown {what} {name!r}{nearest}.{f' Known: {listed}.' if known else ''}{_how_to_add(name, what)}"
+    )
 
 
 def _how_to_add(name: str, what: str) -> str:

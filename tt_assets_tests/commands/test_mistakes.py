@@ -20,6 +20,8 @@ NOBODY = f"postgresql://u:{SECRET}@127.0.0.1:1/tt"
     [
         (["backfill", "pricse"], ["'pricse'", "nearest is prices"]),
         (["backfill", "tt_featurs"], ["'tt_featurs'", "nearest is tt_features"]),
+        (["backfill", "nosuch"], ["Unknown table 'nosuch'. Known: prices, features,"]),
+        (["backfill", "prices", "--instruments", "growth"], ["Unknown instrument 'growth'. Known: AAPL,"]),
         (["backfill", "markt"], ["'markt'", "nearest is market"]),
         (
             ["backfill", "prices", "--instruments", "AAPLE"],

@@ -100,6 +100,8 @@ def test_a_watchlist_that_is_no_text_is_refused(path: Path):
 
 def test_an_unknown_name_is_answered_with_the_nearest():
     watchlist = Watchlist((Instrument("AAPL"), Instrument("MSFT")), {"tech": ("AAPL", "MSFT")})
+    with pytest.raises(WatchlistError, match=r'"growth"\. There are .*tech'):
+        watchlist.members("growth")
     with pytest.raises(WatchlistError, match=r'"teck".*nearest is "tech"'):
         watchlist.members("teck")
 
