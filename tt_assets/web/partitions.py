@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -17,6 +18,7 @@ from tt_assets.web.site import Choice, Look, NotThere, Page, address
 
 STATES = {
     "d": "with rows",
+    "b": "before its first row",
     "e": "made, no rows",
     "f": "failed",
     "s": "restated",
@@ -40,6 +42,8 @@ def page(look: Look) -> Page:
     lines: dict[str, list[str]] = {}
     for instrument, day, state in rows:
         lines.setdefault(instrument, ["m"] * len(dates))[place[day]] = state
+    if table in MARKET_TABLES:
+        lines = {name: _before_the_first(line) for name, line in lines.items()}
     names = sorted(lines)[:LINES_SHOWN]
     told = {
         "table": table,
@@ -68,6 +72,12 @@ def page(look: Look) -> Page:
     )
 
 
+def _before_the_first(line: list[str]) -> list[str]:
+    """A line in which partitions without rows before the first with some say so: an instrument was not listed yet."""
+    first = next((place for place, state in enumerate(line) if state in "ds"), 0)
+    return ["b" if place < first and state == "e" else state for place, state in enumerate(line)]
+
+
 def _open(look: Look, table: str) -> list[dict[str, str]]:
     rows = look.rows(
         f"SELECT date::text, instrument, coalesce(failure ->> 'reason', failure::text), tries FROM {LEDGER.name} "
@@ -86,15 +96,20 @@ def _open(look: Look, table: str) -> list[dict[str, str]]:
 
 
 def _years(lines: dict[str, list[str]], dates: list[str], names: list[str]) -> dict[str, Any]:
-    """The same counted by year, for whoever reads tables: partitions with rows of those there are."""
+    """The same counted by year, for whoever reads tables: partitions with rows of those that can have some."""
     years = sorted({day[:4] for day in dates})
     of_year = {year: [number for number, day in enumerate(dates) if day.startswith(year)] for year in years}
-    rows = []
-    for name in names[:60]:
-        own = lines[name]
-        cells = [(sum(own[n] in "ds" for n in numbers), len(numbers)) for numbers in of_year.values()]
-        rows.append({"name": name, "cells": [(f"{done}/{all_}", "" if done == all_ else "n1") for done, all_ in cells]})
+    rows = [
+        {"name": name, "cells": [_share([lines[name][n] for n in numbers]) for numbers in of_year.values()]}
+        for name in names[:60]
+    ]
     return {"years": years, "rows": rows}
+
+
+def _share(states: Sequence[str]) -> tuple[str, str]:
+    """How many of `states` are with rows, and the tone; those before the first row are not counted."""
+    done, whole = sum(state in "ds" for state in states), sum(state != "b" for state in states)
+    return (f"{done}/{whole}", "" if done == whole else "n1") if whole else ("–", "quiet")
 
 
 def partition(look: Look) -> Page:

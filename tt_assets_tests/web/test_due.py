@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Iterator
 from datetime import date, datetime
 
@@ -108,3 +109,19 @@ def test_data_quality_lists_who_lacks_bars(client: TestClient) -> None:
             assert (row in page) == bool(lacking)
             if lacking:
                 assert f"key={lacking[-1]}%7C{name}" in page
+
+
+def test_partitions_before_the_first_row_are_no_fault_and_those_after_the_last_are(
+    client: TestClient, grain: DateGrain
+) -> None:
+    page = client.get("/tt/partitions", params={"table": "tt_prices"}).text
+    told = json.loads(page.partition('id="matrix-told">')[2].partition("</script>")[0])
+    lines = dict(zip(told["instruments"], told["lines"], strict=True))
+    keys = sorted({grain.key_of(day) for day in DAYS})
+    before = sum(key < grain.key_of(LISTED) for key in keys)
+    assert lines["LATE"].startswith("b" * before)
+    assert "b" not in lines["LATE"][before:] + lines["FULL"] + lines["GONE"]
+    if grain is DateGrain.SESSION:
+        assert lines["GONE"].endswith("e" * len(LACKING["GONE"]))
+    row = page.partition('<th scope="row">LATE</th>')[2].partition("</tr>")[0]
+    assert row.startswith('<td class="quiet">–</td>')  # 2011

@@ -39,12 +39,15 @@
       }
     });
     pen.fillStyle = quiet;
-    let year = "";
+    let year = "", free = 0;
     dates.forEach((day, place) => {
-      if (day.slice(0, 4) !== year) {
-        year = day.slice(0, 4);
-        if (dates.length * wide / 40 > 1) pen.fillText(year, left + place * wide, names.length * tall + 9);
-      }
+      if (day.slice(0, 4) === year) return;
+      year = day.slice(0, 4);
+      // The last year may be too short for its name, which then ends where the matrix does.
+      const long = pen.measureText(year).width, x = Math.min(left + place * wide, width - long);
+      if (x < free) return;
+      pen.fillText(year, x, names.length * tall + 9);
+      free = x + long + 8;
     });
     pen.strokeStyle = getComputedStyle(document.documentElement).getPropertyValue("--text").trim();
     pen.lineWidth = 1.5;

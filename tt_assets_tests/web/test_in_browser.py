@@ -1,0 +1,107 @@
+"""What a real browser makes of the pages: labels on axes and markers, and hints where there is more to scroll to."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+
+import dagster as dg
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+
+from tt_assets.postgres.database import Database
+from tt_assets.postgres.reader import prepared_reader
+from tt_assets.settings import Settings
+from tt_assets.web.dashboard import dashboard
+from tt_assets.web.site import Site
+from tt_assets_tests.benchmarks.browser import NoBrowser, chromium, find
+from tt_assets_tests.conftest import empty
+from tt_assets_tests.e2e.command_line import free_port, wait_until
+from tt_assets_tests.web.filled import fill
+
+try:
+    find()
+except NoBrowser as missing:
+    if os.environ.get("CI", "").lower() in ("true", "1"):
+        raise  # where every change is judged, a test that cannot run is a test that fails
+    pytest.skip(str(missing), allow_module_level=True)
+
+from playwright.sync_api import Browser, Page
+
+pytestmark = pytest.mark.slow
+
+WRITES = """
+window.written = [];
+const write = CanvasRenderingContext2D.prototype.fillText;
+CanvasRenderingContext2D.prototype.fillText = function (text, x, y, ...rest) {
+  const at = this.getTransform().transformPoint({ x, y });
+  window.written.push({ text, right: at.x + this.measureText(text).width, width: this.canvas.width });
+  return write.call(this, text, x, y, ...rest);
+};
+"""
+"""Every text that a page writes into a canvas, since it was last asked."""
+
+
+@pytest.fixture(scope="module")
+def url(postgres: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    empty(postgres)
+    fill(postgres)
+    port = free_port()
+    with dg.DagsterInstance.ephemeral() as instance:
+        site = Site(Settings(home=tmp_path_factory.mktemp("home")), prepared_reader(postgres), instance)
+        app = Starlette(routes=dashboard(site))
+        server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error"))
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        wait_until(lambda: server.started, every=0.05)
+        yield f"http://127.0.0.1:{port}"
+        server.should_exit = True
+        thread.join()
+    empty(postgres)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1400, "height": 900}, locale="en-US")
+    context.add_init_script(WRITES)
+    shown = context.new_page()
+    errors: list[str] = []
+    shown.on("pageerror", lambda error: errors.append(str(error)))
+    yield shown
+    context.close()
+    assert errors == []
+
+
+def written(page: Page) -> list[str]:
+    page.wait_for_timeout(400)
+    return [str(own["text"]) for own in page.evaluate("window.written")]
+
+
+def test_the_matrix_writes_every_year_whole(page: Page, url: str) -> None:
+    page.goto(f"{url}/tt/partitions?table=tt_prices")
+    page.wait_for_timeout(300)
+    years = [own for own in page.evaluate("window.written") if own["text"] == "2012"]
+    assert years
+    assert all(own["right"] <= own["width"] for own in years)
+
+
+def test_on_a_phone_all_of_the_menu_is_seen_and_cut_tables_say_so(page: Page, url: str) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(f"{url}/tt")
+    for link in page.locator("nav.main a").all():
+        box = link.bounding_box()
+        assert box is not None
+        assert box["x"] + box["width"] <= 390
+    cut = page.locator(".scroll").first
+    assert cut.evaluate("own => own.scrollWidth > own.clientWidth")
+    shades = cut.evaluate("own => getComputedStyle(own).backgroundAttachment")
+    assert "local" in shades
+    assert "scroll" in shades
