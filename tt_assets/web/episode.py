@@ -137,7 +137,7 @@ def _candles(look: Look, header: dict[str, Any], instrument: str) -> Chart:
     markers = [
         Marker(
             f"{at:%Y-%m-%d}",
-            f"{kind} {size:.4g}",
+            f"{kind.replace('_', ' ')} {size:.4g} shares",
             RISING if kind in BOUGHT else FALLING,
             above=kind not in BOUGHT,
         )
@@ -153,7 +153,7 @@ def _candles(look: Look, header: dict[str, Any], instrument: str) -> Chart:
         times,
         series,
         markers=markers,
-        note=f"{len(fills)} orders; ▲ bought, ▼ sold.",
+        note=f"{len(fills)} orders; ▲ bought, ▼ sold: point at a session for the shares.",
     )
 
 

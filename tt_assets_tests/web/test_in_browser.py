@@ -19,7 +19,7 @@ from tt_assets.web.site import Site
 from tt_assets_tests.benchmarks.browser import NoBrowser, chromium, find
 from tt_assets_tests.conftest import empty
 from tt_assets_tests.e2e.command_line import free_port, wait_until
-from tt_assets_tests.web.filled import fill
+from tt_assets_tests.web.filled import STEPS, fill
 
 try:
     find()
@@ -105,3 +105,49 @@ def test_on_a_phone_all_of_the_menu_is_seen_and_cut_tables_say_so(page: Page, ur
     shades = cut.evaluate("own => getComputedStyle(own).backgroundAttachment")
     assert "local" in shades
     assert "scroll" in shades
+
+
+def test_a_trade_is_said_in_shares_where_it_is_pointed_at_and_written_where_there_is_room(page: Page, url: str) -> None:
+    page.goto(f"{url}/tt/episode?id=1&instrument=AAPL")
+    chart = page.locator("figure#trades")
+    canvas = chart.locator(".canvas")
+    canvas.focus()
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowRight")
+    assert chart.locator(".event").text_content() == "buy 10 shares"
+    page.keyboard.press("ArrowRight")
+    assert chart.locator(".event").text_content() == ""
+    labels = {text for text in written(page) if "shares" in text}
+    assert labels <= {"buy 10 shares", "sell 4 shares"}
+
+
+def test_of_crowded_markers_none_is_written_over_another(page: Page, url: str, postgres: Database) -> None:
+    with postgres.connect() as connection:
+        connection.execute(
+            "INSERT INTO tt_order (episode_id, timestamp, instrument, order_type, size, price, commission) "
+            "SELECT 1, day, 'BRK B', 'buy', 7, 11, 3 FROM unnest(%s::timestamp[]) AS day",
+            [STEPS[10:40]],
+        )
+    page.goto(f"{url}/tt/episode?id=1&instrument=BRK+B")
+    chart = page.locator("figure#trades")
+    chart.locator(".canvas").focus()
+    assert "buy 7 shares" not in written(page)
+    page.keyboard.press("Home")
+    for _ in range(20):
+        page.keyboard.press("ArrowRight")
+    assert chart.locator(".event").text_content() == "buy 7 shares"
+
+
+@pytest.mark.parametrize("width", [1400, 390])
+def test_no_day_stands_on_an_axis_without_its_month(page: Page, url: str, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(f"{url}/tt/instrument?of=AAPL")
+    texts = written(page)
+    assert {"Feb", "Mar", "Apr", "May", "Jun"} & set(texts)
+    assert not [text for text in texts if text.isdigit() and 1 <= int(text) <= 31]
+    page.locator("figure#bars .canvas").focus()
+    page.evaluate("window.written = []")
+    for _ in range(8):
+        page.keyboard.press("+")
+    texts = [text for text in written(page) if not text.isdigit()]
+    assert [text for text in texts if text.split(" ")[0].isdigit() and len(text.split(" ")) == 2]

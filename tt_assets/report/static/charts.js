@@ -8,6 +8,8 @@
   const faint = (hex, alpha) => hex + Math.round(alpha * 255).toString(16).padStart(2, "0");
   const kinds = { line: library.LineSeries, area: library.AreaSeries, histogram: library.HistogramSeries, candles: library.CandlestickSeries };
   const drawn = [];
+  const MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(" "), MANY = 60;
+  const dated = (time) => (typeof time === "string" ? time : time && `${time.year}-${String(time.month).padStart(2, "0")}-${String(time.day).padStart(2, "0")}`);
 
   const text = (value, digits) => (value === null || value === undefined ? "–"
     : value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits }));
@@ -58,6 +60,61 @@
       crosshair: { horzLine: { visible: false, labelVisible: false }, vertLine: { color: colour("--quiet"), labelVisible: false } } };
   }
 
+  // A bare number among months is no date: with many sessions in view days go without a label, with few they have their month.
+  function namedTicks(chart) {
+    let many;
+    const follow = (range) => {
+      const now = Boolean(range) && range.to - range.from > MANY;
+      if (now === many) return;
+      many = now;
+      chart.applyOptions({ timeScale: { tickMarkFormatter: (time, kind) => {
+        if (kind !== library.TickMarkType.DayOfMonth) return null;
+        const [, month, day] = dated(time).split("-").map(Number);
+        return now ? "" : `${day} ${MONTHS[month - 1]}`;
+      } } });
+    };
+    chart.timeScale().subscribeVisibleLogicalRangeChange(follow);
+    follow(chart.timeScale().getVisibleLogicalRange());
+  }
+
+  // The words of a marker stand beside it where nothing is in their way; the legend has those of every marker.
+  function markersOf(chart, series, told) {
+    const place = new Map(told.times.map((time, index) => [time, index]));
+    const edge = (index, above) => {
+      const value = told.series[0].values[index];
+      return value === null || value === undefined ? null : series.priceToCoordinate(Array.isArray(value) ? value[above ? 1 : 2] : value);
+    };
+    const hasRoom = (own, others) => {
+      const scale = chart.timeScale(), here = place.get(own.time), x = scale.timeToCoordinate(own.time), half = own.text.length * 3.2 + 4;
+      if (x === null || x < half || x + half > scale.width()) return false;
+      if (others.some((other) => Math.abs(scale.timeToCoordinate(other.time) - x) < half + other.text.length * 3.2 + 4)) return false;
+      const wide = Math.max(scale.logicalToCoordinate(1) - scale.logicalToCoordinate(0), 0.5), reach = Math.ceil(half / wide), y = edge(here, own.above);
+      for (let index = Math.max(0, here - reach); index <= Math.min(told.times.length - 1, here + reach); index += 1) {
+        const beside = edge(index, own.above);
+        if (beside !== null && y !== null && (own.above ? y - beside : beside - y) > 12) return false;
+      }
+      return true;
+    };
+    const sides = [true, false].map((above) => told.markers.filter((own) => own.above === above));
+    const list = () => told.markers.map((own) => {
+      const side = sides[own.above ? 0 : 1], at = side.indexOf(own);
+      const room = hasRoom(own, [side[at - 1], side[at + 1]].filter(Boolean));
+      return { time: own.time, position: own.above ? "aboveBar" : "belowBar", color: own.colour, shape: own.above ? "arrowDown" : "arrowUp", text: room ? own.text : undefined };
+    });
+    let shown = null;
+    const made = library.createSeriesMarkers(series, []);
+    const show = () => {
+      const next = list(), sign = next.map((own) => own.text || "").join("|");
+      if (sign !== shown) made.setMarkers(next);
+      shown = sign;
+    };
+    let waits = 0;
+    const later = () => { cancelAnimationFrame(waits); waits = requestAnimationFrame(show); };
+    chart.timeScale().subscribeVisibleLogicalRangeChange(later);
+    chart.timeScale().subscribeSizeChange(later);
+    show();
+  }
+
   function draw(figure) {
     const told = JSON.parse(figure.querySelector('script[type="application/json"]').textContent);
     const place = figure.querySelector(".canvas");
@@ -74,10 +131,11 @@
     }
     if (chart.panes().length > 1) chart.panes()[0].setStretchFactor(3);
     if (told.zero) made[0].createPriceLine({ price: 0, color: colour("--quiet"), lineWidth: 1, lineStyle: 2, axisLabelVisible: false });
-    if (told.markers.length) {
-      library.createSeriesMarkers(made[0], told.markers.map((own) => ({ time: own.time, position: own.above ? "aboveBar" : "belowBar", color: own.colour, shape: own.above ? "arrowDown" : "arrowUp", text: told.markers.length > 60 ? undefined : own.text })));
-    }
+    if (told.markers.length) markersOf(chart, made[0], told);
+    const happened = new Map();
+    for (const own of told.markers) happened.set(own.time, [...(happened.get(own.time) || []), own.text]);
     const said = element("time", "at");
+    const event = element("span", "event");
     legend.append(said);
     const values = told.series.map((own, index) => {
       const toggle = element("button", "key");
@@ -104,17 +162,18 @@
       legend.append(toggle);
       return number;
     });
+    if (told.markers.length) legend.append(event);
     let at = told.times.length - 1;
     function say(index) {
       at = Math.max(0, Math.min(told.times.length - 1, index));
       said.textContent = told.times[at] || "";
       said.dateTime = said.textContent;
+      event.textContent = (happened.get(told.times[at]) || []).join(", ");
       told.series.forEach((own, place_) => { values[place_].textContent = cells(own, own.values[at], told.digits); });
     }
     const indexOf = new Map(told.times.map((time, index) => [time, index]));
-    chart.subscribeCrosshairMove((event) => {
-      const time = event.time;
-      const named = typeof time === "string" ? time : time && `${time.year}-${String(time.month).padStart(2, "0")}-${String(time.day).padStart(2, "0")}`;
+    chart.subscribeCrosshairMove((move) => {
+      const named = dated(move.time);
       say(indexOf.has(named) ? indexOf.get(named) : told.times.length - 1);
     });
     const width = () => { const range = chart.timeScale().getVisibleLogicalRange(); return range ? [range.from, range.to] : [0, told.times.length]; };
@@ -154,6 +213,7 @@
       });
       into.append(table);
     });
+    namedTicks(chart);
     chart.timeScale().fitContent();
     say(at);
     drawn.push([chart, made, told]);
