@@ -11,6 +11,7 @@ import pandas as pd
 from tt_assets.errors import UserError
 from tt_assets.postgres.decision_reader import ReadFrames, RecordedDecisions, last_bars, newest_decisions
 from tt_assets.trading.episodes.holdings import Decision, Holdings, LastBar, what_to_hold
+from tt_assets.trading.judging.judge import ENSEMBLE
 
 
 def recorded_holdings(
@@ -43,16 +44,21 @@ def recorded_holdings(
         when = f" on or before {session}" if session else ""
         raise UserError(f"No finished episode of {traded}{when}; run `tt train --instruments {traded}` first.")
     asked = session or newest or _last(told)
-    decided = decisions_at(told, traded, asked)
+    decided, together = decisions_at(told, traded, asked)
     bars = bars_until(read, symbols, asked)
-    return what_to_hold(traded, told.window, asked, decided, bars, capital, held=held, whole_shares=whole_shares)
+    return what_to_hold(
+        traded, told.window, asked, decided, bars, capital, together=together, held=held, whole_shares=whole_shares
+    )
 
 
-def decisions_at(told: RecordedDecisions, traded: str, session: date) -> list[Decision]:
-    """The decision of each seed at the close of `session`. Raises UserError where none decided."""
+def decisions_at(told: RecordedDecisions, traded: str, session: date) -> tuple[list[Decision], Decision | None]:
+    """What each seed decided at the close of `session`, and what their mean action did where it was rolled.
+
+    Raises UserError where none of them decided.
+    """
     rows = told.rows
     at = rows["timestamp"] == pd.Timestamp(session)
-    stopped = told.seeds["stop_reason"].eq("terminated") & (told.seeds["end_time"] <= pd.Timestamp(session))
+    stopped = told.accounts["stop_reason"].eq("terminated") & (told.accounts["end_time"] <= pd.Timestamp(session))
     if not at.any() and not stopped.all():
         last = _last(told)
         raise UserError(
@@ -60,20 +66,22 @@ def decisions_at(told: RecordedDecisions, traded: str, session: date) -> list[De
             f"{last}: see it with --session {last}, or run `tt backfill tt_episode --instruments "
             f"{traded} --from {told.window}`."
         )
-    decisions = []
-    for header in told.seeds.to_dict("records"):
-        own = rows[rows["seed"] == header["seed"]]
+    decisions, together = [], None
+    for header in told.accounts.to_dict("records"):
+        own = rows[(rows["strategy"] == header["strategy"]) & (rows["seed"] == header["seed"])]
         now, before = own[own["timestamp"] == pd.Timestamp(session)], own[own["timestamp"] < pd.Timestamp(session)]
-        decisions.append(
-            Decision(
-                seed=int(header["seed"]),
-                sha256=str(header["sha256"]),
-                weights=_by_instrument(now, "target_weight") if len(now) else None,
-                before=_by_instrument(before, "target_weight"),
-                reasons=_by_instrument(now, "rationale"),
-            )
+        decision = Decision(
+            seed=int(header["seed"]),
+            sha256=str(header["sha256"]),
+            weights=_by_instrument(now, "target_weight") if len(now) else None,
+            before=_by_instrument(before, "target_weight"),
+            reasons=_by_instrument(now, "rationale"),
         )
-    return decisions
+        if header["strategy"] == ENSEMBLE:
+            together = decision
+        else:
+            decisions.append(decision)
+    return decisions, together
 
 
 def bars_until(read: ReadFrames, symbols: Sequence[str], until: date) -> dict[str, LastBar]:
@@ -84,7 +92,7 @@ def bars_until(read: ReadFrames, symbols: Sequence[str], until: date) -> dict[st
 
 
 def _last(told: RecordedDecisions) -> date:
-    last = told.rows["timestamp"].max() if len(told.rows) else told.seeds["end_time"].max()
+    last = told.rows["timestamp"].max() if len(told.rows) else told.accounts["end_time"].max()
     return pd.Timestamp(last).date()
 
 

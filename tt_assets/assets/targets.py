@@ -18,7 +18,7 @@ from tt_assets.assets.rolling import Rolled, RolledEpisode
 from tt_assets.grid.partitions import Window
 from tt_assets.trading.episodes.holdings import Decision, what_to_hold
 from tt_assets.trading.episodes.record import StopReason
-from tt_assets.trading.judging.judge import AGENT
+from tt_assets.trading.judging.judge import AGENT, ENSEMBLE
 
 KEYS = ["window_start", "traded", "seed", "sha256", "timestamp", "instrument"]
 
@@ -69,7 +69,8 @@ def shown_holdings(
     if not windows:
         return {}
     newest = max(windows, key=lambda window: window.start)
-    own = [episode for episode in rolled.episodes if episode.window == newest and episode.strategy == AGENT]
+    acted = [episode for episode in rolled.episodes if episode.window == newest]
+    own = [episode for episode in acted if episode.strategy == AGENT]
     if not own:
         return {}
     try:
@@ -77,9 +78,15 @@ def shown_holdings(
 
         session = max(episode.record.end_time for episode in own)
         decisions = [_decision(episode, session) for episode in own]
-        bars = rolled.bars[newest.key()]
         found = what_to_hold(
-            newest.traded, newest.start, session.date(), decisions, bars, capital, whole_shares=whole_shares
+            newest.traded,
+            newest.start,
+            session.date(),
+            decisions,
+            rolled.bars[newest.key()],
+            capital,
+            together=next((_decision(episode, session) for episode in acted if episode.strategy == ENSEMBLE), None),
+            whole_shares=whole_shares,
         )
         words = "\n\n".join(summary(found, latest, currency))
         table = pd.DataFrame(holding_rows(found, currency)).to_markdown(index=False)

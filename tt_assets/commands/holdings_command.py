@@ -41,8 +41,8 @@ def holdings(
 ) -> None:
     """What the agents decided on the newest close: weight and shares of each instrument, the change, and why.
 
-    The mean of the window's seeds. Refused where bars of a closed session are missing or the agents have not seen
-    them. Nothing is sent anywhere.
+    What is judged is held: the mean action of the window's seeds. Refused where bars of a closed session are missing
+    or the agents have not seen them. Nothing is sent anywhere.
     """
     from tt_assets.commands.holdings import as_json as whole
     from tt_assets.commands.holdings import current_holdings, portfolio_of, ticket

@@ -12,7 +12,7 @@ from psycopg import sql
 
 from tt_assets.postgres.arrow_frames import read_frame
 from tt_assets.postgres.database import Database
-from tt_assets.postgres.episode_reader import AGENT
+from tt_assets.postgres.episode_reader import AGENT, ENSEMBLE
 from tt_assets.postgres.slices import Selection
 
 ReadFrames = Callable[[Sequence[sql.Composed]], list[pd.DataFrame]]
@@ -26,13 +26,14 @@ class RecordedDecisions:
     Parameters
     ----------
     window : its first day.
-    seeds : seed, sha256, end_time and stop_reason of each agent's episode, by seed.
-    rows : seed, timestamp, instrument (CASH too), target_weight and rationale at the newest close that any of them
-        decided at and at the one before it, by seed, time and id.
+    accounts : strategy (`agent` of each seed, `ensemble` of their mean action), seed, sha256 (None of the ensemble),
+        end_time and stop_reason of each episode, by strategy and seed.
+    rows : strategy, seed, timestamp, instrument (CASH too), target_weight and rationale at the newest close that any of
+        them decided at and at the one before it, by strategy, seed, time and id.
     """
 
     window: date
-    seeds: pd.DataFrame
+    accounts: pd.DataFrame
     rows: pd.DataFrame
 
 
@@ -53,21 +54,23 @@ def newest_decisions(read: ReadFrames, traded: str, session: date | None = None)
     headers, rows = read(
         [
             sql.SQL(
-                "WITH own AS (SELECT *, max(window_start) OVER () AS newest FROM tt_episode WHERE strategy = {agent} "
-                "AND end_time IS NOT NULL AND instrument = {traded} {begun}) SELECT window_start, seed, "
-                "config_json::json ->> 'policy_sha256' AS sha256, end_time, stop_reason FROM own "
-                "WHERE window_start = newest ORDER BY seed"
-            ).format(agent=sql.Literal(AGENT), traded=sql.Literal(traded), begun=begun),
+                "WITH own AS (SELECT *, max(window_start) OVER () AS newest FROM tt_episode WHERE strategy IN "
+                "({agent}, {ensemble}) AND end_time IS NOT NULL AND instrument = {traded} {begun}) "
+                "SELECT window_start, strategy, seed, config_json::json ->> 'policy_sha256' AS sha256, end_time, "
+                "stop_reason FROM own WHERE window_start = newest ORDER BY strategy, seed"
+            ).format(agent=sql.Literal(AGENT), ensemble=sql.Literal(ENSEMBLE), traded=sql.Literal(traded), begun=begun),
             sql.SQL(
-                "WITH own AS (SELECT id, seed, window_start, max(window_start) OVER () AS newest FROM tt_episode "
-                "WHERE strategy = {agent} AND end_time IS NOT NULL AND instrument = {traded} {begun}), "
-                "told AS (SELECT e.seed, t.timestamp, t.instrument, t.target_weight, t.rationale, t.id, "
+                "WITH own AS (SELECT id, strategy, seed, window_start, max(window_start) OVER () AS newest "
+                "FROM tt_episode WHERE strategy IN ({agent}, {ensemble}) AND end_time IS NOT NULL "
+                "AND instrument = {traded} {begun}), "
+                "told AS (SELECT e.strategy, e.seed, t.timestamp, t.instrument, t.target_weight, t.rationale, t.id, "
                 "dense_rank() OVER (ORDER BY t.timestamp DESC) AS place FROM tt_target_weights AS t "
                 "JOIN own AS e ON e.id = t.episode_id WHERE e.window_start = e.newest {until}) "
-                "SELECT seed, timestamp, instrument, target_weight, rationale FROM told WHERE place <= 2 "
-                "ORDER BY seed, timestamp, id"
+                "SELECT strategy, seed, timestamp, instrument, target_weight, rationale FROM told WHERE place <= 2 "
+                "ORDER BY strategy, seed, timestamp, id"
             ).format(
                 agent=sql.Literal(AGENT),
+                ensemble=sql.Literal(ENSEMBLE),
                 traded=sql.Literal(traded),
                 begun=begun,
                 until=sql.SQL("AND t.timestamp <= {}::date").format(sql.Literal(session)) if session else sql.SQL(""),

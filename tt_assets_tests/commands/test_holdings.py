@@ -59,12 +59,12 @@ def platform(rolled) -> Platform:
 
 
 def recorded(rolled: Rolled, session: date) -> dict[str, float]:
-    """The mean of the seeds' target weights, worked out by the server."""
+    """The target weights of the account that is judged, as the server has them."""
     return dict(
         query(
             rolled.database,
-            "SELECT t.instrument, avg(t.target_weight) FROM tt_target_weights t JOIN tt_episode e "
-            "ON e.id = t.episode_id WHERE e.strategy = 'agent' AND t.timestamp = %s GROUP BY 1",
+            "SELECT t.instrument, t.target_weight FROM tt_target_weights t JOIN tt_episode e "
+            "ON e.id = t.episode_id WHERE e.strategy = 'ensemble' AND t.timestamp = %s",
             session,
         )
     )
@@ -83,7 +83,7 @@ def test_the_newest_targets_are_the_recorded_ones_in_shares_of_the_capital(rolle
         assert own.shares == pytest.approx(50_000.0 * weights[own.instrument] / close[own.instrument])
         change = weights[own.instrument] - before[own.instrument]
         assert own.change == pytest.approx(50_000.0 * change / close[own.instrument])
-        assert "seed 0:" in own.reason
+        assert "; alone the seeds wanted " in own.reason
     assert found.positions[-1].instrument == "CASH"
     said = "\n".join(summary(found, NEWEST))
     assert "the latest session" in said

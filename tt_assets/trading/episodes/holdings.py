@@ -1,7 +1,8 @@
 """What to hold at the next open: the decisions of a window's agents on the newest close as one list of positions.
 
-The seeds of a window are one agent to whoever trades it: the mean of their target weights is held, which is a position
-that can be traded, where the median of several is none. A seed whose account was stopped holds cash.
+The seeds of a window are one agent to whoever trades it. What is held is what is judged: the account that follows the
+mean of their actions, where it was rolled beside them, and the mean of their target weights where it was not. An
+account that was stopped holds cash.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ _NOTHING = 1e-12
 
 @dataclass(frozen=True)
 class Decision:
-    """What one seed's agent decided at the newest close.
+    """What one seed's agent, or the mean action of all, decided at the newest close.
 
     Parameters
     ----------
-    seed : of its training. sha256 : of its weights and settings.
+    seed : of its training, 0 of the mean action. sha256 : of its weights and settings.
     weights : instrument (CASH too) → target weight, fraction of net worth; None where its account was stopped.
     before : the same of the decision before; empty at the first close of a window, whose account begins in cash.
     reasons : instrument (CASH too) → why, in words and figures.
@@ -56,11 +57,11 @@ class Position:
     Parameters
     ----------
     instrument : symbol, or CASH.
-    weight, weight_before : mean over the seeds, fraction of net worth, at the newest close and at the one before.
+    weight, weight_before : fraction of net worth, at the newest close and at the one before.
     close : USD, the last there is; None for cash and for what never had a bar. bar : its session.
     shares : to hold, of the capital at `close`; USD for cash. None where there is no close.
     change : of shares, against the positions given or against `weight_before` of the same capital; USD for cash.
-    reason : of the first seed that decided, and what each seed wanted.
+    reason : of the mean action, else of the first seed that decided; and what each seed wanted.
     """
 
     instrument: str
@@ -81,7 +82,8 @@ class Holdings:
     ----------
     traded : symbol or portfolio. window : first day of the quarter whose agents decided.
     session : at whose close they decided. capital : USD that `shares` are of.
-    seeds : seed → sha256 of its agent. stopped : the seeds whose account was stopped before.
+    seeds : seed → sha256 of its agent. stopped : the seeds that count as cash because their account was stopped before;
+        none where the mean action is held.
     positions : one per instrument of the portfolio, cash last.
     """
 
@@ -102,10 +104,11 @@ def what_to_hold(
     bars: Mapping[str, LastBar],
     capital: float,
     *,
+    together: Decision | None = None,
     held: Mapping[str, float] | None = None,
     whole_shares: bool = False,
 ) -> Holdings:
-    """The mean of `decisions` as positions, in the order of `bars`, cash last.
+    """What was decided as positions, in the order of `bars`, cash last.
 
     Parameters
     ----------
@@ -113,12 +116,14 @@ def what_to_hold(
     decisions : one a seed, at least one.
     bars : instrument → its last bar, for every instrument of the portfolio that has one.
     capital : USD to be invested.
+    together : what the mean action decided, which is held; None: the mean of `decisions` is.
     held : instrument → shares held now, CASH in USD; None: what the decision before asked for is taken as held.
     whole_shares : whether shares are cut to whole ones, towards zero; what is left is cash.
     """
-    names = [*bars, *_others(decisions, bars), CASH]
-    now = {name: _mean([_weight(own.weights, name) for own in decisions]) for name in names}
-    before = {name: _mean([_weight(own.before or None, name) for own in decisions]) for name in names}
+    accounts = [together] if together else decisions
+    names = [*bars, *_others(accounts, bars), CASH]
+    now = {name: _mean([_weight(own.weights, name) for own in accounts]) for name in names}
+    before = {name: _mean([_weight(own.before or None, name) for own in accounts]) for name in names}
     positions = []
     invested = 0.0
     for name in names[:-1]:
@@ -129,17 +134,19 @@ def what_to_hold(
             owned = _shares(before[name] * capital / bar.close, whole_shares) if held is None else held.get(name, 0.0)
             change = shares - owned
             invested += shares * bar.close
-        positions.append(_position(name, now, before, bar, shares, change, decisions))
+        reason = _reason(name, decisions, together)
+        positions.append(_position(name, now, before, bar, shares, change, reason))
     cash = capital - invested
     owned = before[CASH] * capital if held is None else held.get(CASH, 0.0)
-    positions.append(_position(CASH, now, before, None, cash, cash - owned, decisions))
+    reason = _reason(CASH, decisions, together)
+    positions.append(_position(CASH, now, before, None, cash, cash - owned, reason))
     return Holdings(
         traded=traded,
         window=window,
         session=session,
         capital=capital,
         seeds={own.seed: own.sha256 for own in decisions},
-        stopped=tuple(own.seed for own in decisions if own.weights is None),
+        stopped=() if together else tuple(own.seed for own in decisions if own.weights is None),
         positions=tuple(positions),
     )
 
@@ -151,10 +158,10 @@ def _position(
     bar: LastBar | None,
     shares: float | None,
     change: float | None,
-    decisions: Sequence[Decision],
+    reason: str,
 ) -> Position:
     close, session = (None, None) if bar is None else (bar.close, bar.session)
-    return Position(name, now[name], before[name], close, session, shares, change, _reason(name, decisions))
+    return Position(name, now[name], before[name], close, session, shares, change, reason)
 
 
 def _others(decisions: Sequence[Decision], bars: Mapping[str, LastBar]) -> list[str]:
@@ -179,7 +186,11 @@ def _shares(shares: float, whole: bool) -> float:
     return 0.0 if abs(cut) < _NOTHING else cut
 
 
-def _reason(name: str, decisions: Sequence[Decision]) -> str:
+def _reason(name: str, decisions: Sequence[Decision], together: Decision | None) -> str:
+    if together is not None:
+        if together.weights is None:
+            return "the account of the seeds' mean action was stopped in this window, so all is cash"
+        return f"{together.reasons.get(name, '')}; alone the seeds wanted {_wanted(name, decisions)}".lstrip("; ")
     deciding = [own for own in decisions if own.weights is not None]
     if not deciding:
         return "every seed's account was stopped in this window, so all is cash"
@@ -187,5 +198,10 @@ def _reason(name: str, decisions: Sequence[Decision]) -> str:
     said = first.reasons.get(name, "")
     if len(decisions) == 1:
         return said
+    return f"mean of {_wanted(name, decisions)}; seed {first.seed}: {said}"
+
+
+def _wanted(name: str, decisions: Sequence[Decision]) -> str:
+    """What each seed wanted of an instrument."""
     wanted = ", ".join(f"{_weight(own.weights, name):.1%}" for own in decisions)
-    return f"mean of {wanted} (seeds {', '.join(str(own.seed) for own in decisions)}); seed {first.seed}: {said}"
+    return f"{wanted} (seeds {', '.join(str(own.seed) for own in decisions)})"

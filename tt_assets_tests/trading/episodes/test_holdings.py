@@ -35,6 +35,23 @@ def test_the_mean_of_the_seeds_is_held_and_changes_count_from_the_mean_before():
     assert found.seeds == {0: "sha0", 1: "sha1"}
 
 
+def test_the_mean_action_is_held_where_it_decided_whatever_the_mean_of_the_weights():
+    together = decision(0, 0.5, 0.1, (0.4, 0.2))
+    lines, found = held([decision(0, 0.2, 0.4), decision(1, 0.4, 0.0)], together=together)
+    assert [lines[name].weight for name in lines] == pytest.approx([0.5, 0.1, 0.4])
+    assert lines["AAPL"].change == pytest.approx(10.0)
+    assert lines["IBM"].change == pytest.approx(-25.0)
+    assert lines["AAPL"].reason == "AAPL of 0; alone the seeds wanted 20.0%, 40.0% (seeds 0, 1)"
+    assert found.seeds == {0: "sha0", 1: "sha1"}
+    # A seed that was stopped by itself does not stop the account that is held; the other way round it does.
+    stopped = Decision(0, "sha", None, {"AAPL": 0.5, "IBM": 0.5, "CASH": 0.0}, {})
+    _, found = held([decision(0, 0.2, 0.4), stopped], together=together)
+    assert found.stopped == ()
+    lines, _ = held([decision(0, 0.2, 0.4), decision(1, 0.4, 0.0)], together=stopped)
+    assert lines["CASH"].weight == 1.0
+    assert "mean action was stopped" in lines["AAPL"].reason
+
+
 def test_changes_count_from_positions_where_some_are_given():
     lines, _ = held([decision(0, 0.2, 0.4)], held={"AAPL": 50.0, "CASH": 100.0})
     assert [lines[name].change for name in lines] == pytest.approx([-30.0, 100.0, 3_900.0])
