@@ -359,7 +359,9 @@ def status(
     instruments: str | None,
     json_: bool,
 ) -> None:
-    """Rows, first and last timestamp, and partitions (as the UI counts them) of every table.
+    """Rows, first and last timestamp, and partitions of every table.
+
+    They are counted as the UI counts them, but for what was retired: of that none is missing.
 
     With --partitions: what became of every partition of one table, and why. A column is a session, or as much time
     as it takes for the span to fit the terminal.

@@ -12,7 +12,7 @@ import dagster as dg
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from tt_assets.commands.printing import err
+from tt_assets.commands.printing import err, warn
 from tt_assets.commands.result_line import Request, Result
 from tt_assets.errors import UserError
 from tt_assets.grid.bars_files import bars_files, bars_manifest, watchlist_of
@@ -207,9 +207,8 @@ def check_bars(settings: Settings) -> None:
     if settings.price_source is not PriceSourceName.FILE or settings.is_sample:
         return
     bars_manifest(settings)
-    console = err()
     for line in bars_files(settings).warnings():
-        console.print(f"warning: {line}", style="yellow", highlight=False, markup=False)
+        warn(line)
 
 
 def check_trading(settings: Settings) -> None:

@@ -66,6 +66,11 @@ def complain(line: str) -> None:
     print(f"tt: {one_line(' '.join(line.split()))}", file=sys.stderr, flush=True)  # noqa: T201
 
 
+def warn(line: str) -> None:
+    """One line on standard error of what a person should know and need not mend."""
+    err().print(f"warning: {line}", style="yellow", highlight=False, markup=False)
+
+
 def width() -> int | None:
     """Characters of a line of standard output, None where it is no terminal: nothing is cut or wrapped then."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None

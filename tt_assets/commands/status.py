@@ -27,7 +27,7 @@ class TableStatus:
     """One line of `tt status`. `first` and `last` are session dates or window starts, None for an empty table.
 
     `behind` partitions hold what was computed from other content than there is now; of prices, months and years of
-    which the source has more sessions.
+    which the source has more sessions. None is missing of what is off the watchlist.
     """
 
     table: str
@@ -50,6 +50,7 @@ def _statuses(database: Database, instance: dg.DagsterInstance, settings: Settin
     market = read_market(instance, plan, database)
     windows = read_cells(instance, database, plan.window_partitions, ("tt_policy", *EPISODE_TABLES))
     agents = read_agents(instance, market, database)
+    listed = market.listed.watchlist
     behind = {table: market.stale(table) for table in MARKET_TABLES[1:]} | dict.fromkeys(EPISODE_TABLES, agents.behind)
     # Whether a live source has more is not known before it is asked.
     if market.source.latest is not None and market.extents is not None and market.extents.exact:
@@ -58,7 +59,10 @@ def _statuses(database: Database, instance: dg.DagsterInstance, settings: Settin
     with database.connect() as connection:
         for name in TABLES:
             rows, first, last = connection.execute(_extent(name)).fetchone()  # type: ignore[misc]
-            own = market.cells[name] if name in MARKET_TABLES else windows[name]
+            of_market = name in MARKET_TABLES
+            own = market.cells[name] if of_market else windows[name]
+            # What is off the watchlist keeps its partitions, and nobody is going to make those that it lacks.
+            still = market.axes.columns(listed.symbols) if of_market else windows.axes.columns(listed.traded)
             late = behind.get(name, np.zeros_like(own.done)) & own.done & ~own.failed
             counted.append(
                 TableStatus(
@@ -67,7 +71,7 @@ def _statuses(database: Database, instance: dg.DagsterInstance, settings: Settin
                     _text(first),
                     _text(last),
                     materialized=int((own.done & ~own.failed).sum()),
-                    missing=int((~own.done & ~own.failed).sum()),
+                    missing=int((~own.done & ~own.failed & still[None, :]).sum()),
                     failed=int(own.failed.sum()),
                     behind=int(late.sum()),
                 )

@@ -9,7 +9,7 @@ import click
 
 from tt_assets.commands.completion import complete_portfolio, complete_symbol
 from tt_assets.commands.handed_settings import with_settings
-from tt_assets.commands.printing import as_json, say, show
+from tt_assets.commands.printing import as_json, say, show, warn
 from tt_assets.errors import UserError
 from tt_assets.settings import SAMPLE_WATCHLIST, Settings
 
@@ -44,10 +44,12 @@ def watchlist_list(settings: Settings, json_: bool) -> None:
 @with_settings
 def watchlist_sync(settings: Settings) -> None:
     """Add what is new on the watchlist to Dagster's partition keys."""
+    from tt_assets.grid.bars_files import watchlist_of
     from tt_assets.runtime.platform import prepare, sync_watchlist
 
     instruments, traded = sync_watchlist(prepare(settings, sync=False))
     say(f"Added instruments: {', '.join(instruments) or 'none'}. Added to trade: {', '.join(traded) or 'none'}.")
+    _warn_without_bars(settings, watchlist_of(settings).symbols)
 
 
 @watchlist.command("add")
@@ -68,6 +70,7 @@ def watchlist_add(settings: Settings, symbol: str, portfolios: Sequence[str], de
     path = _own_watchlist(settings)
     add(path, symbol, portfolios=portfolios, description=description)
     say(f"Added {symbol} to {path}. `tt watchlist sync` makes it a partition; `tt backfill market` loads it.")
+    _warn_without_bars(settings, [symbol])
 
 
 @watchlist.command("retire", short_help="Take SYMBOL off the watchlist file; its history stays.")
@@ -80,6 +83,14 @@ def watchlist_retire(settings: Settings, symbol: str) -> None:
     path = _own_watchlist(settings)
     retire(path, symbol)
     say(f"Retired {symbol} from {path}. Its history stays.")
+
+
+def _warn_without_bars(settings: Settings, symbols: Sequence[str]) -> None:
+    """One line that names those of which there are no bars to load."""
+    from tt_assets.grid.bars_files import without_bars
+
+    if absent := without_bars(settings, symbols):
+        warn(f"{absent}: their partitions hold nothing until there are bars, or they are retired")
 
 
 def _own_watchlist(settings: Settings) -> Path:

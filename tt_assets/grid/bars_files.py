@@ -6,6 +6,7 @@ Without a watchlist of their own, a person's bars bring the instruments: those i
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -84,6 +85,24 @@ def bars_manifest_or_none(settings: Settings) -> Manifest | None:
         return bars_manifest(settings)
     except UserError:
         return None
+
+
+def without_bars(settings: Settings, symbols: Sequence[str]) -> str:
+    """What is to be said of those `symbols` of which the bars files have no bar; empty where they have all.
+
+    Empty also where the prices do not come from files, or those cannot be read, which a load says.
+    """
+    from tt_assets.market.layouts.symbols import in_words, nearest
+
+    if settings.price_source is not PriceSourceName.FILE:
+        return ""
+    try:
+        present = bars_files(settings).manifest().symbols
+    except UserError:
+        return ""
+    absent = [symbol for symbol in symbols if symbol not in present]
+    said = [f"{symbol} (they have {near})" if (near := nearest(symbol, present)) else symbol for symbol in absent]
+    return f"the bars of {settings.bars_path} have none of {in_words(said, 10)}" if absent else ""
 
 
 def _keep_watchlist(settings: Settings, manifest: Manifest) -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tt_assets.automation import MARKET_JOB
 from tt_assets.commands.partition_list import STATES, CellState, Matrix, read_matrix
 from tt_assets.commands.partition_map import MARKS, SOME_MISSING, cells_grid, gaps
+from tt_assets.commands.status import table_statuses
 from tt_assets.errors import UserError
 from tt_assets.grid.run_tags import RANGE_END, RANGE_START
 from tt_assets.market.calendar import sessions
@@ -217,3 +218,24 @@ def test_an_option_of_the_picture_without_it_is_a_mistake(tt: Tt) -> None:
     told = tt("status", "--from", "2012-05-14")
     assert told.is_one_line_of_advice()
     assert "tt status --partitions --from 2012-05-14" in told.err
+
+
+def test_what_is_off_the_watchlist_is_not_counted_as_missing(
+    landed, dagster_instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing() -> dict[str, int]:
+        return {line.table: line.missing for line in table_statuses(landed, dagster_instance, Settings())}
+
+    monkeypatch.setenv("TT_WATCHLIST", str(tmp_path / "watchlist.csv"))
+    (tmp_path / "watchlist.csv").write_text("symbol\nAAPL\nGOOG\nIBM\n")
+    before = missing()
+    (tmp_path / "watchlist.csv").write_text("symbol\nAAPL\nGOOG\n")
+    dates = len(dagster_instance_dates(dagster_instance))
+    assert missing()["tt_prices"] == before["tt_prices"] - dates
+    assert 0 < missing()["tt_policy"] < before["tt_policy"]
+
+
+def dagster_instance_dates(instance: dg.DagsterInstance) -> set[str]:
+    """The date keys of the market grid."""
+    keys = current_plan().market_partitions.get_partition_keys(dynamic_partitions_store=instance)
+    return {key.split("|")[0] for key in keys}
