@@ -72,6 +72,8 @@ def test_an_empty_variable_is_no_variable(monkeypatch, name):
         ("TT_IBKR_CLIENT_IDS", "0-3"),
         ("TT_IBKR_CLIENT_IDS", "eighty"),
         ("TT_IBKR_HOST", " "),
+        ("TT_TRAIN_SLOTS", "1001"),
+        ("TT_SHARED_FOLDER", "/dev/null"),
     ],
 )
 def test_a_value_out_of_its_range_is_refused_by_name(monkeypatch, name, value):

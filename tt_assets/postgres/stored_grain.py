@@ -13,12 +13,14 @@ from tt_assets.grain import DateGrain
 
 WIDEST = {DateGrain.SESSION: 1, DateGrain.MONTH: 31, DateGrain.YEAR: 366}
 """Bars a partition can hold at most."""
-LOOKED_AT = 2_000
-"""Slices with rows that are looked at to tell the grain of a ledger."""
+DATES, OF_EACH = 100, 5
+"""The newest dates of the ledger, and slices of each, that are looked at to tell its grain."""
 
 
 def fits(connection: Connection[Any], grain: DateGrain) -> bool:
-    """Whether the newest slices of bars may be of partitions so wide; so may those of an empty ledger.
+    """Whether the stored slices of bars may be of partitions so wide; so may those of an empty ledger.
+
+    A few slices of many dates are looked at: of thousands of names in January, all fit a month as well as a year.
 
     Parameters
     ----------
@@ -28,9 +30,17 @@ def fits(connection: Connection[Any], grain: DateGrain) -> bool:
     """
     found = connection.execute(
         sql.SQL(
-            "SELECT bool_and(s.date = date_trunc({width}, s.date)::date AND s.rows <= {most}) FROM ("
-            "SELECT date, rows FROM tt_slice WHERE table_name = 'tt_prices' AND rows > 0 ORDER BY date DESC LIMIT {n}"
-            ") AS s"
-        ).format(width=sql.Literal(grain.field), most=sql.Literal(WIDEST[grain]), n=sql.Literal(LOOKED_AT))
+            "WITH RECURSIVE newest (date, place) AS ((SELECT date, 1 {filled} ORDER BY date DESC LIMIT 1) UNION ALL "
+            "SELECT (SELECT date {filled} AND date < newest.date ORDER BY date DESC LIMIT 1), place + 1 FROM newest "
+            "WHERE date IS NOT NULL AND place < {dates}) "
+            "SELECT bool_and(s.date = date_trunc({width}, s.date)::date AND s.rows <= {most}) FROM newest "
+            "CROSS JOIN LATERAL (SELECT date, rows {filled} AND date = newest.date LIMIT {of_each}) AS s"
+        ).format(
+            filled=sql.SQL("FROM tt_slice WHERE table_name = 'tt_prices' AND rows > 0"),
+            dates=sql.Literal(DATES),
+            of_each=sql.Literal(OF_EACH),
+            width=sql.Literal(grain.field),
+            most=sql.Literal(WIDEST[grain]),
+        )
     ).fetchone()
     return found is None or found[0] is not False

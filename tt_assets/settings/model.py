@@ -66,6 +66,10 @@ class PriceSourceName(StrEnum):
     IBKR = "ibkr"
 
 
+MOST_SLOTS = 1_000
+"""Runs of one pool at once, which Dagster bounds."""
+
+
 class RunLauncherName(StrEnum):
     """What carries out queued runs."""
 
@@ -150,7 +154,7 @@ class Settings(BaseSettings):
         description="What carries out queued runs: local (processes of this machine), ray, or k8s (docs/scaling.md).",
     )
     max_runs: int = Field(2, ge=1, description="Queued runs carried out at once, over all machines.")
-    train_slots: int = Field(1, ge=1, description="Runs that train agents at once, over all machines.")
+    train_slots: int = Field(1, ge=1, le=MOST_SLOTS, description="Runs that train agents at once, over all machines.")
     ray_address: str = Field(
         "http://127.0.0.1:8265", description="Where the head of Ray takes jobs; with TT_RUN_LAUNCHER=ray."
     )
@@ -310,6 +314,15 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"this machine knows no home of {value.parts[0]}; write the path out, or ./ before it"
             ) from None
+
+    @field_validator("shared_folder")
+    @classmethod
+    def _folder(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            there = next(path for path in (value, *value.parents) if path.exists())
+            if not there.is_dir():
+                raise ValueError(f"{there} is no folder; name one that every machine sees, or one that can be made")
+        return value
 
     @model_validator(mode="after")
     def _ordered(self) -> Settings:
