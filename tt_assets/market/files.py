@@ -118,6 +118,10 @@ class FileBars:
         faults = [f for f in self.faults() if f.rule not in (BarRule.TOO_EARLY, BarRule.TOO_LATE)]
         return [*told, f"{self.path}: {summarise(faults)}"] if faults else told
 
+    def all_bars(self) -> pd.DataFrame:
+        """Every clean bar (BAR_COLUMNS, by instrument and session), of any instrument, also where they are refused."""
+        return self._version().all_bars()
+
     def all_faults(self) -> tuple[BarFault, ...]:
         """Every row that broke a rule, of any instrument, also where the bars are refused."""
         return self._version().faults

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from tt_assets.market.bars import BarFault
+from tt_assets.market.calendar import sessions
 from tt_assets.market.layouts.findings import watched
 from tt_assets.market.layouts.normalise import ReadTable
 
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from tt_assets.market.files import FileBars
 
 EXAMPLES = 5
+DAYS_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,8 @@ def report_on(files: FileBars) -> BarsReport:
         unlisted, about = watched(manifest.symbols, files.known)
         refusal = refusal or (f"{files.path}: {unlisted}" if unlisted else "")
         warnings += about
+    if not refusal:
+        warnings += lacking(files)
     if not refusal and manifest.first is None:
         refusal = files.why_none(manifest)
     return BarsReport(
@@ -74,6 +80,30 @@ def report_on(files: FileBars) -> BarsReport:
         tuple(warnings),
         refusal,
     )
+
+
+def lacking(files: FileBars) -> list[str]:
+    """A line on sessions without a row between the first and the last bar of an instrument; none where there is none.
+
+    What is left out has a row, and is told apart.
+    """
+    clean = files.all_bars()
+    left: dict[str, list[np.datetime64]] = {}
+    for fault in files.all_faults():
+        if isinstance(fault.session, date):
+            left.setdefault(fault.instrument, []).append(np.datetime64(fault.session))
+    lines: list[tuple[int, str]] = []
+    for name, own in clean.groupby(clean["instrument"].astype(str))["timestamp"]:
+        days = own.to_numpy().astype("datetime64[D]")
+        due = sessions(days[0].item(), days[-1].item()).to_numpy().astype("datetime64[D]")
+        if len(due) == len(days):
+            continue
+        absent = np.setdiff1d(due, [*days, *left.get(str(name), [])])
+        if len(absent):
+            shown = ", ".join(map(str, absent[:DAYS_SHOWN])) + (", …" if len(absent) > DAYS_SHOWN else "")
+            lines.append((-len(absent), f"{name} lacks {len(absent):,} session{'s' * (len(absent) > 1)} ({shown})"))
+    more = f"; and {len(lines) - EXAMPLES} more instruments lack some" if len(lines) > EXAMPLES else ""
+    return ["; ".join(line for _, line in sorted(lines)[:EXAMPLES]) + more] if lines else []
 
 
 def left_out(faults: Sequence[BarFault]) -> tuple[LeftOut, ...]:

@@ -14,6 +14,7 @@ import pytest
 from tt_assets.market.calendar import are_sessions
 from tt_assets.market.errors import BarsFileError
 from tt_assets.market.files import BarsOptions, FileBars
+from tt_assets.market.layouts.report import report_on
 from tt_assets_tests.market.layouts.samples import CLOSE, DAYS, HIGH, LOW, OPEN, ROWS, VOLUME, expected, midnight, table
 
 YAHOO = table(
@@ -348,3 +349,15 @@ def test_a_column_that_every_symbol_of_a_wide_table_lacks_is_named(tmp_path: Pat
     wide.columns = [f"{field}_{symbol}" for symbol, field in wide.columns]
     with pytest.raises(BarsFileError, match="lack volume of JPM, XOM, whose other columns are there"):
         FileBars(written(wide, tmp_path / f"wide.{ending}")).check()
+
+
+def test_sessions_that_an_instrument_lacks_inside_its_span_are_told_in_one_line(tmp_path: Path):
+    (tmp_path / "ACME.csv").write_text(YAHOO)
+    assert report_on(FileBars(tmp_path)).warnings == report_on(FileBars(tmp_path / "ACME.csv")).warnings
+    for symbol, rows in {"KO": (3, 5, 6, 7), "XOM": (1,)}.items():
+        lines = YAHOO.splitlines()
+        (tmp_path / f"{symbol}.csv").write_text("\n".join(line for at, line in enumerate(lines) if at not in rows))
+    bad = "\n".join(YAHOO.splitlines()).replace("2014-01-07,", "2014-01-07,-")
+    (tmp_path / "BAD.csv").write_text(bad)  # left out, and told as that
+    (line,) = [line for line in report_on(FileBars(tmp_path)).warnings if "lack" in line]
+    assert line == "KO lacks 4 sessions (2014-01-06, 2014-01-08, 2014-01-09, …)"
