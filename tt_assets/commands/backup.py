@@ -6,9 +6,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from tt_assets import __version__
+from tt_assets.commands.grain_on_record import record_grain
 from tt_assets.errors import UserError
+from tt_assets.grain import DateGrain
 from tt_assets.postgres import backup, grants
 from tt_assets.postgres.server.binaries import find_binaries
+from tt_assets.postgres.stored_grain import fits
 from tt_assets.runtime import in_use
 from tt_assets.runtime.up_record import owner
 from tt_assets.settings import Settings, database_of
@@ -22,9 +25,10 @@ def dump(settings: Settings, file: Path) -> backup.Manifest:
     return backup.dump(database, find_binaries(settings.pg_bin), file, version=__version__)
 
 
-def restore(settings: Settings, file: Path) -> backup.Manifest:
+def restore(settings: Settings, file: Path) -> tuple[backup.Manifest, DateGrain]:
     """Fill the empty databases of this home from `file`, and give the roles that are there their rights.
 
+    Returns what was restored, and the grain of its partitions, which the home's `.env` names where the settings do not.
     Raises BackupError, and UserError while `tt up` serves this home.
     """
     if up := owner(settings):
@@ -36,4 +40,9 @@ def restore(settings: Settings, file: Path) -> backup.Manifest:
     with suppress(grants.GrantsError):  # without the roles the tables work for whoever restored them
         grants.grant(database)
     database.let_platform_in()
-    return manifest
+    with database.connect() as connection:
+        likely = (settings.date_grain, *DateGrain)
+        grain = next((grain for grain in likely if fits(connection, grain)), settings.date_grain)
+    if grain != settings.date_grain:
+        record_grain(settings, grain)
+    return manifest, grain

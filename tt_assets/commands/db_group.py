@@ -105,8 +105,10 @@ def db_restore(settings: Settings, file: Path) -> None:
     """Fill the empty databases of this home (or of TT_DATABASE_URL) from FILE, whole or not at all."""
     from tt_assets.commands.backup import restore
 
-    manifest = restore(settings, file)
+    manifest, grain = restore(settings, file)
     say(f"Restored {sum(manifest.rows.values()):,} rows as of {manifest.taken_at}. `tt status` says what is there.")
+    if grain != settings.date_grain:
+        say(f"One partition of the market tables is one {grain}, as {settings.home / '.env'} says now.")
 
 
 @db.command("prune", short_help="Remove old runs and events that nothing shows any more.")

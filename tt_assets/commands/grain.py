@@ -25,6 +25,7 @@ from tt_assets.automation.axes import Axes, Mask
 from tt_assets.automation.ledger_view import TableLedger
 from tt_assets.automation.market import FEATURES_TABLE, PRICES, MarketState, read_market
 from tt_assets.automation.partition_states import Cells, TableCells
+from tt_assets.commands.grain_on_record import VARIABLE, record_grain
 from tt_assets.errors import UserError
 from tt_assets.grain import DateGrain
 from tt_assets.grid.blueprint import Blueprint, blueprint
@@ -54,7 +55,6 @@ from tt_assets.tables import MARKET_TABLES
 
 AT_ONCE = 100
 """Instruments whose slices are moved together; all of them in one transaction."""
-VARIABLE = "TT_DATE_GRAIN"
 Places = npt.NDArray[np.int64]
 
 
@@ -96,7 +96,7 @@ def move(settings: Settings, target: DateGrain) -> Moved:
     instance.wipe_assets([dg.AssetKey(table) for table in MARKET_TABLES])
     while tell(instance, database):
         pass
-    _record(settings, target)
+    record_grain(settings, target)
     mark(settings).unlink(missing_ok=True)
     return Moved(before, _partitions(database))
 
@@ -244,15 +244,3 @@ def _move_windows(connection: Connection[Any], before: AgentState, after: AgentS
         [axes.instruments[column] for column in columns],
         [int(sums[row, column]) for row, column in zip(rows, columns, strict=True)],
     )
-
-
-def _record(settings: Settings, target: DateGrain) -> None:
-    """Have the home's `.env` name the grain, whatever it named before."""
-    path = settings.home / ".env"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    kept = [line for line in lines if line.partition("=")[0].strip().upper() != VARIABLE]
-    staged = path.with_suffix(".new")
-    staged.write_text("\n".join([*kept, f"{VARIABLE}={target}", ""]), encoding="utf-8")
-    if path.exists():
-        staged.chmod(path.stat().st_mode)
-    staged.replace(path)

@@ -148,3 +148,10 @@ def test_a_moved_home_is_the_home_that_was_loaded_at_that_grain(moved: Machine, 
     assert said["2012-02-13GONE"] == "after the instrument's last bar"
     assert said["2011-11-16BB"] == "no bar in the source: halted, or a gap"
     assert len(ledger(moved)) == 3 * 4 * len(DAYS)
+
+
+def test_a_home_out_of_a_dump_has_its_grain(loaded_by_year: Machine, moved: Machine, tmp_path: Path) -> None:
+    ran(loaded_by_year, "backfill", "prices")
+    ran(loaded_by_year, "db", "dump", str(tmp_path / "whole.dump"))
+    assert "one year" in ran(moved, "db", "restore", str(tmp_path / "whole.dump"))
+    assert json.loads(ran(moved, "status", "--json")) == json.loads(ran(loaded_by_year, "status", "--json"))
