@@ -23,7 +23,7 @@ _STRATEGIES = {
     "equal_weight_rebalanced": "Equal weight, rebalanced",
     "inverse_volatility": "Inverse volatility",
     "momentum": "Momentum",
-    "random": "Random weights",
+    "random": "Random weights, one draw",
 }
 
 

@@ -24,7 +24,7 @@ MEAN = -1
 class Curves:
     """Wealth by session of every strategy and seed, 1 before the first window; an account starts each window in cash.
 
-    wealth : sessions × (strategy, seed), the mean of several seeds of a strategy as seed MEAN.
+    wealth : sessions × (strategy, seed), all agents together as seed MEAN.
     windows : first days of the windows, ascending.
     subject : the strategy whose books are those of all agents together: their mean action where every window has it.
     """
@@ -48,9 +48,17 @@ class Curves:
         return [seed for name, seed in self.columns if name == strategy and seed != MEAN]
 
     def of(self, strategy: str, seed: int | None = None) -> pd.Series:
-        """One curve; without `seed` the mean of the seeds, or the only one."""
+        """One curve; without `seed` all agents together, and of another strategy its first account."""
         own = self.seeds(strategy)
-        return self.wealth[(strategy, seed if seed is not None else MEAN if len(own) > 1 else own[0])]
+        together = strategy == AGENT and len(own) > 1
+        return self.wealth[(strategy, seed if seed is not None else MEAN if together else own[0])]
+
+    def label(self, strategy: str, seed: int | None = None) -> str:
+        """What the curve `of` them is called: as the report calls it where both have it."""
+        if seed is None and strategy == AGENT and len(self.seeds(AGENT)) > 1:
+            whole = self.subject == ENSEMBLE
+            return label_of(ENSEMBLE) if whole else f"{label_of(AGENT)}, mean of {len(self.seeds(AGENT))} seeds"
+        return label_of(strategy, seed)
 
     @property
     def strategies(self) -> list[str]:
@@ -112,15 +120,14 @@ def curves_of(look: Look, traded: str, window: str | None = None) -> Curves:
 
 
 def with_subject(wealth: pd.DataFrame, windows: tuple[str, ...], *, ensemble: bool = True) -> Curves:
-    """Curves of `wealth` (sessions × (strategy, seed)) with the mean of the seeds of each strategy.
+    """Curves of `wealth` (sessions × (strategy, seed)), and of the agents together.
 
-    That of the agents is their mean action where `ensemble` holds and it was rolled.
+    That is their mean action where `ensemble` holds and it was rolled, else equal parts with each.
     """
-    returns = wealth.pct_change().fillna(0.0)
+    agents = wealth.loc[:, [column for column in wealth.columns if column[0] == AGENT]]
     wealth = wealth.copy()
-    for name in dict.fromkeys(returns.columns.get_level_values(0)):
-        if returns[name].shape[1] > 1:
-            wealth[(name, MEAN)] = (1.0 + returns[name].mean(axis=1)).cumprod()
+    if agents.shape[1] > 1:
+        wealth[(AGENT, MEAN)] = (1.0 + agents.pct_change().fillna(0.0).mean(axis=1)).cumprod()
     own = [column for column in wealth.columns if column[0] == ENSEMBLE]
     if not own or not ensemble:
         return Curves(wealth, windows)
@@ -150,5 +157,4 @@ def colour_of(strategy: str) -> tuple[str, int]:
 
 def label_of(strategy: str, seed: int | None = None) -> str:
     """What a curve is called."""
-    name = strategy_label(strategy)
-    return name if seed is None else f"{name}, mean of seeds" if seed == MEAN else f"{name}, seed {seed}"
+    return strategy_label(strategy, seed)

@@ -16,7 +16,7 @@ from tt_assets.report.palette import weight_colours
 from tt_assets.trading.episodes.record import BOUGHT
 from tt_assets.trading.judging.judge import AGENT
 from tt_assets.trading.metrics import SESSIONS_PER_YEAR
-from tt_assets.web.equity import MEAN, Curves, colour_of, curves_of, figures_of, label_of, traded_names
+from tt_assets.web.equity import Curves, colour_of, curves_of, figures_of, label_of, traded_names
 from tt_assets.web.judged import RECORDED, judged_of
 from tt_assets.web.site import Choice, Look, Page, address
 
@@ -60,11 +60,12 @@ def page(look: Look) -> Page:
     agent = curves.of(AGENT, chosen)
     books = _Books(traded, curves.subject if chosen is None else AGENT, window, chosen)
     yardstick = curves.yardstick
+    shown = chosen if len(seeds) > 1 else None
     charts = [
         _equity(curves, chosen),
         *([_excess(curves, agent)] if yardstick else []),
-        _drawdown(curves, agent),
-        _rolling(curves, agent),
+        _drawdown(curves, agent, curves.label(AGENT, shown)),
+        _rolling(curves, agent, curves.label(AGENT, shown)),
         *_weights(look, books),
     ]
     figures = figures_of(agent)
@@ -84,7 +85,7 @@ def page(look: Look) -> Page:
                     window,
                     [("all", "all, chained"), *((w, f"from {w}") for w in everything.windows)],
                 ),
-                Choice("seed", "Agent", seed, [("mean", "mean of the seeds"), *((str(s), f"seed {s}") for s in seeds)]),
+                Choice("seed", "Agent", seed, [("mean", curves.label(AGENT)), *((str(s), f"seed {s}") for s in seeds)]),
                 *([Choice("scenario", "Scenario", scenario, judged.options)] if judged else []),
             ],
             "judged": judged.made if judged and scenario != RECORDED else "",
@@ -109,7 +110,7 @@ def _equity(curves: Curves, chosen: int | None) -> Chart:
         colour, style = colour_of(name)
         whole = curves.of(name, chosen if name == AGENT else None)
         several = len(curves.seeds(name)) > 1
-        label = label_of(name, (MEAN if chosen is None else chosen) if name == AGENT and several else None)
+        label = curves.label(name, chosen if name == AGENT and several else None)
         series.append(
             Series(
                 label,
@@ -157,8 +158,8 @@ def _excess(curves: Curves, agent: pd.Series) -> Chart:
     )
 
 
-def _drawdown(curves: Curves, agent: pd.Series) -> Chart:
-    series = [Series("Agent", -(1.0 - agent / agent.cummax()) * 100.0, colour_of(AGENT)[0], kind="area")]
+def _drawdown(curves: Curves, agent: pd.Series, name: str) -> Chart:
+    series = [Series(name, -(1.0 - agent / agent.cummax()) * 100.0, colour_of(AGENT)[0], kind="area")]
     if curves.yardstick:
         other = curves.of(curves.yardstick)
         colour, style = colour_of(curves.yardstick)
@@ -167,13 +168,13 @@ def _drawdown(curves: Curves, agent: pd.Series) -> Chart:
     return Chart("drawdown", "Drawdown", "% of the peak", curves.times, series)
 
 
-def _rolling(curves: Curves, agent: pd.Series) -> Chart:
+def _rolling(curves: Curves, agent: pd.Series, name: str) -> Chart:
     def ratio(curve: pd.Series) -> Any:
         returns = curve.pct_change()
         rolled = returns.rolling(ROLLING)
         return rolled.mean() / rolled.std().where(lambda sigma: sigma > 0) * np.sqrt(SESSIONS_PER_YEAR)
 
-    series = [Series("Agent", ratio(agent), colour_of(AGENT)[0])]
+    series = [Series(name, ratio(agent), colour_of(AGENT)[0])]
     if curves.yardstick:
         colour, style = colour_of(curves.yardstick)
         series.append(
@@ -212,29 +213,41 @@ def _weights(look: Look, books: _Books) -> list[Chart]:
     ]
 
 
-def _contribution(look: Look, books: _Books) -> list[dict[str, Any]]:
-    """What each instrument earned before commission, % of the starting cash of its windows, mean over the seeds.
+OWN = """
+    own AS (SELECT id, seed, config_json::json AS told FROM tt_episode
+            WHERE instrument = %s AND strategy = %s AND end_time IS NOT NULL
+            AND (%s = 'all' OR window_start::text = %s) AND (%s::int IS NULL OR seed = %s)),
+    worth AS (SELECT c.episode_id, c.timestamp,
+                     lag(c.net_worth) OVER (PARTITION BY c.episode_id ORDER BY c.timestamp) AS before
+              FROM tt_equity_curve AS c JOIN own ON own.id = c.episode_id)
+"""
+"""Episodes of some books, and the net worth at the close before each of their sessions: NULL in the first."""
 
-    Exact: an account starts a window in cash, so an instrument earned what its sales brought in, plus what is held of
-    it at the last close, less what its purchases cost.
+
+def _contribution(look: Look, books: _Books) -> list[dict[str, Any]]:
+    """The part of each instrument in the summed session returns, commission taken off, %; mean over the seeds.
+
+    As the report has it: what is held at a close, less what was held at the one before, plus sales, less purchases and
+    commission, over the net worth before.
     """
     rows = look.rows(
-        """
-        WITH own AS (SELECT id, seed, (config_json::json -> 'trading' ->> 'initial_cash')::float AS cash FROM tt_episode
-                     WHERE instrument = %s AND strategy = %s AND end_time IS NOT NULL
-                     AND (%s = 'all' OR window_start::text = %s) AND (%s::int IS NULL OR seed = %s)),
-        traded AS (SELECT o.episode_id, o.instrument,
-                          sum(CASE WHEN o.order_type = ANY(%s) THEN -1 ELSE 1 END * o.size * o.price) AS earned
-                   FROM tt_order AS o JOIN own ON own.id = o.episode_id GROUP BY 1, 2),
-        last AS (SELECT DISTINCT ON (p.episode_id) p.id, p.episode_id, p.timestamp FROM tt_portfolio AS p
-                 JOIN own ON own.id = p.episode_id ORDER BY p.episode_id, p.timestamp DESC),
-        held AS (SELECT l.episode_id, h.instrument, h.quantity * b.close AS worth FROM last AS l
-                 JOIN tt_holdings AS h ON h.portfolio_id = l.id JOIN tt_prices AS b
-                 ON b.instrument = h.instrument AND b.timestamp = l.timestamp)
-        SELECT coalesce(t.instrument, h.instrument),
-               sum((coalesce(t.earned, 0) + coalesce(h.worth, 0)) / own.cash) / (SELECT count(DISTINCT seed) FROM own)
-        FROM traded AS t FULL JOIN held AS h ON h.episode_id = t.episode_id AND h.instrument = t.instrument
-        JOIN own ON own.id = coalesce(t.episode_id, h.episode_id) GROUP BY 1 ORDER BY 2 DESC
+        f"""
+        WITH {OWN},
+        held AS (SELECT p.episode_id, p.timestamp, p.next, h.instrument, h.quantity * b.close AS worth
+                 FROM (SELECT p.id, p.episode_id, p.timestamp,
+                              lead(p.timestamp) OVER (PARTITION BY p.episode_id ORDER BY p.timestamp) AS next
+                       FROM tt_portfolio AS p JOIN own ON own.id = p.episode_id) AS p
+                 JOIN tt_holdings AS h ON h.portfolio_id = p.id
+                 JOIN tt_prices AS b ON b.instrument = h.instrument AND b.timestamp = p.timestamp),
+        moved AS (SELECT episode_id, timestamp, instrument, worth AS gain FROM held
+                  UNION ALL SELECT episode_id, next, instrument, -worth FROM held
+                  UNION ALL SELECT o.episode_id, o.timestamp, o.instrument,
+                                   CASE WHEN o.order_type = ANY(%s) THEN -1 ELSE 1 END * o.size * o.price
+                                   - coalesce(o.commission, 0)
+                            FROM tt_order AS o JOIN own ON own.id = o.episode_id)
+        SELECT m.instrument, sum(m.gain / w.before) / (SELECT count(DISTINCT seed) FROM own)
+        FROM moved AS m JOIN worth AS w USING (episode_id, timestamp) WHERE w.before IS NOT NULL
+        GROUP BY 1 ORDER BY 2 DESC
         """,
         *books.parameters,
         list(BOUGHT),
@@ -259,19 +272,21 @@ def bars(values: Sequence[tuple[str, float]], digits: int = 2) -> list[dict[str,
 
 
 def _costs(look: Look, books: _Books) -> dict[str, Any]:
-    """What trading cost by kind, in percent of starting cash, and how much was traded; means over the seeds."""
+    """What trading cost and how much was traded, in percent of the net worth of the time; means over the seeds.
+
+    As the report has them; borrowing alone is on record as one sum a window, which is held against its starting cash.
+    """
     ((commission, notional, orders, fees, sessions, seeds),) = look.rows(
-        """
-        WITH own AS (SELECT id, seed, config_json::json AS told FROM tt_episode
-                     WHERE instrument = %s AND strategy = %s AND end_time IS NOT NULL
-                     AND (%s = 'all' OR window_start::text = %s) AND (%s::int IS NULL OR seed = %s)),
-        paid AS (SELECT o.episode_id, sum(o.commission) AS commission, sum(o.size * o.price) AS notional, count(*) AS n
-                 FROM tt_order AS o JOIN own ON own.id = o.episode_id GROUP BY 1)
-        SELECT sum(p.commission / (told -> 'trading' ->> 'initial_cash')::float),
-               sum(p.notional / (told -> 'trading' ->> 'initial_cash')::float), sum(p.n),
-               sum((told ->> 'borrow_fees_usd')::float / (told -> 'trading' ->> 'initial_cash')::float),
-               sum((told ->> 'sessions')::float), count(DISTINCT seed)
-        FROM own LEFT JOIN paid AS p ON p.episode_id = own.id
+        f"""
+        WITH {OWN},
+        paid AS (SELECT sum(o.commission / w.before) AS commission, sum(o.size * o.price / w.before) AS notional,
+                        count(*) AS n
+                 FROM tt_order AS o JOIN worth AS w USING (episode_id, timestamp))
+        SELECT paid.commission, paid.notional, paid.n,
+               (SELECT sum((told ->> 'borrow_fees_usd')::float / (told -> 'trading' ->> 'initial_cash')::float)
+                FROM own),
+               (SELECT count(before) FROM worth), (SELECT count(DISTINCT seed) FROM own)
+        FROM paid
         """,
         *books.parameters,
     )
@@ -280,7 +295,7 @@ def _costs(look: Look, books: _Books) -> dict[str, Any]:
         "commission": percent(float(commission or 0.0) / count, 2),
         "borrowed": percent(float(fees or 0.0) / count, 2),
         "notional": percent(float(notional or 0.0) / count, 0),
-        "turnover": percent(float(notional or 0.0) / 2 / float(sessions or 1.0), 2),
+        "turnover": percent(float(notional or 0.0) / 2 / float(sessions or 1.0)),
         "orders": f"{float(orders or 0) / count:,.0f}",
     }
 
@@ -306,11 +321,11 @@ def _tiles(
         tile("Sharpe ratio, a year", "sharpe", plain=True),
         tile("Volatility, a year", "volatility"),
         tile("Largest drawdown", "drawdown"),
-        {"label": "Commission", "value": f"{costs['commission']} %", "below": "of starting cash", "tone": ""},
+        {"label": "Commission", "value": f"{costs['commission']} %", "below": "of net worth, all sessions", "tone": ""},
         {
-            "label": "Turnover, one way",
+            "label": "Traded one way",
             "value": f"{costs['turnover']} %",
-            "below": "of starting cash a session",
+            "below": "of net worth a session",
             "tone": "",
         },
     ]
@@ -318,9 +333,8 @@ def _tiles(
 
 def _figures_row(curves: Curves, name: str, seed: int | None) -> dict[str, Any]:
     figures = figures_of(curves.of(name, seed))
-    several = len(curves.seeds(name)) > 1
     return {
-        "name": label_of(name, MEAN if seed is None and several else seed),
+        "name": curves.label(name, seed),
         "strong": name == AGENT and seed is None,
         "cells": [
             percent(figures["total"], signed=True),

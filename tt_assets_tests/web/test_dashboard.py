@@ -143,7 +143,7 @@ def test_all_agents_together_are_their_mean_action_as_it_was_rolled(client: Test
     answer = client.get("/tt/portfolio", params={"of": TRADED, "csv": "equity"})
     rows = list(csv.DictReader(io.StringIO(answer.text)))
     wanted = [0.5 * at for at in range(len(STEPS))]  # the made-up books of the mean action, not of the seeds' mean
-    np.testing.assert_allclose([float(row["Agent, mean of seeds"]) for row in rows], wanted, atol=1e-9)
+    np.testing.assert_allclose([float(row["Agents' mean action"]) for row in rows], wanted, atol=1e-9)
     assert "mean action of 2 agents" in client.get("/tt").text
     assert f"{wanted[-1]:+.1f} %" in client.get("/tt").text
 
@@ -182,13 +182,43 @@ def test_coefficients_are_spearman_s(client: TestClient, postgres: Database) -> 
         assert f"{found:+.3f} ± {error:.3f}" in page or f"– ± {error:.3f}" in page
 
 
-def test_what_instruments_earned_adds_up_to_the_books(client: TestClient) -> None:
-    # Bought 10 at 11, sold 4 at 11 (one name as delisted), 10 held at the last close.
+def test_contribution_costs_and_trading_are_fractions_of_the_net_worth_before(client: TestClient) -> None:
+    # 10 are held throughout; bought 10 at 11 in the second session, sold 4 at 11 in the seventh, for 3 each.
     page = client.get("/tt/portfolio", params={"of": TRADED}).text
+    before = [10_000.0 * (1 + 0.005 * at) for at in range(len(STEPS))]
+    first = DAYS.index(STEPS[0])
+    flows = {1: -10 * 11 - 3, 6: 4 * 11 - 3}
     for number in (1, 2):
-        close = 10.0 * number + (len(DAYS) - 1) % 7 + 0.5
-        earned = (-10 * 11 + 4 * 11 + 10 * close) / 10_000 * 100
-        assert f"{earned:+.2f} %" in page
+        close = [10.0 * number + place % 7 + 0.5 for place in range(first, len(DAYS))]
+        earned = sum(
+            (10 * (close[at] - close[at - 1]) + flows.get(at, 0)) / before[at - 1] for at in range(1, len(STEPS))
+        )
+        assert f"{100 * earned:+.2f} %" in page
+    paid = 2 * 3 * (1 / before[0] + 1 / before[5])
+    traded = 2 * 11 * (10 / before[0] + 4 / before[5]) / 2 / (len(STEPS) - 1)
+    assert f"{100 * paid:.2f} % of net worth, all sessions" in page.replace("</b><small>", " ")
+    assert f"<b>{100 * traded:.1f} %</b><small>of net worth a session" in page.replace('<b class="">', "<b>")
+
+
+def test_a_baseline_that_draws_is_one_account_as_in_the_report(client: TestClient, postgres: Database) -> None:
+    with postgres.connect() as connection:
+        for seed in (0, 1):
+            connection.execute(
+                "WITH made AS (INSERT INTO tt_episode (window_start, instrument, strategy, seed, start_time, end_time, "
+                "stop_reason, max_drawdown, sharpe_ratio, turnover, config_json) SELECT window_start, instrument, "
+                "'random', %s, start_time, end_time, stop_reason, 0.1, 1.0, 0.05, config_json FROM tt_episode "
+                "WHERE strategy = 'ensemble' RETURNING id) INSERT INTO tt_equity_curve (episode_id, timestamp, "
+                "net_worth) SELECT made.id, day, 10000 * (1 - 0.1 * (%s + 1) * (at - 1)) FROM made, "
+                "unnest(%s::timestamp[]) WITH ORDINALITY AS days(day, at)",
+                [seed, seed, STEPS[:2]],
+            )
+    try:
+        answer = client.get("/tt/portfolio", params={"of": TRADED, "csv": "equity"})
+        rows = list(csv.DictReader(io.StringIO(answer.text)))
+        assert float(rows[-1]["Random weights, one draw"]) == pytest.approx(-10.0)
+    finally:
+        with postgres.connect() as connection:
+            connection.execute("DELETE FROM tt_episode WHERE strategy = 'random'")
 
 
 def test_a_step_says_what_was_wanted_and_done(client: TestClient) -> None:

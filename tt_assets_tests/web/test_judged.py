@@ -69,7 +69,7 @@ def test_a_scenario_shows_what_was_judged_in_it(client: TestClient, scenario: st
     rows = curve(client, scenario=scenario, window=f"{window}")
     assert [row["date"] for row in rows] == [f"{day:%Y-%m-%d}" for day in STEPS]
     wanted = [(growth**place - 1.0) * 100.0 for place in range(len(STEPS))]
-    np.testing.assert_allclose([float(row["Agent, mean of seeds"]) for row in rows], wanted, atol=1e-9)
+    np.testing.assert_allclose([float(row["Agents' mean action"]) for row in rows], wanted, atol=1e-9)
     assert {float(row[strategy_label("equal_weight_hold")]) for row in rows} == {0.0}
     seed = curve(client, scenario=scenario, window=f"{window}", seed="2")
     np.testing.assert_allclose(
