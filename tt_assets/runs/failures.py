@@ -13,6 +13,9 @@ FAILED = "failed_partitions"
 FAILED_TOO = "failed_partitions_by_reason"
 """The further ones of many: reason → partition keys."""
 
+FROM_OUTSIDE = "This run has been marked as failed from outside the execution context."
+"""Dagster's words of a run whose process ended without any."""
+
 CLASS_NAME = re.compile(r"^(\w+\.)+\w+: ")
 """What Python puts before the words of an error of a module."""
 
@@ -38,7 +41,12 @@ def failure_of_run(event: dg.DagsterEvent) -> str:
     while error is not None and error.cause is not None:
         error = error.cause
     lines = (error.message if error else event.message or "").strip().splitlines()
-    return CLASS_NAME.sub("", lines[0]) if lines else "it ended without a word"
+    if not lines or lines[0] == FROM_OUTSIDE:
+        return (
+            "its process ended in the middle without a word (killed, or the memory ran out); what it stored is whole: "
+            "ask for the same again"
+        )
+    return CLASS_NAME.sub("", lines[0])
 
 
 def in_few_words(reasons: Mapping[str, str], most: int = 3) -> str:
