@@ -7,6 +7,7 @@ matplotlib's own defaults whatever the user's matplotlibrc says, so that the sam
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -105,7 +106,9 @@ def png(draw: Callable[..., Figure], *inputs: Any, size: Size = PAGE) -> bytes:
 
     drawn, written = io.BytesIO(), io.BytesIO()
     sized = _STYLE | {"figure.figsize": (size.width, size.height)} | (_SMALLER if size.width < NARROW else {})
-    with style.context(sized, after_reset=True):
+    with style.context(sized, after_reset=True), warnings.catch_warnings():
+        # A name in a script that the font lacks is drawn as boxes.
+        warnings.filterwarnings("ignore", message=r"Glyph \d+ ", category=UserWarning)
         draw(*inputs).savefig(drawn, format="png", dpi=size.dpi, transparent=True)
     with Image.open(drawn) as picture:
         palette = picture.convert("RGBA").quantize(256, method=Image.Quantize.FASTOCTREE)

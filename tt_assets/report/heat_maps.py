@@ -32,6 +32,9 @@ ABOVE, BELOW, BESIDE = 0.36, 0.52, 0.72
 CHARACTER = 0.062
 """Inches of a character of an instrument's name."""
 
+LONGEST_NAME = 20
+"""Characters of a name beside the maps; a longer one is cut."""
+
 
 def heat_maps_plot(panels: Mapping[str, pd.DataFrame], title: str, unit: str, limit: float) -> bytes:
     """A map over instruments × sessions for each of `panels`, all in the same colours from -`limit` to `limit`.
@@ -53,7 +56,7 @@ def heat_maps_figure(panels: Mapping[str, pd.DataFrame], title: str, unit: str, 
 
     first = next(iter(panels.values()))
     places = np.arange(0, first.shape[1], -(-first.shape[1] // INSTRUMENTS_NAMED))
-    names = [str(first.columns[place]) for place in places]
+    names = [_cut(str(first.columns[place])) for place in places]
     figure = bare_figure()
     wide, high = figure.get_size_inches()
     left = 0.14 + CHARACTER * max(len(name) for name in names)
@@ -100,6 +103,10 @@ def _name_sessions(axes: Axes, sessions: pd.DatetimeIndex, across: float, column
     lefts = np.arange(columns) * (across + BETWEEN)
     axes.set_xticks((lefts[:, None] + (places + 0.5) * across / len(sessions)).ravel(), texts * columns)
     axes.set_xlabel(label)
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
 def rows_of(panels: int) -> int:

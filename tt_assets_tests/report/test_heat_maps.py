@@ -7,7 +7,7 @@ from matplotlib import style
 
 from tt_assets.market.calendar import sessions
 from tt_assets.report.canvas import _STYLE
-from tt_assets.report.heat_maps import heat_maps_figure
+from tt_assets.report.heat_maps import heat_maps_figure, heat_maps_plot
 from tt_assets_tests.report.test_plots import texts
 
 SPAN = sessions(pd.Timestamp("2012-05-01").date(), pd.Timestamp("2012-08-31").date())
@@ -73,3 +73,12 @@ def test_long_names_have_their_room(grid):
     figure = heat_maps_figure({"": grid.set_axis(["BERKSHIRE-B-WI", "B", "C"], axis=1)}, "Scores", "score", 1.0)
     figure.canvas.draw()
     assert all(text.get_window_extent().x0 >= 0 for text in figure.axes[0].get_yticklabels())
+
+
+@pytest.mark.filterwarnings("error")
+def test_names_of_any_length_and_script_leave_the_maps_their_room(grid):
+    named = grid.set_axis(["A" * 60, "日本", "C"], axis=1)
+    figure = heat_maps_figure({"one": named}, "Scores", "score", 1.0)
+    assert figure.axes[0].get_position().width > 0.5
+    assert {"A" * 19 + "…", "日本"} <= {text.get_text() for text in texts(figure)}
+    assert heat_maps_plot({"one": named}, "Scores", "score", 1.0).startswith(b"\x89PNG")
