@@ -246,6 +246,19 @@ def test_what_runs_are_forked_from_is_replaced_when_it_is_killed(served: Served)
     assert fork_server(served).pid != before.pid
 
 
+def test_runs_are_made_of_what_was_reloaded_in_the_ui(served: Served) -> None:
+    module = served.folder / "holding.py"
+    module.write_text(module.read_text().replace("bars.close * 0", "bars.close * 0 + 7"))
+    reload = "mutation($name: String!) {reloadRepositoryLocation(repositoryLocationName: $name) {__typename}}"
+    served.ui.ask(reload, name=REPOSITORY["repositoryLocationName"])
+    run = served.launch("tt_features")
+    wait_until(lambda: served.status(run) == "SUCCESS")
+    values = served.here.rows(
+        "SELECT value FROM tt_features WHERE feature = 'held_up' AND instrument = 'IBM' AND timestamp = '2012-11-15'"
+    )
+    assert values == [(7.0,)]
+
+
 def test_five_deaths_within_a_minute_end_it_with_one_line() -> None:
     with machine() as here:
         ui = serve(here, free_port())
