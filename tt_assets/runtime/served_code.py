@@ -13,14 +13,19 @@ import sys
 
 from tt_assets.definitions import defs
 from tt_assets.runtime.children import CODE_PROCESS
+from tt_assets.settings import RunLauncherName, Settings
 
 __all__ = ["defs"]
 
 
-def starts_runs() -> bool:
+def starts_runs(settings: Settings) -> bool:
     """Whether this is the process of the code server that starts a process for each run."""
     # Libraries of macOS do not bear a fork, and Windows has none.
-    return tuple(sys.argv[1:3]) == CODE_PROCESS and sys.platform == "linux"
+    return (
+        tuple(sys.argv[1:3]) == CODE_PROCESS
+        and settings.run_launcher is RunLauncherName.LOCAL
+        and sys.platform == "linux"
+    )
 
 
 def fork_runs() -> None:
@@ -33,5 +38,5 @@ def fork_runs() -> None:
     multiprocessing.get_context("spawn").Process = forked  # type: ignore[assignment,misc]
 
 
-if starts_runs():
+if starts_runs(Settings()):
     fork_runs()
