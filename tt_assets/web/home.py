@@ -23,6 +23,7 @@ RUNS_SHOWN = 8
 PORTFOLIOS_SHOWN = 12
 KINDS_SHOWN = 12
 POSITIONS_SHOWN = 12
+TABLES_TOLD = 3
 
 
 def page(look: Look) -> Page:
@@ -168,13 +169,21 @@ def _failures(look: Look) -> list[dict[str, Any]]:
     ]
 
 
+def _made(run: dg.DagsterRun) -> str:
+    """The first tables that a run makes, in the order they are made in, and how many more."""
+    names = {key.path[-1] for key in run.asset_selection or ()}
+    order = sorted(names, key=lambda name: (list(TABLES).index(name) if name in TABLES else len(TABLES), name))
+    rest = f" and {len(order) - TABLES_TOLD} more" if len(order) > TABLES_TOLD else ""
+    return ", ".join(order[:TABLES_TOLD]) + rest
+
+
 def _runs(site: Site) -> list[dict[str, str]]:
     rows = []
     for record in site.instance.get_run_records(limit=RUNS_SHOWN):
         run = record.dagster_run
         begun = datetime.fromtimestamp(record.start_time or record.create_timestamp.timestamp(), UTC)
         seconds = (record.end_time - record.start_time) if record.end_time and record.start_time else None
-        made = ", ".join(sorted(key.path[-1] for key in run.asset_selection or ())[:3])
+        made = _made(run)
         status = run.status.value.lower().replace("_", " ")
         rows.append(
             {

@@ -26,7 +26,7 @@ def page(look: Look) -> Page:
     names = names_with_bars(look)
     if not names:
         raise NotThere("No bars are stored yet: run `tt backfill market`.")
-    name = look.one_of("of", names)
+    name = look.one_of("of", names, what="instrument")
     span = look.one_of("span", list(SPANS), "1y")
     bars = _bars(look, name, SPANS[span])
     first = bars.index[0]

@@ -44,7 +44,7 @@ class _Books:
 def page(look: Look) -> Page:
     """Equity, excess, drawdown, rolling Sharpe, months, weights, contribution, costs and turnover of a portfolio."""
     names = traded_names(look)
-    traded = look.one_of("of", names)
+    traded = look.one_of("of", names, what="portfolio")
     everything = curves_of(look, traded)
     window = look.one_of("window", ["all", *everything.windows])
     judged = judged_of(look, traded)

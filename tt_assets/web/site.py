@@ -43,6 +43,8 @@ MENU = (
 OLD_SCHEMA = "The schema of the tables is older than this page: run `tt db upgrade`."
 LONGEST = 200
 """Characters of a parameter; no name is longer."""
+NAMES_TOLD = 20
+"""Names that a page offers for one that is not there."""
 OWN = Path(__file__).parent / "static"
 FILES = {file.name: file for file in (SCRIPT, OWN / "tt.css", OWN / "theme.js", OWN / "matrix.js")} | {
     "lightweight-charts.js": LIBRARY
@@ -126,12 +128,23 @@ class Look:
             raise NotThere(f"Nothing is called what the parameter {name} says.")
         return value
 
-    def one_of(self, name: str, known: Sequence[str], default: str | None = None) -> str:
-        """A parameter that has to be one of `known`; without it `default`, or the first. Raises NotThere."""
+    def one_of(self, name: str, known: Sequence[str], default: str | None = None, *, what: str = "") -> str:
+        """A parameter that has to be one of `known`; without it `default`, or the first.
+
+        Raises NotThere, which calls it `what` it is, or by its own name.
+        """
         value = self.text(name, default if default is not None else (known[0] if known else ""))
         if value not in known:
-            raise NotThere(f'There is no {name} "{value}" here; there are {", ".join(known[:20]) or "none yet"}.')
+            raise NotThere(_unknown(what or name, value, known))
         return value
+
+
+def _unknown(what: str, value: str, known: Sequence[str]) -> str:
+    if not known:
+        return f"There is no {what} yet."
+    rest = f" and {len(known) - NAMES_TOLD:,} more" if len(known) > NAMES_TOLD else ""
+    others = f"{', '.join(known[:NAMES_TOLD])}{rest}"
+    return f'There is no {what} "{value}" here. There {"is" if len(known) == 1 else "are"}: {others}.'
 
 
 Maker = Callable[[Look], Page]

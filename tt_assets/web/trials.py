@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -33,17 +34,22 @@ def page(look: Look) -> Page:
     names = list(trials)
     first = first or (names[1] if len(names) > 1 else names[0] if names else "")
     second = second or (names[0] if names else "")
-    charts = [_curves(trials[first], trials[second])] if first and second else []
+    two = first != second
+    pair = [trials[first], trials[second]] if two else [trials[first]] if first else []
+    charts = [_curves(pair)] if pair else []
     options = [(key, f"{key}: {row[1]}{f', {row[3]}' if row[3] else ''}") for key, row in trials.items()]
     return Page(
         "trials.html",
         "Trials",
         {
             "trials": [_row(row) for row in rows],
-            "choices": [Choice("a", "Trial", first, options), Choice("b", "beside", second, options)] if names else [],
+            "choices": [Choice("a", "Trial", first, options), Choice("b", "beside", second, options)]
+            if len(names) > 1
+            else [],
+            "two": two,
             "a": first,
             "b": second,
-            "differences": _differences(trials[first][4], trials[second][4]) if names else [],
+            "differences": _differences(trials[first][4], trials[second][4]) if two else [],
             "promotions": _promotions(look),
             "here_address": address("/tt/trials", a=first, b=second),
             "by_key": {own.key: own for own in charts},
@@ -70,10 +76,10 @@ def _row(row: tuple[Any, ...]) -> dict[str, str]:
     }
 
 
-def _curves(first: tuple[Any, ...], second: tuple[Any, ...]) -> Chart:
+def _curves(chosen: Sequence[tuple[Any, ...]]) -> Chart:
     colours = series_colours(2)
     parts = {}
-    for row in (first, second):
+    for row in chosen:
         index = pd.DatetimeIndex(row[10] or [])
         parts[f"Trial {row[0]}"] = pd.Series((1.0 + np.array(row[11] or [], dtype=float)).cumprod() - 1.0, index=index)
     wide = pd.DataFrame(parts).sort_index()
@@ -82,7 +88,7 @@ def _curves(first: tuple[Any, ...], second: tuple[Any, ...]) -> Chart:
     ]
     return Chart(
         "curves",
-        "Return of both trials",
+        "Return of both trials" if len(chosen) > 1 else f"Return of trial {chosen[0][0]}",
         "% since the start, net",
         [f"{day:%Y-%m-%d}" for day in wide.index],
         series,

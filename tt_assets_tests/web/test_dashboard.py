@@ -25,7 +25,9 @@ from tt_assets.postgres.database import Database
 from tt_assets.postgres.reader import READER, looking, prepared_reader
 from tt_assets.report.charts import LIBRARY, LIBRARY_SHA256, Chart, Series
 from tt_assets.settings import Settings
+from tt_assets.tables import TABLES
 from tt_assets.web.dashboard import PAGES, dashboard
+from tt_assets.web.home import _made
 from tt_assets.web.site import Site
 from tt_assets_tests.conftest import empty
 from tt_assets_tests.web.filled import DAYS, NAMES, REASON, RULE, STEPS, TRADED, WINDOW, fill
@@ -280,3 +282,27 @@ def test_a_chart_is_json_that_no_page_can_be_broken_by() -> None:
     assert "</script" not in chart.json()
     assert json.loads(chart.json())["series"][0]["values"] == [None, 1.0]
     assert chart.csv() == "date,'=A\n2012-05-18,\n2012-05-21,1.0\n"
+
+
+@pytest.mark.parametrize(("route", "what"), [("/tt/portfolio", "portfolio"), ("/tt/instrument", "instrument")])
+def test_what_is_not_there_is_named(client: TestClient, route: str, what: str) -> None:
+    answer = client.get(route, params={"of": "zzz"})
+    assert answer.status_code == 404
+    assert f"There is no {what} &#34;zzz&#34; here." in answer.text
+    assert "no of" not in answer.text
+
+
+def test_one_trial_is_not_compared_with_itself(client: TestClient) -> None:
+    page = client.get("/tt/trials").text
+    assert "Return of trial" in page
+    assert "both trials" not in page
+    assert "Settings that differ" not in page
+    assert "beside" not in page
+
+
+def test_a_run_of_many_tables_says_how_many_more() -> None:
+    def run(*tables: str) -> dg.DagsterRun:
+        return dg.DagsterRun("job", asset_selection={dg.AssetKey(table) for table in tables})
+
+    assert _made(run("tt_features", "tt_prices")) == "tt_prices, tt_features"
+    assert _made(run(*TABLES)) == f"{', '.join(list(TABLES)[:3])} and {len(TABLES) - 3} more"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from collections.abc import Iterator
@@ -151,3 +152,25 @@ def test_no_day_stands_on_an_axis_without_its_month(page: Page, url: str, width:
         page.keyboard.press("+")
     texts = [text for text in written(page) if not text.isdigit()]
     assert [text for text in texts if text.split(" ")[0].isdigit() and len(text.split(" ")) == 2]
+
+
+def test_fields_of_a_form_stand_on_one_line(page: Page, url: str) -> None:
+    page.goto(f"{url}/tt")
+    fields = page.locator("form.pick[action='/tt/make'] :is(select, input)").all()
+    boxes = [box for field in fields if (box := field.bounding_box()) is not None]
+    assert len(boxes) == 4
+    assert {(round(box["y"]), round(box["height"])) for box in boxes} == {(round(boxes[0]["y"]), 34)}
+
+
+def test_no_row_of_the_rules_of_a_promotion_is_cut(page: Page, url: str, postgres: Database) -> None:
+    rule = {"name": "rule", "held": True, "figure": "1", "threshold": "2", "words": "Words that say it. " * 8}
+    with postgres.connect() as connection:
+        kept = "decided_at, promoted, rule_version, agents_json, bars, last_session, expires"
+        connection.execute(
+            f"INSERT INTO tt_promotion (instrument, trial_id, rules_json, {kept}) "
+            f"SELECT instrument, trial_id, %s, {kept} FROM tt_promotion LIMIT 1",
+            [json.dumps({"rules": [rule] * 20})],
+        )
+    page.goto(f"{url}/tt/trials")
+    table = page.locator("ul.flat .scroll").first
+    assert table.evaluate("own => own.scrollHeight <= own.clientHeight")
