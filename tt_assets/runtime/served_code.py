@@ -2,7 +2,8 @@
 
 Dagster's code server starts a process for each run, and imports are two thirds of what the run of one partition takes.
 So these processes are forked from one that has imported the platform already: the fork server of the standard library,
-which begins when the code server does, has one thread and no connection, ends with it, and is started again if it dies.
+which begins when the code server does, has one Python thread and no connection, ends with the code server, and is
+started again if it dies.
 """
 
 from __future__ import annotations

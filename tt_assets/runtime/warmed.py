@@ -7,9 +7,25 @@ from __future__ import annotations
 
 import gc
 from contextlib import suppress
+from importlib import import_module
 
-with suppress(Exception):
-    import tt_assets.runtime.served_code  # noqa: F401
+AT_WORK = (
+    # What stores and draws imports these when it is first asked to.
+    "adbc_driver_postgresql.dbapi",
+    "dagster_postgres",
+    "matplotlib.backends.backend_agg",
+    "matplotlib.dates",
+    "matplotlib.figure",
+    "matplotlib.style",
+    "tt_assets.report.heat_maps",
+    "tt_assets.report.market_plots",
+    "tt_assets.runs.dagster_storage",
+    "upath",
+)
+
+for name in ("tt_assets.runtime.served_code", *AT_WORK):
+    with suppress(Exception):
+        import_module(name)
 
 gc.collect()
 gc.freeze()  # the collector leaves alone what is there, so that the runs go on sharing its memory
