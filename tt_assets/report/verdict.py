@@ -1,6 +1,6 @@
-"""What the figures say, in one paragraph of plain words.
+"""What the figures say, in one paragraph of plain words: what follows from them first, then what it follows from.
 
-The yardstick of the first sentences is equal weight bought and held, what a person would do without an agent; where it
+The yardstick is equal weight bought and held, what a person would do without an agent; where it
 was not judged, the first baseline that was. A lead counts as evidence only if the paired test has the subject ahead of
 *every* yardstick and the lead outlasts every harder scenario that was judged.
 """
@@ -64,12 +64,12 @@ def verdict(judgement: Judgement) -> str:
     base = next(race for race in races if race.scenario == CONFIGURED)
     harder = [race for race in races if race.scenario != CONFIGURED]
     sentences = [
+        _conclusion(judgement, rows, base, harder, yardstick),
         _returns(judgement, rows, base, yardstick),
         _others(rows, subject),
         *_regression(rows, subject),
         _paired(judgement, yardstick),
         *_harder(base, harder),
-        _conclusion(judgement, rows, base, harder, yardstick),
     ]
     return " ".join(sentences)
 
@@ -168,12 +168,12 @@ def _conclusion(judgement: Judgement, rows: pd.DataFrame, base: _Race, harder: l
     short = f" {sessions} sessions are less than a year." if sessions < SESSIONS_PER_YEAR else ""
     paired = judgement.compared.comparison
     if paired is None or paired.p_all > LEVEL:
-        return f"A lead that the paired test does not tell from luck is not evidence of skill.{short}"
+        return f"This is no evidence of skill: the paired test does not tell the agent's lead from luck.{short}"
     if not harder:
-        return f"Whether the lead outlasts higher costs and a delay was not judged.{short}"
+        return f"The agent leads beyond luck, but whether it does at higher costs and a delay was not judged.{short}"
     if any(race.lead <= 0.0 for race in harder):
-        return f"A lead that does not outlast harder conditions should not be relied on.{short}"
-    return f"That is evidence of skill on these bars, from one history and before counting how often was tried.{short}"
+        return f"The agent's lead should not be relied on: it does not outlast harder conditions.{short}"
+    return f"This is evidence of skill on these bars, from one history and before counting how often was tried.{short}"
 
 
 def _joined(parts: list[str], word: str = "and") -> str:

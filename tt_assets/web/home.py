@@ -53,13 +53,15 @@ def _portfolio(look: Look, traded: str) -> dict[str, Any]:
     other = curves.yardstick
     held = float(curves.of(other).iloc[-1]) - 1.0 if other else None
     found = _verdict(look.site, traded)
+    conclusion, rest = _first_sentence(found or "Not judged yet: run `tt report`.")
     seeds = len(curves.seeds(AGENT))
     lead = None if held is None else total - held
     return {
         "name": traded,
         "address": address("/tt/portfolio", of=traded),
         "report": address("/tt/report", of=traded),
-        "verdict": found or "Not judged yet: run `tt report`.",
+        "conclusion": conclusion,
+        "verdict": rest,
         "total": percent(total, signed=True),
         "up": total >= 0,
         "lead": None if lead is None else percent(lead, signed=True),
@@ -81,6 +83,12 @@ def _verdict(site: Site, traded: str) -> str | None:
         if made is not None and "verdict" in made.metadata:
             return str(made.metadata["verdict"].value)
     return None
+
+
+def _first_sentence(text: str) -> tuple[str, str]:
+    """The first sentence and the others; a verdict begins with what follows from its figures."""
+    first, end, rest = text.partition(". ")
+    return (f"{first}.", rest) if end else (text, "")
 
 
 def _promotion(look: Look, traded: str) -> dict[str, str]:

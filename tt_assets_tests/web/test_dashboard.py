@@ -306,3 +306,11 @@ def test_a_run_of_many_tables_says_how_many_more() -> None:
 
     assert _made(run("tt_features", "tt_prices")) == "tt_prices, tt_features"
     assert _made(run(*TABLES)) == f"{', '.join(list(TABLES)[:3])} and {len(TABLES) - 3} more"
+
+
+def test_the_first_page_begins_with_the_conclusion_of_the_verdict(site: Site, client: TestClient) -> None:
+    told = {"verdict": "This is no evidence of skill: it is luck. Over 229 sessions it returned -5.6 %. So did others."}
+    site.instance.report_runless_asset_event(dg.AssetMaterialization("report", partition=TRADED, metadata=told))
+    page = client.get("/tt").text
+    assert '<p class="verdict"><b>This is no evidence of skill: it is luck.</b></p><details>' in page
+    assert "Over 229 sessions it returned -5.6 %. So did others.</p></details>" in page
