@@ -88,9 +88,13 @@ def bars_manifest_or_none(settings: Settings) -> Manifest | None:
 
 
 def without_bars(settings: Settings, symbols: Sequence[str]) -> str:
-    """What is to be said of those `symbols` of which the bars files have no bar; empty where they have all.
+    """What is to be said of those symbols of which the bars files have no bar; empty where they have all.
 
-    Empty also where the prices do not come from files, or those cannot be read, which a load says.
+    Parameters
+    ----------
+    settings : where the files are. Nothing is said where the prices do not come from files, or where those cannot be
+        read, which a load says.
+    symbols : that are listed.
     """
     from tt_assets.market.layouts.symbols import in_words, nearest
 

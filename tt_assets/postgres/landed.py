@@ -10,7 +10,14 @@ from tt_assets.postgres.database import Database
 
 @dataclass(frozen=True)
 class Landed:
-    """Slices of a request: how many hold something, how many of them some runs wrote, and the rows of those."""
+    """Slices of a request.
+
+    Parameters
+    ----------
+    there : how many are on record as made, be it without a row.
+    written : how many of them some runs wrote.
+    rows : of those that these wrote.
+    """
 
     there: int
     written: int
