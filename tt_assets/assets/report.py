@@ -16,6 +16,7 @@ from tt_assets.grid.blueprint import Blueprint
 from tt_assets.grid.keys import INSTRUMENT
 from tt_assets.grid.partitions import Window, traded_partitions
 from tt_assets.postgres.trials import RegisteredTrial, count, trials_of
+from tt_assets.report.labels import counted
 from tt_assets.runs import progress
 from tt_assets.runs.failures import named
 from tt_assets.runs.market_reader import MarketReader
@@ -118,12 +119,12 @@ def write_files(
 
 def notes_of(subject: Subject, trials: Sequence[RegisteredTrial]) -> list[str]:
     """What was judged and under what, in sentences."""
-    starts = [window.start for window in subject.rows]
+    starts, end = [window.start for window in subject.rows], max(window.end for window in subject.rows)
     notes = [
         conditions_of(subject),
-        f"{len(starts)} walk-forward windows, {starts[0]} to {max(window.end for window in subject.rows)} (excluded).",
+        f"{counted(len(starts), 'walk-forward window')}, {starts[0]} to {end} (excluded).",
         f"Agents of seed {', '.join(map(str, subject.seeds))} in each window, trained by {learners_of(subject)}.",
-        f"{count(trials)} configurations were tried on {subject.traded} so far (`tt trials list`).",
+        f"{counted(count(trials), 'configuration')} tried on {subject.traded} so far (`tt trials list`).",
     ]
     if said := superseded_in(subject.rows):
         notes.append(said)
@@ -164,7 +165,7 @@ def markdown_of_trials(trials: Sequence[RegisteredTrial]) -> str:
     from tt_assets.report.trials import trial_rows
 
     rows = pd.DataFrame(trial_rows(trials)[::-1][:20])
-    return f"{count(trials)} configurations counted.\n\n{markdown_table(rows)}"
+    return f"{counted(count(trials), 'configuration')} counted.\n\n{markdown_table(rows)}"
 
 
 def shown(judgement: Judgement, weights: pd.DataFrame, path: Path) -> dict[str, dg.MetadataValue]:

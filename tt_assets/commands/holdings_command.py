@@ -12,6 +12,9 @@ from tt_assets.commands.printing import as_json, err, print_json, print_rows
 from tt_assets.errors import UserError
 from tt_assets.settings import Settings
 
+WIDEST = 80
+"""Characters of a column: the reasons of several agents are sentences."""
+
 
 @click.command(short_help="What to hold at the next open.")
 @click.option(
@@ -80,4 +83,4 @@ def holdings(
         for line in lines:
             err().print(line, highlight=False, markup=False)
         return
-    print_rows(holding_rows(found, settings.currency), title="\n".join(lines))
+    print_rows(holding_rows(found, settings.currency), title="\n".join(lines), widest=WIDEST)

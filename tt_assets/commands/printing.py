@@ -86,11 +86,11 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, default=str))  # noqa: T201
 
 
-def print_rows(rows: Sequence[dict[str, Any]], title: str) -> None:
-    """A table with the keys of the first row as its head."""
+def print_rows(rows: Sequence[dict[str, Any]], title: str, widest: int | None = None) -> None:
+    """A table with the keys of the first row as its head; texts fold at `widest` characters, in a pipe, too."""
     grid = Grid(title=title, title_justify="left")
     for column in rows[0] if rows else ():
-        grid.add_column(column, overflow="fold")
+        grid.add_column(column, overflow="fold", max_width=widest)
     for row in rows:
         grid.add_row(*map(_text, row.values()))
     out().print(grid, highlight=False)

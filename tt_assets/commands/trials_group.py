@@ -24,13 +24,14 @@ def trials_list(settings: Settings, traded: str | None, json_: bool) -> None:
     Trials of one configuration, code and set of seeds count once, however often they were judged on newer bars.
     """
     from tt_assets.postgres.trials import count, trials_of
+    from tt_assets.report.labels import counted
     from tt_assets.report.trials import trial_rows
     from tt_assets.runtime.platform import attach
 
     found = trials_of(attach(settings).database, traded)
     show(trial_rows(found), json_, title="tt_trial")
     if not json_:
-        say(f"{count(found)} configurations counted.")
+        say(f"{counted(count(found), 'configuration')} counted.")
 
 
 @trials.command("show", short_help="Print one trial whole.")
@@ -40,10 +41,11 @@ def trials_list(settings: Settings, traded: str | None, json_: bool) -> None:
 def trials_show(settings: Settings, trial: int, json_: bool) -> None:
     """Print everything of the trial with this number: state, figures, settings."""
     from tt_assets.postgres.trials import trial_of
-    from tt_assets.report.trials import trial_facts
+    from tt_assets.report.trials import figure_label, trial_facts
     from tt_assets.runtime.platform import attach
 
-    show(trial_facts(trial_of(attach(settings).database, trial)), json_, title=f"trial {trial}")
+    found = trial_of(attach(settings).database, trial)
+    show(trial_facts(found, name_of=str if json_ else figure_label), json_, title=f"trial {trial}")
 
 
 @trials.command("compare", short_help="Print how two trials differ.")
@@ -54,8 +56,12 @@ def trials_show(settings: Settings, trial: int, json_: bool) -> None:
 def trials_compare(settings: Settings, one: int, other: int, json_: bool) -> None:
     """Print the settings in which the trials ONE and OTHER differ, and their figures side by side."""
     from tt_assets.postgres.trials import trial_of
-    from tt_assets.report.trials import compared_rows
+    from tt_assets.report.trials import compared_rows, figure_label, no_difference
     from tt_assets.runtime.platform import attach
 
     database = attach(settings).database
-    show(compared_rows(trial_of(database, one), trial_of(database, other)), json_, title=f"trials {one} and {other}")
+    both = trial_of(database, one), trial_of(database, other)
+    rows = compared_rows(*both, name_of=str if json_ else figure_label)
+    show(rows, json_, title=f"trials {one} and {other}")
+    if not json_ and (said := no_difference(*both)):
+        say(said)

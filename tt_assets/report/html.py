@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
 import jinja2
 import pandas as pd
+from markupsafe import Markup, escape
 
 from tt_assets.report.charts import LIBRARY, NOTICE, SCRIPT, Chart
 from tt_assets.report.details import DetailTable, detail_tables
@@ -135,13 +137,23 @@ def sections_html(title: str, sections: Sequence[Section]) -> str:
 
 @cache
 def _templates() -> jinja2.Environment:
-    return jinja2.Environment(
+    templates = jinja2.Environment(
         loader=jinja2.PackageLoader("tt_assets.report"),
         autoescape=True,
         keep_trailing_newline=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+    )
+    templates.filters["commands"] = _with_commands
+    return templates
+
+
+def _with_commands(sentence: str) -> Markup:
+    """A sentence with its commands, which stand between backticks on the terminal, set as code."""
+    parts = re.split("`([^`]+)`", sentence)
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if place % 2 else escape(part) for place, part in enumerate(parts)
     )
 
 

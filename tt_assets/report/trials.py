@@ -2,14 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tt_assets.postgres.trials import RegisteredTrial
-from tt_assets.report.labels import UNDEFINED, fixed, percent
+from tt_assets.report.labels import COVERAGE_TEXT, UNDEFINED, fixed, percent
 
 SHOWN = {"annual_return": "return (% a year)", "sharpe": "Sharpe ratio", "max_drawdown": "max drawdown (%)"}
 """Figures of a list, with their label."""
+
+
+_FIGURES = {
+    "total_return": "total return",
+    "annual_return": "return a year",
+    "volatility": "volatility a year",
+    "sharpe": "Sharpe ratio a year",
+    "sharpe_low": f"Sharpe ratio, low end of the {COVERAGE_TEXT} interval",
+    "sharpe_high": f"Sharpe ratio, high end of the {COVERAGE_TEXT} interval",
+    "sortino": "Sortino ratio a year",
+    "calmar": "Calmar ratio",
+    "max_drawdown": "max drawdown",
+    "tracking_error": "tracking error a year",
+    "information_ratio": "information ratio a year",
+    "turnover": "turnover, mean change of a weight",
+    "traded": "traded one way a session",
+    "p_all": "p over all yardsticks",
+}
+"""Figures whose name alone does not say what they are; shares and returns are fractions."""
+
+
+def figure_label(name: str) -> str:
+    """A figure of a trial as people call it."""
+    return _FIGURES.get(name, name.replace("_", " "))
 
 
 def trial_rows(trials: Sequence[RegisteredTrial]) -> list[dict[str, Any]]:
@@ -32,8 +56,8 @@ def trial_rows(trials: Sequence[RegisteredTrial]) -> list[dict[str, Any]]:
     ]
 
 
-def trial_facts(trial: RegisteredTrial) -> list[dict[str, Any]]:
-    """Everything of one trial: what, value."""
+def trial_facts(trial: RegisteredTrial, name_of: Callable[[str], str] = str) -> list[dict[str, Any]]:
+    """Everything of one trial: what, value; figures as `name_of` calls them."""
     facts: dict[str, Any] = {
         "trial": trial.id,
         "traded": trial.instrument,
@@ -48,14 +72,25 @@ def trial_facts(trial: RegisteredTrial) -> list[dict[str, Any]]:
         "configuration": trial.configuration,
         "code": trial.code,
         "bars": trial.bars,
-        **{f"figure {name}": value for name, value in trial.figures.items()},
+        **{f"figure {name_of(name)}": value for name, value in trial.figures.items()},
         **{f"setting {name}": value for name, value in flat(trial.config)},
     }
     return [{"what": name, "value": setting_text(value)} for name, value in facts.items()]
 
 
-def compared_rows(one: RegisteredTrial, other: RegisteredTrial) -> list[dict[str, Any]]:
-    """What differs between two trials, settings first; then all figures of both."""
+def no_difference(one: RegisteredTrial, other: RegisteredTrial) -> str:
+    """What is to be said of two trials that do not differ; empty where they do."""
+    if one.id == other.id:
+        return f"Both are trial {one.id}: they are the same."
+    if all(row["what"].startswith("figure ") for row in compared_rows(one, other)):
+        return f"Trials {one.id} and {other.id} are the same: no setting, code, bars, windows or seeds differ."
+    return ""
+
+
+def compared_rows(
+    one: RegisteredTrial, other: RegisteredTrial, name_of: Callable[[str], str] = str
+) -> list[dict[str, Any]]:
+    """What differs between two trials, settings first; then all figures of both, as `name_of` calls them."""
     names = f"trial {one.id}", f"trial {other.id}"
     rows = []
     about = (
@@ -77,7 +112,8 @@ def compared_rows(one: RegisteredTrial, other: RegisteredTrial) -> list[dict[str
         for name in dict.fromkeys((*left, *right)):
             values = left.get(name), right.get(name)
             if values[0] != values[1] or not only_different:
-                rows.append({"what": kind + name, **dict(zip(names, map(setting_text, values), strict=True))})
+                what = kind + (name_of(name) if kind == "figure " else name)
+                rows.append({"what": what, **dict(zip(names, map(setting_text, values), strict=True))})
     return rows
 
 

@@ -215,8 +215,8 @@ def test_a_report_shows_plots_figures_and_a_verdict_and_writes_one_file_that_fet
     assert shown["verdict"] in unescape(text)
     assert "today's universe: survivorship bias" in unescape(text)
     assert "Price return without dividends; cash earns 0 % a year; commission 10 bps" in unescape(text)
-    assert "1 configurations were tried on sample so far" in unescape(text)
-    assert "1 walk-forward windows, 2012-07-01 to 2012-10-01 (excluded)" in text
+    assert "1 configuration tried on sample so far (<code>tt trials list</code>)." in text
+    assert "1 walk-forward window, 2012-07-01 to 2012-10-01 (excluded)" in text
     # The two scripts that draw the charts are held against their files, and the policy against them, in test_html.
     bare = re.sub(r"base64,[A-Za-z0-9+/=]+|<script>.*?</script>", "", text, flags=re.DOTALL).replace(NOTICE, "")
     assert not re.search(r"https?:|//\w|<script>|<script src|<link|<iframe|@import", bare)

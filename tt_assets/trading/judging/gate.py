@@ -207,7 +207,8 @@ def _deflated(evidence: Evidence, config: GateConfig) -> RuleResult:
 def _overfitting(evidence: Evidence, config: GateConfig) -> RuleResult:
     threshold = f"at most {config.overfitting:g} from {FEWEST_TRIALS} trials on"
     if evidence.trials < FEWEST_TRIALS:
-        said = f"{evidence.trials} configurations were tried; overfitting is asked from {FEWEST_TRIALS} on."
+        tries = f"{evidence.trials} configuration{'' if evidence.trials == 1 else 's'} tried"
+        said = f"{tries}; overfitting is asked from {FEWEST_TRIALS} on."
         return RuleResult("overfitting", True, "not asked", threshold, said, 0)
     value = probability_of_overfitting(evidence.returns)
     held = value <= config.overfitting
@@ -293,8 +294,8 @@ def _led(name: str, where: str, leads: dict[str, float]) -> RuleResult:
     worst = min(leads, key=lambda other: leads[other])
     held = leads[worst] > 0.0
     figure = f"{100.0 * leads[worst]:+.1f} points"
-    standing, points = "Ahead" if held else "Behind", abs(100.0 * leads[worst])
-    said = f"{standing} of {worst.replace('_', ' ')} by {points:.1f} points {where}."
+    standing, points = "Ahead of" if held else "Behind", abs(100.0 * leads[worst])
+    said = f"{standing} {worst.replace('_', ' ')} by {points:.1f} points {where}."
     return RuleResult(name, held, figure, "ahead of each yardstick", said, 0 if held else None)
 
 
