@@ -155,6 +155,7 @@ def test_what_to_hold_is_what_tt_holdings_says(client: TestClient, postgres: Dat
     assert f"{found.session}" == f"{STEPS[-2]:%Y-%m-%d}"
     page = client.get("/tt").text
     assert f"Decided {found.session}" in page
+    assert "Held by: mean action of 2 agents." in page
     assert {own.instrument: own.weight for own in found.positions} == pytest.approx(
         {**dict.fromkeys(NAMES, 0.4), "CASH": 0.2}
     )
