@@ -130,7 +130,7 @@ def what_did_it_trade_and_why(do: Clicks) -> None:
 
 def what_to_hold_tomorrow(do: Clicks) -> None:
     do.sees("What to hold next")
-    do.sees("CASH")
+    expect(do.person.page.get_by_role("rowheader", name="CASH", exact=True)).to_be_visible()
 
 
 def compare_two_trials(do: Clicks) -> None:
