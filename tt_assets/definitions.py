@@ -64,9 +64,9 @@ def definitions(settings: Settings) -> dg.Definitions:
     )
 
 
-_settings = Settings()
-warn_of_another_instance(_settings.home / "dagster")
+settings = Settings()
+warn_of_another_instance(settings.home / "dagster")
 for line in misspelt_once():
     logging.getLogger("dagster").warning(line)
 
-defs = definitions(_settings)
+defs = definitions(settings)

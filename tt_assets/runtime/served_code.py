@@ -12,7 +12,7 @@ import multiprocessing
 import multiprocessing.forkserver
 import sys
 
-from tt_assets.definitions import defs
+from tt_assets.definitions import defs, settings
 from tt_assets.runtime.children import CODE_PROCESS
 from tt_assets.settings import RunLauncherName, Settings
 
@@ -39,5 +39,5 @@ def fork_runs() -> None:
     multiprocessing.get_context("spawn").Process = forked  # type: ignore[assignment,misc]
 
 
-if starts_runs(Settings()):
+if starts_runs(settings):
     fork_runs()
