@@ -34,6 +34,11 @@ def one_line(text: str) -> str:
     return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE // 2]} […] {line[-LONGEST_LINE // 3 :]}"
 
 
+def counted(number: int, what: str) -> str:
+    """`1 trial`, `1,234 trials`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 NEAR = 0.6
 """Share of letters that two names have in common from which one of them may be meant by the other."""
 

@@ -11,12 +11,12 @@ import pandas as pd
 from tt_assets.assets.catalog import OWNERS
 from tt_assets.assets.judging import Subject, judgement_of, subject_of
 from tt_assets.assets.pictures import picture
+from tt_assets.errors import counted
 from tt_assets.grid.bars_files import followed
 from tt_assets.grid.blueprint import Blueprint
 from tt_assets.grid.keys import INSTRUMENT
 from tt_assets.grid.partitions import Window, traded_partitions
 from tt_assets.postgres.trials import RegisteredTrial, count, trials_of
-from tt_assets.report.labels import counted
 from tt_assets.runs import progress
 from tt_assets.runs.failures import named
 from tt_assets.runs.market_reader import MarketReader

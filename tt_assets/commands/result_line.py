@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from tt_assets.errors import counted
 from tt_assets.grid.keys import CellKey
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.landed import landed
@@ -66,11 +67,11 @@ class Result:
         before = sum(request.before for request in self.requests)
         left = asked - self.landed - self.failed
         parts = [
-            f"{self.landed:,} of {_count(asked, 'partition')} landed",
+            f"{self.landed:,} of {counted(asked, 'partition')} landed",
             *([f"{self.failed:,} failed"] if self.failed else []),
             *([f"{left:,} not made"] if left > 0 else []),
             *([f"{before:,} had been there before"] if before else []),
-            _count(self.rows, "row"),
+            counted(self.rows, "row"),
             in_time(seconds),
         ]
         return f"{'; '.join(map(_described, self.requests))}: {', '.join(parts)}."
@@ -91,7 +92,3 @@ def _described(request: Request) -> str:
 
 def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:MOST_NAMED]) + (f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else "")
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -6,6 +6,7 @@ import click
 
 from tt_assets.commands.handed_settings import with_settings
 from tt_assets.commands.printing import as_json, say, show
+from tt_assets.errors import counted
 from tt_assets.settings import Settings
 
 
@@ -24,7 +25,6 @@ def trials_list(settings: Settings, traded: str | None, json_: bool) -> None:
     Trials of one configuration, code and set of seeds count once, however often they were judged on newer bars.
     """
     from tt_assets.postgres.trials import count, trials_of
-    from tt_assets.report.labels import counted
     from tt_assets.report.trials import trial_rows
     from tt_assets.runtime.platform import attach
 

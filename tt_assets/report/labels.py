@@ -27,11 +27,6 @@ _STRATEGIES = {
 }
 
 
-def counted(number: int, what: str) -> str:
-    """`1 trial`, `1,234 trials`."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
 def strategy_label(name: str, seed: int | None = None) -> str:
     """The strategy's name for people, with the seed where several accounts have the name."""
     label = _STRATEGIES.get(name, name.replace("_", " ").capitalize())

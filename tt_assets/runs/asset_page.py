@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
+from tt_assets.errors import counted
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.ledger import extent
 from tt_assets.tables import TABLES
@@ -32,9 +33,7 @@ def whole_table(database: Database, table: str) -> dict[str, Any]:
     if not found.rows:
         return {"whole_table": dg.MetadataValue.text("no rows")}
     written = f", last load {found.written_at:%Y-%m-%d %H:%M} UTC" if found.written_at else ""
-    rows, partitions = (
-        f"{n:,} {what}{'' if n == 1 else 's'}" for n, what in ((found.rows, "row"), (found.slices, "partition"))
-    )
+    rows, partitions = counted(found.rows, "row"), counted(found.slices, "partition")
     words = f"{rows}, {found.first} to {found.last}, {partitions} with rows{written}"
     return {"whole_table": dg.MetadataValue.text(words)}
 

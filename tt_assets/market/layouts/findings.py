@@ -10,6 +10,7 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
+from tt_assets.errors import counted
 from tt_assets.market.bars import BarFault, BarRule
 from tt_assets.market.calendar import followed
 from tt_assets.market.layouts.normalise import Normalised
@@ -56,14 +57,14 @@ def judge(path: str, bars: Normalised, market: str, date_format: str = "") -> Fi
         *_sparse(bars.checked.clean),
         *_splits(bars.checked.clean),
         *(
-            f"{kind}: {_count(count, 'row')} ({'; '.join(shown)}{'; …' if count > len(shown) else ''})"
+            f"{kind}: {counted(count, 'row')} ({'; '.join(shown)}{'; …' if count > len(shown) else ''})"
             for kind, count, shown in bars.checked.mended
         ),
         *_left_out_columns(bars),
     ]
     if bars.passed_over:
         first = bars.passed_over[0]
-        warnings.append(f"{_count(len(bars.passed_over), 'file')} of {path} hold no bars and are passed over: {first}")
+        warnings.append(f"{counted(len(bars.passed_over), 'file')} of {path} hold no bars and are passed over: {first}")
     spacing = _every(bars)
     return Findings(_refusal(path, bars, market, spacing, date_format), tuple(warnings), spacing)
 
@@ -85,7 +86,7 @@ def _refusal(path: str, bars: Normalised, market: str, spacing: str, date_format
                     f"they tell it themselves."
                 )
             shown = f'"{first.session}"' if rule is BarRule.DATE else first.value or str(first.session)
-            bad = f"{counts[rule]:,} of {_count(rows, 'row')} {rule}"
+            bad = f"{counts[rule]:,} of {counted(rows, 'row')} {rule}"
             return f"{path}: {bad} ({shown}{first.place}). {mended}"
     adjusted = _only_close_adjusted(bars)
     if adjusted:
@@ -111,7 +112,7 @@ def _only_close_adjusted(bars: Normalised) -> str:
     if not len(bad):
         return ""
     worst = bad[np.argmax(outside[bad] / whole[bad])]
-    others = f" (and of {_count(len(bad) - 1, 'other')})" if len(bad) > 1 else ""
+    others = f" (and of {counted(len(bad) - 1, 'other')})" if len(bad) > 1 else ""
     return (
         f"close of {names[worst]} lies outside low to high in {outside[worst]} of {whole[worst]} bars{others}: "
         f"close is adjusted for dividends and the other prices are not; put the unadjusted close, or scale open, "
@@ -225,7 +226,7 @@ def _beyond_calendar(faults: Sequence[BarFault]) -> list[str]:
         (BarRule.TOO_LATE, f"after {market.last_day}, where the session calendar ends"),
     )
     return [
-        f"{_count(counts[rule], 'row')} {where}, {'is' if counts[rule] == 1 else 'are'} left out"
+        f"{counted(counts[rule], 'row')} {where}, {'is' if counts[rule] == 1 else 'are'} left out"
         for rule, where in ends
         if counts[rule]
     ]
@@ -261,7 +262,3 @@ def watched(symbols_of_bars: Sequence[str], watchlist: Sequence[str]) -> tuple[s
     if others:
         warnings.append(f"in the bars and not on the watchlist: {in_words(others)}")
     return "", warnings
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
