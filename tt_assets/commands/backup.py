@@ -11,7 +11,7 @@ from tt_assets.errors import UserError
 from tt_assets.grain import DateGrain
 from tt_assets.postgres import backup, grants
 from tt_assets.postgres.server.binaries import find_binaries
-from tt_assets.postgres.stored_grain import fits
+from tt_assets.postgres.stored_grain import grain_of
 from tt_assets.runtime import in_use
 from tt_assets.runtime.up_record import owner
 from tt_assets.settings import Settings, database_of
@@ -41,8 +41,7 @@ def restore(settings: Settings, file: Path) -> tuple[backup.Manifest, DateGrain]
         grants.grant(database)
     database.let_platform_in()
     with database.connect() as connection:
-        likely = (settings.date_grain, *DateGrain)
-        grain = next((grain for grain in likely if fits(connection, grain)), settings.date_grain)
+        grain = grain_of(connection, (settings.date_grain, *DateGrain)) or settings.date_grain
     if grain != settings.date_grain:
         record_grain(settings, grain)
     return manifest, grain

@@ -26,7 +26,7 @@ from tt_assets.automation.ledger_view import TableLedger
 from tt_assets.automation.market import FEATURES_TABLE, PRICES, MarketState, read_market
 from tt_assets.automation.partition_states import Cells, TableCells
 from tt_assets.commands.grain_on_record import VARIABLE, record_grain
-from tt_assets.errors import UserError
+from tt_assets.errors import UserError, counted
 from tt_assets.grain import DateGrain
 from tt_assets.grid.blueprint import Blueprint, blueprint
 from tt_assets.grid.run_tags import UNFINISHED
@@ -42,7 +42,7 @@ from tt_assets.postgres.regrained import (
     tell_market_anew,
 )
 from tt_assets.postgres.standing import standing
-from tt_assets.postgres.stored_grain import fits
+from tt_assets.postgres.stored_grain import grain_of
 from tt_assets.runs._dagster import backfills_in_flight
 from tt_assets.runs.owners import bury_dead_runs
 from tt_assets.runs.telling import tell
@@ -68,7 +68,7 @@ class Moved:
     def lines(self, grain: DateGrain) -> list[str]:
         """In words, one line a table."""
         moved = [
-            f"{table}: {count:,} partition{'' if count == 1 else 's'} before, {self.after.get(table, 0):,} now"
+            f"{table}: {counted(count, 'partition')} before, {self.after.get(table, 0):,} now"
             for table, count in self.before.items()
         ]
         return [*moved, f"One partition is one {grain} now. The rows of all tables, and the agents, are as they were."]
@@ -87,8 +87,7 @@ def move(settings: Settings, target: DateGrain) -> Moved:
     before = _partitions(database)
     with database.connect() as connection:
         # What was moved already is moved once more, to the same.
-        likely = (settings.date_grain, target, *DateGrain)
-        source = next((grain for grain in likely if fits(connection, grain)), settings.date_grain)
+        source = grain_of(connection, (settings.date_grain, target, *DateGrain)) or settings.date_grain
     old, new = (blueprint(settings.model_copy(update={"date_grain": grain})) for grain in (source, target))
     _move_ledger(database, instance, old, new)
     with database.connect() as connection, connection.transaction():

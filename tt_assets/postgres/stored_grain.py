@@ -5,6 +5,7 @@ Apart from what moves them, because every command asks and needs no pandas for i
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from psycopg import Connection, sql
@@ -44,3 +45,8 @@ def fits(connection: Connection[Any], grain: DateGrain) -> bool:
         )
     ).fetchone()
     return found is None or found[0] is not False
+
+
+def grain_of(connection: Connection[Any], likely: Iterable[DateGrain]) -> DateGrain | None:
+    """The first of `likely` that `fits` the stored slices; None where none does."""
+    return next((grain for grain in likely if fits(connection, grain)), None)

@@ -8,7 +8,7 @@ from tt_assets.errors import UserError
 from tt_assets.grain import DateGrain
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.patience import patient_on_database
-from tt_assets.postgres.stored_grain import fits
+from tt_assets.postgres.stored_grain import grain_of
 from tt_assets.settings import Settings
 
 
@@ -23,9 +23,9 @@ def hold_grain(settings: Settings, database: Database) -> None:
     """
     if under_way := moving_to(settings):
         raise OtherGrain(f"`tt grain {under_way}` was stopped half way; run it again, which takes it up.")
-    if _fits(database, settings.date_grain):
+    found = _stored(database, settings.date_grain)
+    if found is settings.date_grain:
         return
-    found = next((grain for grain in DateGrain if _fits(database, grain)), None)
     stored = f"those of a {found}" if found else "of several widths"
     back = f"set it back to {found}, or " if found else ""
     raise OtherGrain(
@@ -47,6 +47,6 @@ def mark(settings: Settings) -> Path:
 
 
 @patient_on_database
-def _fits(database: Database, grain: DateGrain) -> bool:
+def _stored(database: Database, likely: DateGrain) -> DateGrain | None:
     with database.connect() as connection:
-        return fits(connection, grain)
+        return grain_of(connection, (likely, *DateGrain))
