@@ -69,6 +69,9 @@ CODE_LOCATION = "tt_assets.definitions"
 REPOSITORY = "__repository__"
 """The name Dagster gives the one repository of a module with `Definitions`."""
 
+DAEMON_MODULE = "dagster._daemon"
+"""What `dagster-daemon` runs: started as a module, it needs no program on a path."""
+
 ASKED_AT_ONCE = 1_000
 """Partitions in one question to the event log."""
 

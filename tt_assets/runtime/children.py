@@ -16,6 +16,7 @@ from pathlib import Path
 import grpc
 import yaml
 
+from tt_assets.runs._dagster import DAEMON_MODULE
 from tt_assets.runtime import code_socket
 
 LOCATION = "tt_assets.definitions"
@@ -57,7 +58,7 @@ def specs(home: Path, socket: Path, host: str, port: int, *, read_only: bool = F
             logs / "code-server.log",
             lambda: code_server_answers(socket),
         ),
-        ChildSpec(DAEMON, (*python, "dagster._daemon", "run", "-w", str(workspace)), logs / "daemon.log", None),
+        ChildSpec(DAEMON, (*python, DAEMON_MODULE, "run", "-w", str(workspace)), logs / "daemon.log", None),
         ChildSpec(
             WEBSERVER,
             (*python, "tt_assets.runtime.webserver", "--workspace", str(workspace), *address),

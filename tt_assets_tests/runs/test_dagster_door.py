@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import dagster as dg
@@ -52,6 +53,12 @@ def test_the_door_adds_no_module_to_what_dagster_itself_loads():
     script = f"import dagster, sys; print([name for name in {modules} if name not in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert loaded.stdout.strip() == "[]"
+
+
+def test_the_daemon_is_a_module_that_can_be_run():
+    assert find_spec(f"{door.DAEMON_MODULE}.__main__") is not None
+    named = {path for path in PRODUCT.rglob("*.py") if f'"{door.DAEMON_MODULE}"' in path.read_text(encoding="utf-8")}
+    assert named == {PRODUCT / "runs/_dagster.py"}
 
 
 def test_nothing_behind_the_door_has_become_public():
