@@ -103,10 +103,11 @@ def test_paths_are_absolute_and_know_the_home_folder(monkeypatch, tmp_path):
 
 
 def test_a_password_is_not_in_what_settings_print(monkeypatch):
-    monkeypatch.setenv("TT_DATABASE_URL", "postgresql://me:geheim@host/tt")
+    secret = "geheim"
+    monkeypatch.setenv("TT_DATABASE_URL", f"postgresql://me:{secret}@host/tt")
     settings = Settings()
-    assert "geheim" not in repr(settings) + str(settings) + settings.model_dump_json()
-    assert settings.database_url.get_secret_value().endswith("geheim@host/tt")
+    assert secret not in repr(settings) + str(settings) + settings.model_dump_json()
+    assert settings.database_url.get_secret_value().endswith(f"{secret}@host/tt")
 
 
 def test_a_bars_file_of_ones_own_is_not_the_sample(monkeypatch, tmp_path):

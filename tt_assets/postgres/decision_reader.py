@@ -26,8 +26,8 @@ class RecordedDecisions:
     Parameters
     ----------
     window : its first day.
-    accounts : strategy (`agent` of each seed, `ensemble` of their mean action), seed, sha256 (None of the ensemble),
-        end_time and stop_reason of each episode, by strategy and seed.
+    accounts : strategy (`agent` of each seed, `ensemble` of their mean action), seed, sha256 of who
+        acted, end_time and stop_reason of each episode, by strategy and seed.
     rows : strategy, seed, timestamp, instrument (CASH too), target_weight and rationale at the newest close that any of
         them decided at and at the one before it, by strategy, seed, time and id.
     """

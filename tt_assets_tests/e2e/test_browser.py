@@ -5,7 +5,6 @@ Cells of its own on the shared machine: prices of February and March 2006.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from datetime import date
@@ -14,23 +13,17 @@ from urllib.parse import quote
 
 import pandas as pd
 import pytest
+from playwright.sync_api import Browser, expect
 
 from tt_assets.market.calendar import sessions
 from tt_assets_tests.benchmarks.browser import WINDOW as SCREEN
-from tt_assets_tests.benchmarks.browser import NoBrowser, chromium, find
+from tt_assets_tests.benchmarks.browser import chromium
+from tt_assets_tests.conftest import need_browser
 from tt_assets_tests.e2e.command_line import Machine, Ui
 from tt_assets_tests.e2e.conftest import WINDOW, spoil
-
-try:
-    find()
-except NoBrowser as missing:
-    if os.environ.get("CI", "").lower() in ("true", "1"):
-        raise  # where every change is judged, a test that cannot run is a test that fails
-    pytest.skip(str(missing), allow_module_level=True)
-
-from playwright.sync_api import Browser, expect
-
 from tt_assets_tests.e2e.pages import GREEN, Person
+
+need_browser()
 
 pytestmark = pytest.mark.slow
 

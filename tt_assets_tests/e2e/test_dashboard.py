@@ -6,29 +6,22 @@ Cells of its own on the shared machine: prices of March and April 2006. Its port
 from __future__ import annotations
 
 import http.server
-import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from urllib.parse import quote
 
 import pytest
-
-from tt_assets_tests.benchmarks.browser import WINDOW as SCREEN
-from tt_assets_tests.benchmarks.browser import NoBrowser, chromium, find
-from tt_assets_tests.e2e.command_line import Machine, Ui, wait_until
-from tt_assets_tests.e2e.conftest import WINDOW, spoil
-
-try:
-    find()
-except NoBrowser as missing:
-    if os.environ.get("CI", "").lower() in ("true", "1"):
-        raise  # where every change is judged, a test that cannot run is a test that fails
-    pytest.skip(str(missing), allow_module_level=True)
-
 from playwright.sync_api import Browser, Locator, expect
 
+from tt_assets_tests.benchmarks.browser import WINDOW as SCREEN
+from tt_assets_tests.benchmarks.browser import chromium
+from tt_assets_tests.conftest import need_browser
+from tt_assets_tests.e2e.command_line import Machine, Ui, wait_until
+from tt_assets_tests.e2e.conftest import WINDOW, spoil
 from tt_assets_tests.e2e.pages import Person
+
+need_browser()
 
 pytestmark = pytest.mark.slow
 

@@ -13,7 +13,8 @@ from tt_assets.runs.other_instance import another_instance
 from tt_assets.settings import Settings, shared_file
 from tt_assets_tests.commands.conftest import Tt, tt  # noqa: F401 - a fixture
 
-ADDRESS = "postgresql://me:s%40crET@db.example:5433/mine?sslmode=prefer"
+PASSWORD = "s%40crET"
+ADDRESS = f"postgresql://me:{PASSWORD}@db.example:5433/mine?sslmode=prefer"
 
 
 def _evaluated(lines: str) -> dict[str, str]:

@@ -6,7 +6,8 @@ import json
 
 from tt_assets_tests.commands.conftest import Tt, tt  # noqa: F401 - a fixture
 
-ADDRESS = "postgresql://me:s%40crET@db.example:5433/mine"
+PASSWORD = "s%40crET"
+ADDRESS = f"postgresql://me:{PASSWORD}@db.example:5433/mine"
 
 
 def test_a_worker_gets_what_was_set_and_that_it_is_one(tt: Tt) -> None:  # noqa: F811

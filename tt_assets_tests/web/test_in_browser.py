@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Iterator
 
 import dagster as dg
 import pytest
 import uvicorn
+from playwright.sync_api import Browser, Page
 from starlette.applications import Starlette
 
 from tt_assets.postgres.database import Database
@@ -17,19 +17,12 @@ from tt_assets.postgres.reader import prepared_reader
 from tt_assets.settings import Settings
 from tt_assets.web.dashboard import dashboard
 from tt_assets.web.site import Site
-from tt_assets_tests.benchmarks.browser import NoBrowser, chromium, find
-from tt_assets_tests.conftest import empty
+from tt_assets_tests.benchmarks.browser import chromium
+from tt_assets_tests.conftest import empty, need_browser
 from tt_assets_tests.e2e.command_line import free_port, wait_until
 from tt_assets_tests.web.filled import STEPS, fill
 
-try:
-    find()
-except NoBrowser as missing:
-    if os.environ.get("CI", "").lower() in ("true", "1"):
-        raise  # where every change is judged, a test that cannot run is a test that fails
-    pytest.skip(str(missing), allow_module_level=True)
-
-from playwright.sync_api import Browser, Page
+need_browser()
 
 pytestmark = pytest.mark.slow
 
