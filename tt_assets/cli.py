@@ -147,6 +147,8 @@ def up(settings: Settings, port: int, host: str, read_only: bool) -> None:
     once; five deaths within a minute end it. Runs that the UI or the daemon started are interrupted at the end. The
     embedded server is stopped too, unless another command (a `tt backfill`, say) works on it.
     """
+    from tt_assets.commands.partition_count import beyond_comfort, of_a_market_table
+    from tt_assets.grid.bars_files import watchlist_of
     from tt_assets.runtime.addresses import Address, refuse_open_door
     from tt_assets.runtime.in_use import stop_if_unused
     from tt_assets.runtime.platform import open_instance, prepare, settle_dead_runs
@@ -159,6 +161,8 @@ def up(settings: Settings, port: int, host: str, read_only: bool) -> None:
     with stopping.listening(), ownership(settings, host, port) as record:
         try:
             platform = prepare(settings)
+            if said := beyond_comfort(of_a_market_table(settings, watchlist_of(settings)), settings.date_grain):
+                err().print(said)
             with open_instance() as instance:
                 end_abandoned_runs(settings, instance)
                 settle_dead_runs(instance, platform.database)

@@ -12,6 +12,7 @@ import dagster as dg
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from tt_assets.commands.partition_count import beyond_comfort
 from tt_assets.commands.printing import err, warn
 from tt_assets.commands.result_line import Request, Result
 from tt_assets.errors import UserError
@@ -19,7 +20,7 @@ from tt_assets.grid.bars_files import bars_files, bars_manifest, watchlist_of
 from tt_assets.grid.blueprint import blueprint
 from tt_assets.grid.keys import CellKey
 from tt_assets.grid.partitions import quarter_of, window_grid
-from tt_assets.grid.rectangles import SESSIONS_OF, most_cells
+from tt_assets.grid.rectangles import most_cells
 from tt_assets.market.watchlist import Watchlist
 from tt_assets.runs import progress
 from tt_assets.runs.bulk import CheckSaid, OnEvent, Outcome, Standing, materialize
@@ -28,13 +29,11 @@ from tt_assets.runtime.jobs_in_process import job_named
 from tt_assets.runtime.platform import INSTRUMENTS, TRADED, Platform
 from tt_assets.runtime.pools import free_slots_of_ended_runs, refuse_held
 from tt_assets.runtime.selection import Span, date_keys, known_instruments
-from tt_assets.settings import DateGrain, PriceSourceName, Settings
+from tt_assets.settings import PriceSourceName, Settings
 from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES
 
 TRAINING_POOL = "training"
 PRICES = "tt_prices"
-COMFORTABLE = 100_000
-"""Partitions of an asset that Dagster's own documents call the most."""
 SAID_EVERY = 10.0
 """Least time between two lines about one step where there is no terminal, seconds."""
 WORDS = 36
@@ -95,26 +94,6 @@ def backfill(
             )
     (result or Result()).add(request, outcome, platform.database)
     return outcome
-
-
-def beyond_comfort(partitions: int, grain: DateGrain) -> str:
-    """What is to be said of so many partitions a table, in a sentence; empty where Dagster bears them well.
-
-    Parameters
-    ----------
-    partitions : of one table.
-    grain : that they are of. The finest one that is wider and has few enough is named, else the widest.
-    """
-    if partitions <= COMFORTABLE or grain is DateGrain.YEAR:
-        return ""
-    fewer = [wider for wider in DateGrain if SESSIONS_OF[wider] > SESSIONS_OF[grain]]
-    enough = (wider for wider in fewer if partitions * SESSIONS_OF[grain] // SESSIONS_OF[wider] <= COMFORTABLE)
-    chosen = next(enough, DateGrain.YEAR)
-    return (
-        f"{partitions:,} partitions a table are more than the {COMFORTABLE:,} that Dagster bears well: ticks and pages "
-        f"grow slow. TT_DATE_GRAIN={chosen} has one for each {chosen}: `tt grain {chosen}`, best before the first load "
-        "(docs/scaling.md)."
-    )
 
 
 def train(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tt_assets.commands.partition_count import beyond_comfort, of_a_market_table
 from tt_assets.grid.rectangles import most_cells
 from tt_assets.market.calendar import sessions
 from tt_assets.market.sources import BarRequest
@@ -22,7 +23,12 @@ def load_plan(
     market = [table for table in tables if table in MARKET_TABLES]
     if "tt_prices" not in market:
         return [f"No bar is asked for: tt_prices is not among {', '.join(tables)}."]
-    return [_size(settings, market, span, symbols), _requests(settings, watchlist, span, symbols)]
+    said = beyond_comfort(of_a_market_table(settings, watchlist), settings.date_grain)
+    return [
+        _size(settings, market, span, symbols),
+        *([said] if said else []),
+        _requests(settings, watchlist, span, symbols),
+    ]
 
 
 def _size(settings: Settings, tables: Sequence[str], span: Span, symbols: Sequence[str]) -> str:

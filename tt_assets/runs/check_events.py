@@ -21,13 +21,6 @@ REMEDY = "remedy"
 NOT_RUN = "not run: "
 """How the evaluation of a check begins that its run did not reach."""
 
-
-REMEDY = "remedy"
-"""Metadata of an evaluation that fails: what to do."""
-
-NOT_RUN = "not run: "
-"""How the evaluation of a check begins that its run did not reach."""
-
 LAST = "; the last result: "
 
 

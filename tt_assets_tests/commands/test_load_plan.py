@@ -1,11 +1,12 @@
 """`tt backfill --plan`: requests and time under the pacing rule, said without asking or changing anything."""
 
 from datetime import date
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from tt_assets.commands.backfill import beyond_comfort
+from tt_assets.commands.partition_count import beyond_comfort
 from tt_assets.market.calendar import sessions
 from tt_assets.market.ibkr.empties import EmptySessions, Known
 from tt_assets.market.ibkr.memory import identity
@@ -92,14 +93,15 @@ def test_what_is_stored_or_known_to_have_no_bar_is_not_counted_and_nothing_chang
 @pytest.mark.parametrize(
     ("partitions", "grain", "chosen"),
     [
-        (100_000, DateGrain.SESSION, None),
+        (89_999, DateGrain.SESSION, None),
+        (90_000, DateGrain.SESSION, "month"),
         (100_001, DateGrain.SESSION, "month"),
         (500 * 2520, DateGrain.SESSION, "month"),
         (3_000 * 2520, DateGrain.SESSION, "year"),
         (8_000 * 7560, DateGrain.SESSION, "year"),
-        (100_000, DateGrain.MONTH, None),
+        (80_000, DateGrain.MONTH, None),
         (360_000, DateGrain.MONTH, "year"),
-        (240_000, DateGrain.YEAR, None),
+        (30_000, DateGrain.YEAR, None),
     ],
 )
 def test_too_many_partitions_for_dagster_are_said_with_the_grain_to_choose(partitions, grain, chosen):
@@ -108,3 +110,23 @@ def test_too_many_partitions_for_dagster_are_said_with_the_grain_to_choose(parti
     if chosen:
         assert f"{partitions:,} partitions a table" in words
         assert f"TT_DATE_GRAIN={chosen}" in words
+        assert ("more than" if partitions > 100_000 else "close to") in words
+
+
+def test_beyond_the_widest_grain_fewer_instruments_are_advised():
+    words = beyond_comfort(240_000, DateGrain.YEAR)
+    assert "240,000 partitions a table are more than the 100,000" in words
+    assert "widest" in words
+    assert "TT_DATE_GRAIN" not in words
+
+
+def test_a_plan_says_where_the_home_has_too_many_partitions(tt: Tt, tmp_path: Path) -> None:
+    watchlist = tmp_path / "many.csv"
+    watchlist.write_text("symbol\n" + "".join(f"S{number:03d}\n" for number in range(600)), encoding="utf-8")
+    few = ("--from", "2012-05-01", "--to", "2012-05-31", "--instruments", "S000")
+    told = tt("backfill", "prices", "--plan", *few, TT_WATCHLIST=str(watchlist))
+    assert "close to" not in told.out
+    assert "1,209,000 partitions a table are more than the 100,000" in told.out  # 2,015 sessions of the sample
+    assert "TT_DATE_GRAIN=month" in told.out
+    monthly = tt("backfill", "prices", "--plan", *few, TT_WATCHLIST=str(watchlist), TT_DATE_GRAIN="month")
+    assert "that Dagster bears well" not in monthly.out
