@@ -20,6 +20,8 @@ BENCHMARKS: Mapping[str, str] = {
     "simulator": "steps per second of the simulator, of TensorTrade's environment and of peers; training on both",
     "ibkr": "150 instruments x 3 years from the stand-in gateway, against the ideal under the pacing rule",
     "scale": "150 instruments x 756 sessions: the load, a sensor's tick, and the pages of the UI in a browser",
+    "large": "400,000 to 7,560,000 bars at the grain they ask for: load, memory, Dagster's bytes, ticks; an hour",
+    "click": "one partition of each market table from the UI's dialog: click to green, and its run alone",
     "agents": "what agents learn at their defaults in worlds with a known answer, beside ridge, gradient and the truth",
     "ablation": "what each ingredient of the default agent is worth in three of these worlds",
     "judge": "false claims over 1,000 noise worlds, power in worlds with an edge, and the time of a judgement",

@@ -14,7 +14,7 @@ from typing import Any
 from tt_assets_tests.benchmarks.figures import Aim, held_against, load, say, spread
 from tt_assets_tests.benchmarks.home import names, session_list, temporary_home, write_market
 
-SECONDS_PER_1000_CELLS = 3.0
+SECONDS_PER_1000_CELLS = 1.2
 FIRST_SINGLE_SESSION = 40
 """After the warm-up of every feature and signal, so that a single run writes all its rows."""
 

@@ -16,11 +16,11 @@ from typing import Any
 from tt_assets.grain import DateGrain
 from tt_assets_tests.benchmarks.figures import Aim, held_against, load, say
 from tt_assets_tests.benchmarks.home import Home, temporary_home, write_market
+from tt_assets_tests.benchmarks.large import Market, filled
 
-WHOLE_LOAD_SECONDS = 360.0
+WHOLE_LOAD_SECONDS = 205.0
 TICK_SECONDS = 5.0
 PAGE_SECONDS = 3.0
-PEAK_BYTES = 700_000_000
 TABLES_SHOWN = ("tt_prices", "tt_features")
 
 
@@ -34,7 +34,7 @@ class Scale:
     page_rounds: int = 5
     grains: tuple[DateGrain, ...] = tuple(DateGrain)
     grain_instruments: int = 60
-    """Of the market that is loaded at each grain, five years of sessions long."""
+    """Of the market that is loaded at each grain, five years of sessions long, in a home of its own each."""
     grain_sessions: int = 1260
 
     @property
@@ -54,25 +54,8 @@ def measure(scale: Scale | None = None) -> Iterator[dict[str, Any]]:
         yield from _ticks(home, settings, scale)
         yield from _pages(home, settings, scale)
     for grain in scale.grains:
-        yield _grain(grain, scale)
-
-
-def _grain(grain: DateGrain, scale: Scale) -> dict[str, Any]:
-    """The same bars at one grain, in a home of their own: a grain has its own partitions and runs."""
-    bars = scale.grain_instruments * scale.grain_sessions
-    with temporary_home() as home:
-        say(f"filling three tables with {bars:,} bars by {grain}")
-        settings = write_market(home.folder, scale.grain_instruments, scale.grain_sessions)
-        settings |= {"TT_AUTOMATION": "false", "TT_DATE_GRAIN": grain.value}
-        home.measure(["tt", "watchlist", "sync"], settings)
-        whole = home.measure(["tt", "backfill", "market"], settings)
-    return {
-        "figure": f"peak memory of a load by {grain}, bytes",
-        **held_against(Aim.AT_MOST, PEAK_BYTES, [whole.peak_bytes or 0], 0),
-        "bars": bars,
-        "seconds": round(whole.seconds, 1),
-        "processor_seconds": None if whole.busy_seconds is None else round(whole.busy_seconds, 1),
-    }
+        with temporary_home() as home:
+            yield from filled(home, Market(scale.grain_instruments, scale.grain_sessions, grain))
 
 
 def _load(home: Home, settings: dict[str, str], scale: Scale) -> Iterator[dict[str, Any]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tt_assets.grain import DateGrain
-from tt_assets_tests.benchmarks import backfill, browser, io, memory, scale, storage
+from tt_assets_tests.benchmarks import backfill, browser, click, io, large, memory, scale, storage
 from tt_assets_tests.dagster_runs import current_definitions
 
 
@@ -60,7 +60,7 @@ def test_backfill_tells_the_cost_of_a_cell_in_bulk_and_alone(temporary_folder):
     temporary_folder.rmdir()
     assert told[0]["cells"] == 120
     bulk, busy, together, apart = told[1:]
-    assert bulk["aim"] == "at most 3"
+    assert bulk["aim"] == "at most 1.2"
     assert bulk["met"] is False  # a process for so few cells is mostly its imports
     assert 0 < busy["median"] < bulk["median"]  # it waits for the server, and works on one core
     assert together["rounds"] == apart["rounds"] == 1
@@ -104,6 +104,33 @@ def test_scale_tells_the_load_every_tick_and_the_pages_or_why_there_are_none(tem
             browser.find()
     else:
         assert {"catalog, seconds", "partition grid of tt_prices, seconds"} <= set(figures)
+
+
+@pytest.mark.slow
+def test_large_tells_time_memory_bytes_and_ticks_of_every_market(temporary_folder):
+    told = list(large.measure([large.Market(3, 60, DateGrain.MONTH, most_seconds=600, ticks=2)]))
+    json.dumps(told)
+    assert list(temporary_folder.iterdir()) == []
+    temporary_folder.rmdir()
+    market, seconds, peak, dagster_bytes, tick = told
+    assert market["bars"] == peak["bars"] == 180
+    assert (seconds["aim"], seconds["met"]) == ("at most 600", True)
+    assert dagster_bytes["partitions"] == 3 * 3 * 3  # months from January to March, instruments, tables
+    assert dagster_bytes["median"] > 500
+    assert "on 9 partitions a table" in tick["figure"]
+    assert tick["rounds"] == 1
+    assert "aim" not in tick
+
+
+@pytest.mark.slow
+def test_click_tells_green_and_the_run_of_every_market_table(temporary_folder):
+    told = list(click.measure(click.Scale(instruments=2, rounds=1)))
+    json.dumps(told)
+    assert list(temporary_folder.iterdir()) == []
+    temporary_folder.rmdir()
+    figures = {line["figure"]: line["median"] for line in told if "figure" in line}
+    for table in ("tt_prices", "tt_features", "tt_signal_scores"):
+        assert 0 < figures[f"{table}, the run alone, seconds"] < figures[f"{table}, click to green, seconds"]
 
 
 def test_what_is_missing_for_a_browser_is_said_with_the_remedy(monkeypatch, tmp_path):
