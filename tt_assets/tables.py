@@ -497,6 +497,9 @@ MARKET_TABLES: tuple[str, ...] = ("tt_prices", "tt_features", "tt_signal_scores"
 EPISODE_TABLES: tuple[str, ...] = tuple(name for name, table in TABLES.items() if table.info["layer"] is Layer.EPISODES)
 """The nine that record an episode, parents before children."""
 
+EPISODES_STEP = "episodes"
+"""The step that makes the nine at once."""
+
 HAND = "hand"
 """`tt_episode.strategy` of the episodes that people write row by row."""
 

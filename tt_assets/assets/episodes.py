@@ -26,7 +26,7 @@ from tt_assets.runs.attempts import plan_by_name
 from tt_assets.runs.failed_partitions import name_failed_cells
 from tt_assets.runs.io_managers import SOURCE_TAG, EpisodeIOManager, EpisodeRows, landed, refuse
 from tt_assets.runs.market_reader import MarketReader
-from tt_assets.tables import EPISODE_TABLES, MARKET_TABLES
+from tt_assets.tables import EPISODE_TABLES, EPISODES_STEP, MARKET_TABLES
 
 RECORDED = {
     "tt_observation": {*MARKET_TABLES, "tt_policy"},
@@ -47,7 +47,7 @@ def episodes_asset(plan: Blueprint) -> dg.AssetsDefinition:
     behind = windows_behind(-windows_of_lookback(plan.trading), 0)
 
     @dg.multi_asset(
-        name="episodes",
+        name=EPISODES_STEP,
         outs={
             table: dg.AssetOut(**described(table, settings.currency), io_manager_key="episodes", code_version="1")
             for table in EPISODE_TABLES
@@ -135,7 +135,7 @@ def episodes_asset(plan: Blueprint) -> dg.AssetsDefinition:
             cells = episode_tables.cells(table, rows, list(rows.counts)[-1])
             yield from landed(step, dg.AssetKey(table), {key: {**said, **own} for key, own in cells.items()})
         if rolled.failed:
-            raise refuse("episodes", rolled.failed, len(windows))
+            raise refuse(EPISODES_STEP, rolled.failed, len(windows))
 
     return episodes
 

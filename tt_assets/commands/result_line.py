@@ -10,6 +10,7 @@ from tt_assets.grid.keys import CellKey
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.landed import landed
 from tt_assets.runs.bulk import Outcome
+from tt_assets.tables import EPISODE_TABLES, EPISODES_STEP
 
 MOST_NAMED = 4
 
@@ -38,7 +39,7 @@ class Request:
     def failed(self, outcome: Outcome) -> int:
         """How many of its partitions failed."""
         dates, names = set(self.dates), set(self.instruments)
-        keys = [CellKey.parse(key) for table in self.tables for key in outcome.failed.get(table, ())]
+        keys = [CellKey.parse(key) for table in self.tables for key in _failed_of(table, outcome)]
         return sum(key.date in dates and key.instrument in names for key in keys)
 
 
@@ -75,6 +76,12 @@ class Result:
             in_time(seconds),
         ]
         return f"{'; '.join(map(_described, self.requests))}: {', '.join(parts)}."
+
+
+def _failed_of(table: str, outcome: Outcome) -> set[str]:
+    """Keys of a table that failed. A window that failed in the step of the episodes did so in all nine tables."""
+    step = EPISODES_STEP if table in EPISODE_TABLES else table
+    return {*outcome.failed.get(table, ()), *outcome.failed.get(step, ())}
 
 
 def in_time(seconds: float) -> str:

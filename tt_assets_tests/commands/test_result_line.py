@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tt_assets.commands.result_line import Request, Result, in_time
 from tt_assets.runs.bulk import Outcome
+from tt_assets.tables import EPISODE_TABLES, EPISODES_STEP
 
 MARKET = Request(["tt_prices", "tt_features"], ["2012-05-17", "2012-05-18"], ["AA", "BB"])
 
@@ -25,6 +26,15 @@ def test_it_says_what_failed_what_was_left_out_and_what_had_been_there():
 def test_failures_outside_of_what_was_asked_are_not_counted():
     outcome = Outcome(failed={"tt_prices": {"2012-05-18|AA": "…", "2012-05-01|AA": "…"}, "tt_policy": {"x|y": "…"}})
     assert MARKET.failed(outcome) == 1
+
+
+def test_a_window_that_failed_in_the_step_of_the_episodes_failed_in_all_nine_tables():
+    windows = Request(["tt_policy", *EPISODE_TABLES], ["2012-01-01", "2012-04-01"], ["AA"])
+    outcome = Outcome(failed={EPISODES_STEP: {"2012-04-01|AA": "…", "2011-10-01|AA": "…"}})
+    assert windows.failed(outcome) == 9
+    assert MARKET.failed(outcome) == 0
+    line = Result([windows], landed=11, failed=9, rows=1).line(1.0)
+    assert "11 of 20 partitions landed, 9 failed, 1 row" in line
 
 
 def test_nothing_asked_for_is_said():
