@@ -20,6 +20,7 @@ from dagster._core.definitions.sensor_definition import SensorExecutionData
 from dagster._core.events import EngineEventData
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 from dagster._core.test_utils import freeze_time
+from dagster._utils.error import SerializableErrorInfo
 from dagster._utils.schedules import schedule_execution_time_iterator
 
 from tt_assets.automation import AGENTS_JOB, MARKET_JOB
@@ -160,3 +161,11 @@ def served_log(folder: Path, key: Sequence[str], extension: str) -> str | None:
 def say_process(instance: dg.DagsterInstance, run: dg.DagsterRun, pid: int) -> None:
     """Note in the log of `run` that the process `pid` works on it, as Dagster does when it starts one."""
     instance.report_engine_event(f"Started process for run (pid: {pid}).", run, EngineEventData.in_process(pid))
+
+
+def say_error(instance: dg.DagsterInstance, run: dg.DagsterRun, error: str, *causes: str) -> None:
+    """Note in the log of `run` an error outside its steps, and what it followed from, outermost first."""
+    chain = None
+    for message in reversed((error, *causes)):
+        chain = SerializableErrorInfo(message, [], message.partition(":")[0].rpartition(".")[2], cause=chain)
+    instance.report_engine_event(error, run, EngineEventData.engine_error(chain))

@@ -18,7 +18,7 @@ from tt_assets.grid.rectangles import MOST_CELLS, Rectangle, rectangles
 from tt_assets.grid.run_tags import PARTITION
 from tt_assets.runs._dagster import execute, job_origin
 from tt_assets.runs.check_events import REMEDY, not_reached
-from tt_assets.runs.failures import failure_of_run, failure_reasons
+from tt_assets.runs.failures import Beginning, failure_of_run, failure_reasons
 from tt_assets.runs.memory import give_back, looked_for_rarely
 from tt_assets.runs.owners import keeping_alive, owned
 
@@ -192,10 +192,12 @@ class Hearing:
         self._where = where
         self._outcome = Outcome(runs=[run_id])
         self._blocked: dict[str | None, list[str]] = {}
+        self._beginning = Beginning()
 
     def hear(self, event: dg.DagsterEvent) -> None:
         """Take in what one event says."""
         outcome = self._outcome
+        self._beginning.hear(event)
         _hear_check(event, outcome)
         if said := _blocks(event):
             self._blocked.setdefault(event.step_key, []).append(said)
@@ -208,7 +210,7 @@ class Hearing:
             else:
                 outcome.errors.append(f"{step} ({self._where}): {message}")
         elif event.is_failure and not outcome.failed and not outcome.errors:
-            outcome.errors.append(f"run {outcome.runs[0]}: {failure_of_run(event)}")
+            outcome.errors.append(f"run {outcome.runs[0]}: {failure_of_run(event, self._beginning)}")
 
     def outcome(self, instance: dg.DagsterInstance) -> Outcome:
         """What became of the run, now that it has ended."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
@@ -14,7 +15,13 @@ FAILED_TOO = "failed_partitions_by_reason"
 """The further ones of many: reason → partition keys."""
 
 FROM_OUTSIDE = "This run has been marked as failed from outside the execution context."
-"""Dagster's words of a run whose process ended without any."""
+"""Dagster's words of a run that it gives up without any: its process ended, or there never was one."""
+
+PROCESS = "pid"
+"""Metadata of Dagster's event that a process has begun to work on a run."""
+
+OF_A_CHANNEL = "of RPC that terminated with"
+"""In what gRPC says of an error, which is of channels; what Dagster says of it is for people."""
 
 CLASS_NAME = re.compile(r"^(\w+\.)+\w+: ")
 """What Python puts before the words of an error of a module."""
@@ -34,19 +41,59 @@ def failure_reasons(event: dg.DagsterEvent) -> tuple[Mapping[str, str], str]:
     return {}, CLASS_NAME.sub("", message)
 
 
-def failure_of_run(event: dg.DagsterEvent) -> str:
-    """One line of a run that failed outside its steps: what was raised first, else the words of who ended it."""
+@dataclass
+class Beginning:
+    """What is known of how a run began, from its events so far.
+
+    Parameters
+    ----------
+    started : whether a process has begun to work on it.
+    error : one line of what Dagster itself met last, with no start after it; empty where it met nothing.
+    """
+
+    started: bool = False
+    error: str = ""
+
+    def hear(self, event: dg.DagsterEvent) -> None:
+        """Take in what one event says."""
+        told: Any = event.event_specific_data
+        engine = event.event_type is dg.DagsterEventType.ENGINE_EVENT
+        if event.event_type is dg.DagsterEventType.RUN_START or (engine and PROCESS in told.metadata):
+            self.started, self.error = True, ""
+        elif engine and told.error is not None:
+            self.error = _first_line(told.error)
+
+
+def failure_of_run(event: dg.DagsterEvent, beginning: Beginning) -> str:
+    """One line of a run that failed outside its steps: what was raised first, else the words of who ended it.
+
+    Parameters
+    ----------
+    event : says that it failed.
+    beginning : of its events before that one.
+    """
     told: Any = event.event_specific_data  # none where somebody else ended it
-    error = told.error if told else None
-    while error is not None and error.cause is not None:
-        error = error.cause
-    lines = (error.message if error else event.message or "").strip().splitlines()
-    if not lines or lines[0] == FROM_OUTSIDE:
+    if told is not None and told.error is not None:
+        return _first_line(told.error)
+    words = (event.message or FROM_OUTSIDE).strip().splitlines()
+    if words and words[0] != FROM_OUTSIDE:
+        return CLASS_NAME.sub("", words[0])
+    if beginning.error:
+        return beginning.error if beginning.started else f"it never began: {beginning.error}"
+    if beginning.started:
         return (
             "its process ended in the middle without a word (killed, or the memory ran out); what it stored is whole: "
             "ask for the same again"
         )
-    return CLASS_NAME.sub("", lines[0])
+    return "it never began, and Dagster does not say why; the events of the run in the UI may"
+
+
+def _first_line(error: Any) -> str:
+    """The first line of what was raised first, without its class."""
+    while error.cause is not None and OF_A_CHANNEL not in error.cause.message:
+        error = error.cause
+    lines = error.message.strip().splitlines()
+    return CLASS_NAME.sub("", lines[0]) if lines else "no message"
 
 
 def in_few_words(reasons: Mapping[str, str], most: int = 3) -> str:

@@ -28,8 +28,10 @@ HEARD = {
     dg.DagsterEventType.ASSET_CHECK_EVALUATION,
     dg.DagsterEventType.STEP_FAILURE,
     dg.DagsterEventType.RUN_FAILURE,
+    dg.DagsterEventType.RUN_START,
+    dg.DagsterEventType.ENGINE_EVENT,
 }
-"""The events that say what became of a run."""
+"""The events that say what became of a run, and how it began."""
 LEAST_CELLS = 1_000
 """A run of market partitions is not made smaller than this: its process takes seconds to start."""
 A_PLACE = 2
