@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import dagster as dg
@@ -77,6 +79,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return ByMachine(config, log)
 
 
+WITHOUT_CLUSTER = "WITHOUT_CLUSTER"
+"""Variable of a CI whose mirror lacks packages of requirements/cluster.txt; `.ci/run` sets it then, and nobody else."""
+
+
+def judges_a_change() -> bool:
+    """Whether this is a CI, where a test that cannot run has failed."""
+    return os.environ.get("CI", "").lower() in ("true", "1")
+
+
 def need_browser() -> None:
     """Skip the module that asks where there is no browser; where every change is judged, it fails instead."""
     from tt_assets_tests.benchmarks.browser import NoBrowser, find
@@ -84,9 +95,23 @@ def need_browser() -> None:
     try:
         find()
     except NoBrowser as missing:
-        if os.environ.get("CI", "").lower() in ("true", "1"):
+        if judges_a_change():
             raise
         pytest.skip(str(missing), allow_module_level=True)
+
+
+def need_cluster(*modules: str) -> list[ModuleType]:
+    """What `make cluster` brings, imported; where it was not run, skip the module that asks.
+
+    Where every change is judged a module that is not there is an error, unless its packages cannot be had
+    (WITHOUT_CLUSTER).
+    """
+    try:
+        return [importlib.import_module(module) for module in modules]
+    except ModuleNotFoundError as missing:
+        if judges_a_change() and not os.environ.get(WITHOUT_CLUSTER):
+            raise
+        pytest.skip(f"{missing}; `make cluster` brings it", allow_module_level=True)
 
 
 def reachable_folder() -> Path:

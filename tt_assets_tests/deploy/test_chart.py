@@ -17,11 +17,10 @@ from tt_assets.runs._dagster import code_origin, job_origin
 from tt_assets.runtime.instance_file import instance_file
 from tt_assets.settings import Settings, checkout
 from tt_assets.settings.variables import variables
+from tt_assets_tests.conftest import need_cluster
 from tt_assets_tests.dagster_runs import current_definitions
 
-helm = pytest.importorskip("helm_python")
-kubernetes_validate = pytest.importorskip("kubernetes_validate")
-dagster_k8s = pytest.importorskip("dagster_k8s")
+helm, kubernetes_validate, dagster_k8s = need_cluster("helm_python", "kubernetes_validate", "dagster_k8s")
 
 TOP = checkout()
 pytestmark = pytest.mark.skipif(TOP is None, reason="deploy/ is in a checkout")

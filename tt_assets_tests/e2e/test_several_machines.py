@@ -16,13 +16,12 @@ import pytest
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.server.embedded import EmbeddedServer
 from tt_assets.tables import MARKET_TABLES
-from tt_assets_tests.conftest import PG_BIN, reachable_folder
+from tt_assets_tests.conftest import PG_BIN, need_cluster, reachable_folder
 from tt_assets_tests.e2e.command_line import free_port, machine, serve, wait_until
-from tt_assets_tests.e2e.ray_cluster import Cluster, NoRay, ended, worker_environment
+from tt_assets_tests.e2e.ray_cluster import Cluster, ended, head_or_skip, worker_environment
 from tt_assets_tests.faults.content import content
 
-pytest.importorskip("dagster_ray")
-pytest.importorskip("ray")
+need_cluster("dagster_ray", "ray")
 
 pytestmark = pytest.mark.slow
 
@@ -54,10 +53,7 @@ def cluster(server: EmbeddedServer) -> Iterator[Cluster]:
     folder = reachable_folder()
     made = Cluster(folder, Database.on(server).adbc_uri(), WORK)
     try:
-        try:
-            made.start_head()
-        except NoRay as why:
-            pytest.skip(f"Ray does not start here: {why}")
+        head_or_skip(made)
         yield made
     finally:
         made.stop()

@@ -17,6 +17,7 @@ from tt_assets.runtime.instance_file import decides, instance_file, place_instan
 from tt_assets.runtime.platform import limit_pools
 from tt_assets.runtime.up_record import Owner
 from tt_assets.settings import RunLauncherName, Settings, shared_file
+from tt_assets_tests.conftest import need_cluster
 
 SHARED = {"TT_DATABASE_URL": "postgresql://me@db.example/tt"}
 RAY = SHARED | {"TT_RUN_LAUNCHER": "ray", "TT_RAY_ADDRESS": "http://head:8266"}
@@ -62,7 +63,7 @@ def test_ray_is_named_with_its_head_and_dead_machines_are_looked_for(said: Any) 
 
 
 def test_dagster_takes_the_file_of_ray(said: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("dagster_ray")
+    need_cluster("dagster_ray")
     file = said(**RAY, TT_MAX_RUNS="4")
     del file["storage"], file["local_artifact_storage"], file["compute_logs"]  # those want the database
     (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(file))

@@ -11,12 +11,14 @@ from typing import Any
 import dagster as dg
 import pytest
 
-pytest.importorskip("dagster_ray")
+from tt_assets_tests.conftest import need_cluster
 
-from dagster_ray import RayRunLauncher
+need_cluster("dagster_ray")
 
-from tt_assets.runtime import ray_launcher
-from tt_assets.runtime.ray_launcher import RayLauncher, quoted
+from dagster_ray import RayRunLauncher  # noqa: E402
+
+from tt_assets.runtime import ray_launcher  # noqa: E402
+from tt_assets.runtime.ray_launcher import RayLauncher, quoted  # noqa: E402
 
 SAID = {"config_yaml": "class_name: Storage\nconfig_yaml: '{}\n\n  '\n", "dollar": "$HOME `id`"}
 AS_DAGSTER_RAY = "dagster api execute_run '" + json.dumps(SAID) + "'"
