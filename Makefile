@@ -90,6 +90,7 @@ lock: tools
 	$(LOCK) --extra test --constraint requirements/runtime.txt --output-file requirements/test.txt
 	$(LOCK) --extra test --extra ray --extra test-deploy --constraint requirements/test.txt \
 		--output-file requirements/cluster.txt
+	$(LOCK) --extra k8s --constraint requirements/cluster.txt --output-file requirements/image.txt
 	$(TOOLS)/bin/uv pip compile requirements/tools.in --quiet --generate-hashes --no-header --no-emit-index-url \
 		--no-annotate --python-version 3.12 $(UPGRADE) --output-file requirements/tools.txt
 
