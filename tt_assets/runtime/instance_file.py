@@ -109,7 +109,7 @@ def _launcher(settings: Settings) -> Mapping[str, Any]:
     if missing := [module for module in EXTRAS[name] if find_spec(module) is None]:
         raise UserError(
             f"TT_RUN_LAUNCHER={name} needs {', '.join(missing)}, which is not installed: "
-            f"pip install 'tt_assets[{name}]', on every machine."
+            f"`make cluster` in the checkout brings it, or pip install '.[{name}]' there; on every machine."
         )
     if name is RunLauncherName.RAY:
         ray = {"address": settings.ray_address, "num_cpus": 1, "env_vars": [ON_A_WORKER]}

@@ -1,7 +1,7 @@
 """What another machine needs to carry out runs of this platform: variables, and the versions it has to have.
 
 A worker has a home of its own, a copy of the bars and of the watchlist, and the database. Where its home is, is its own
-affair; everything else a person has set is handed on as it was written.
+affair, and what only `tt up` needs stays with it; everything else a person has set is handed on as it was written.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ OF_ONE_MACHINE = frozenset(
     {"DAGSTER_HOME", "PYTHONPATH", "TT_DAGSTER_LOGS", "TT_HOME", "TT_K8S_LAUNCHER", "TT_PG_BIN", "TT_PG_PORT"}
 )
 """Variables whose values another machine has of its own."""
+OF_THE_HEAD = frozenset({"TT_ALERT_WEBHOOK", "TT_UI_TOKEN"})
+"""Secrets of what only `tt up` does, the UI and alerts; a worker has no need of them."""
 COMPARED = ("tt_assets", "dagster", "dagster-ray", "ray")
 """Packages of which every machine has the same version."""
 LOOPBACK = ("localhost", "127.", "::1", "/")
@@ -37,8 +39,9 @@ def worker_variables(settings: Settings, *, show_secrets: bool = False) -> list[
             "The embedded server is this machine's alone: set TT_DATABASE_URL to a PostgreSQL that all machines reach "
             "(`tt db dump` and `tt db restore` move what there is)."
         )
-    own = [each for each in variables(settings, show_secrets=show_secrets) if each.name not in OF_ONE_MACHINE]
-    return sorted([*(each for each in own if each.name != "TT_WORKER"), Variable("TT_WORKER", "true")], key=_name)
+    stay = OF_ONE_MACHINE | OF_THE_HEAD | {"TT_WORKER"}
+    handed = [each for each in variables(settings, show_secrets=show_secrets) if each.name not in stay]
+    return sorted([*handed, Variable("TT_WORKER", "true")], key=_name)
 
 
 def versions() -> Mapping[str, str]:

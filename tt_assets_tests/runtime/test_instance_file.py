@@ -95,7 +95,7 @@ def test_a_launcher_that_is_not_installed_is_said_with_its_extra(monkeypatch: py
     monkeypatch.setattr(subject, "find_spec", lambda module: None)
     for name, value in RAY.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(UserError, match=r"pip install 'tt_assets\[ray\]'"):
+    with pytest.raises(UserError, match=r"`make cluster` in the checkout .* pip install '\.\[ray\]'"):
         instance_file(Settings())
 
 

@@ -30,6 +30,15 @@ def test_a_password_is_left_out_unless_it_is_asked_for(tt: Tt) -> None:  # noqa:
     assert line.startswith("# export TT_DATABASE_URL='postgresql://me:***@db.example:5433/mine'")
 
 
+def test_the_secrets_of_the_ui_and_of_alerts_stay_on_the_head(tt: Tt) -> None:  # noqa: F811
+    secrets = {"TT_UI_TOKEN": "0123456789abcdef", "TT_ALERT_WEBHOOK": "https://hooks.example/services/abc"}
+    for option in ("--json", "--no-export"):
+        told = tt("cluster", "env", option, "--show-password", TT_DATABASE_URL=ADDRESS, **secrets)
+        assert told.code == 0, told.err
+        assert ADDRESS in told.out
+        assert not [text for name, value in secrets.items() for text in (name, value) if text in told.out]
+
+
 def test_an_address_that_leads_back_to_this_machine_is_said(tt: Tt) -> None:  # noqa: F811
     for host in ("localhost", "127.0.0.1"):
         told = tt("cluster", "env", TT_DATABASE_URL=f"postgresql://me@{host}/tt")
