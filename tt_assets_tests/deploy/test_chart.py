@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ from tt_assets.runs._dagster import code_origin, job_origin
 from tt_assets.runtime.instance_file import instance_file
 from tt_assets.settings import Settings, checkout
 from tt_assets.settings.variables import variables
+from tt_assets.web.hosts import Hosts
 from tt_assets_tests.conftest import need_cluster
 from tt_assets_tests.dagster_runs import current_definitions
 
@@ -116,6 +118,47 @@ def test_every_setting_of_the_chart_is_one_of_ours() -> None:
     assert settings["TT_MAX_RUNS"] == "7"
     assert settings["TT_SHARED_FOLDER"] == "/shared"
     assert settings["TT_SEEDS"] == "2"
+
+
+def test_a_claim_with_bars_is_what_is_loaded_unless_another_place_in_it_is_named() -> None:
+    def bars(**values: Any) -> str | None:
+        found = one(rendered({"image": IMAGE, **values}), "ConfigMap", "-settings")["data"].get("TT_BARS_PATH")
+        return str(found) if found else None
+
+    assert bars() is None
+    assert bars(claims={"bars": "mine"}) == "/bars"
+    assert bars(claims={"bars": "mine"}, settings={"TT_BARS_PATH": "/bars/daily"}) == "/bars/daily"
+
+
+def test_numbers_reach_the_platform_as_they_were_written() -> None:
+    written = {
+        "TT_TRAIN_STEPS": 2_000_000,
+        "TT_INITIAL_CASH": 12_345_678.5,
+        "TT_COMMISSION_BPS": 0.00001,
+        "TT_AUTOMATION": False,
+        "TT_START_DATE": "2011-01-03",
+        "TT_BASELINES": ["cash", "random"],
+    }
+    resources = rendered({"image": IMAGE, "settings": written, "runs": {"keptFor": 2_592_000, "atOnce": 1_000_000}})
+    found = one(resources, "ConfigMap", "-settings")["data"]
+    assert found["TT_TRAIN_STEPS"] == "2000000"
+    assert found["TT_MAX_RUNS"] == "1000000"
+    assert float(found["TT_INITIAL_CASH"]) == 12_345_678.5
+    assert float(found["TT_COMMISSION_BPS"]) == 0.00001
+    assert found["TT_AUTOMATION"] == "false"
+    assert found["TT_START_DATE"] == "2011-01-03"
+    assert found["TT_BASELINES"] == "cash,random"
+    launcher = yaml.safe_load(one(resources, "ConfigMap", "-launcher")["data"]["launcher.yaml"])
+    assert launcher["run_k8s_config"]["job_spec_config"]["ttl_seconds_after_finished"] == 2_592_000
+
+
+def test_the_documented_way_to_the_ui_leads_there() -> None:
+    page = (CHART.parents[1] / "docs" / "scaling.md").read_text("utf-8")
+    ((service, here, there, host),) = re.findall(r"port-forward svc/(\S+) (\d+):(\d+).*then http://(\S+)", page)
+    made = one(rendered({"image": IMAGE}), "Service")
+    assert (made["metadata"]["name"], made["spec"]["ports"][0]["port"]) == (service, int(there))
+    assert host == f"localhost:{here}"
+    assert host in Hosts.of("0.0.0.0")  # what the pod listens on
 
 
 def test_jobs_may_be_made_by_the_ui_and_by_nobody_else(resources: list[dict[str, Any]]) -> None:

@@ -58,3 +58,11 @@ capabilities: {drop: [ALL]}
   mountPath: /shared
 {{- end }}
 {{- end }}
+
+{{- /* A value as a variable has it. Helm reads numbers of a file as floats and would write 2e+06. */ -}}
+{{- define "tt.written" -}}
+{{- if kindIs "slice" . }}{{ join "," . }}
+{{- else if and (kindIs "float64" .) (eq . (floor .)) }}{{ int64 . }}
+{{- else }}{{ . }}
+{{- end }}
+{{- end }}
