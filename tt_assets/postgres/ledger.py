@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -365,9 +365,9 @@ def dates_of(selection: Selection) -> list[str]:
     return [str(day) for day in np.datetime_as_string(selection.starts, unit="D")]
 
 
-def ranges_of(selection: Selection) -> tuple[list[str], list[str], list[str]]:
-    """Instruments, first and last date key of as few ranges as cover the cells and none of the same table's others."""
-    ranges = selection.ranges()
+def ranges_of(selection: Selection, bridged: timedelta = timedelta(0)) -> tuple[list[str], list[str], list[str]]:
+    """Instruments, first and last date key of as few ranges as cover the cells and gaps up to `bridged` between."""
+    ranges = selection.ranges(bridged)
     starts = [f"{start:%Y-%m-%d}" for start in ranges.starts]
     ends = [f"{end:%Y-%m-%d}" for end in ranges.ends]
     return ranges.instruments, starts, ends

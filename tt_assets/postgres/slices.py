@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -196,12 +196,16 @@ class Selection:
             np.concatenate((self.ends, other.ends))[order],
         )
 
-    def ranges(self) -> Ranges:
+    def ranges(self, bridged: timedelta = timedelta(0)) -> Ranges:
         """The cells as few ranges per instrument: those that follow each other without a gap are one.
 
-        A gap stays one, even a weekend: it may hold rows that no selected cell owns.
+        Parameters
+        ----------
+        bridged : widest gap that becomes a part of a range. It may hold rows that no selected cell owns, even that of a
+            weekend: only who drops those afterwards may bridge.
         """
-        follows = (self.instruments[1:] == self.instruments[:-1]) & (self.starts[1:] == self.ends[:-1])
+        near = self.starts[1:] - self.ends[:-1] <= np.timedelta64(bridged)
+        follows = (self.instruments[1:] == self.instruments[:-1]) & near
         first = np.concatenate(([True], ~follows)) if len(self) else np.array([], dtype=bool)
         last = np.concatenate((~follows, [True])) if len(self) else np.array([], dtype=bool)
         return Ranges(

@@ -162,6 +162,16 @@ def test_the_digests_read_with_rows_are_those_of_the_slices_with_rows(prices):
     assert digest_number(written.digests[2], 0) == 0
 
 
+def test_of_a_weekend_between_selected_sessions_nothing_is_read(prices):
+    friday, saturday, monday = (("A", datetime(2012, 5, day)) for day in (18, 19, 21))
+    prices.write(select([friday, saturday, monday]), bars([friday, saturday, monday], 1.0))
+    rows, numbers = prices.read_with_digests(select([friday, monday]))
+    for found in (rows["timestamp"], numbers["date"]):
+        assert sorted(found) == [pd.Timestamp(friday[1]), pd.Timestamp(monday[1])]
+    prices.write(select([friday, monday]), bars([], 1.0))
+    assert list(prices.read(select([friday, saturday, monday]))["timestamp"]) == [pd.Timestamp(saturday[1])]
+
+
 def test_sums_wrap_at_sixty_four_bits():
     assert wrapped_sum([2**63 - 1, 1]) == -(2**63)
     assert wrapped_sum([-(2**63), -1]) == 2**63 - 1

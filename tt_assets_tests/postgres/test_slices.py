@@ -55,6 +55,14 @@ def test_days_that_follow_each_other_are_one_range():
     assert ranges.ends == [datetime(2012, 5, 19), datetime(2012, 5, 26)]
 
 
+def test_a_gap_that_is_bridged_is_part_of_a_range_and_a_wider_one_is_not():
+    days = {("A", day) for day in WEEKDAYS[:10]} | {("A", WEEKDAYS[18]), ("B", MONDAY)}
+    ranges = select(days).ranges(timedelta(days=2))
+    assert ranges.instruments == ["A", "A", "B"]
+    assert ranges.starts == [MONDAY, datetime(2012, 6, 7), MONDAY]
+    assert ranges.ends == [datetime(2012, 5, 26), datetime(2012, 6, 8), datetime(2012, 5, 15)]
+
+
 def test_a_month_cell_owns_every_session_of_the_month():
     selection = Selection.of({"2012-05-01|A": ("A", datetime(2012, 5, 1), datetime(2012, 6, 1))})
     rows = pd.DataFrame(
