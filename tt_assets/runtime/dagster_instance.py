@@ -17,7 +17,7 @@ from tt_assets.grid.run_tags import PLACE, WAITS
 from tt_assets.grid.source_version import source_version
 from tt_assets.runs._dagster_folders import LocalArtifactStorage, LocalComputeLogManager
 from tt_assets.runs.dagster_storage import PostgresStorage
-from tt_assets.runtime.instance_file import dagster_home, logs_folder
+from tt_assets.runtime.instance_file import LITTLE, dagster_home, logs_folder
 from tt_assets.runtime.platform import READY, add_keys, environment, limit_pools, upgraded
 from tt_assets.settings import Settings, database_of
 
@@ -76,12 +76,14 @@ class ComputeLogs(LocalComputeLogManager):
 
 
 class Queue(dg.QueuedRunCoordinator):
-    """The queue of runs where other machines carry them out: each run says what was asked for, and of which bars."""
+    """The queue of runs where other machines carry them out: each says of which bars it is, and what it takes."""
 
     def submit_run(self, context: dg.SubmitRunContext) -> dg.DagsterRun:
         """Take a run into the queue, whoever made it. Raises a `UserError` where bars or watchlist cannot be read."""
         run = context.dagster_run
         if run.status is dg.DagsterRunStatus.NOT_STARTED:
-            place = {} if WAITS in run.tags else {PLACE: "yes"}
-            self._instance.add_run_tags(run.run_id, {**source_version(Settings()), **place})
+            settings = Settings()
+            taken = LITTLE.get(settings.run_launcher, {}) if WAITS in run.tags else {PLACE: "yes"}
+            own = {name: text for name, text in taken.items() if name not in run.tags}
+            self._instance.add_run_tags(run.run_id, {**source_version(settings), **own})
         return super().submit_run(context)

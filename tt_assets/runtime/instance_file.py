@@ -6,6 +6,7 @@ worker carries out what another machine queued, and leaves a file that is there 
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -30,6 +31,15 @@ LOOKED_AFTER = 10
 EXTRAS = {RunLauncherName.RAY: ("dagster_ray", "ray"), RunLauncherName.K8S: ("dagster_k8s", "kubernetes")}
 """The modules that a launcher needs beside Dagster's own; the extra that brings them has its name."""
 ON_A_WORKER = "TT_WORKER=true"
+A_RUN, A_WAIT = 0.999, 0.001
+"""Processors of Ray that a run takes, and one that only waits for others: both fit on a worker that has one."""
+LITTLE = {
+    RunLauncherName.RAY: {"dagster-ray/config": json.dumps({"num_cpus": A_WAIT})},
+    RunLauncherName.K8S: {
+        "dagster-k8s/config": json.dumps({"container_config": {"resources": {"requests": {"cpu": "10m"}}}})
+    },
+}
+"""Tags by which a launcher gives a run that only waits next to no processor: it would hold what it waits for."""
 
 
 def dagster_home(settings: Settings) -> Path:
@@ -112,7 +122,7 @@ def _launcher(settings: Settings) -> Mapping[str, Any]:
             f"`make cluster` in the checkout brings it, or pip install '.[{name}]' there; on every machine."
         )
     if name is RunLauncherName.RAY:
-        ray = {"address": settings.ray_address, "num_cpus": 1, "env_vars": [ON_A_WORKER]}
+        ray = {"address": settings.ray_address, "num_cpus": A_RUN, "env_vars": [ON_A_WORKER]}
         return {"module": "tt_assets.runtime.ray_launcher", "class": "RayLauncher", "config": {"ray": ray}}
     path = settings.k8s_launcher or Path()
     try:

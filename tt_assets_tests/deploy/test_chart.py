@@ -15,8 +15,8 @@ import yaml
 
 from tt_assets.automation import MARKET_JOB
 from tt_assets.runs._dagster import code_origin, job_origin
-from tt_assets.runtime.instance_file import instance_file
-from tt_assets.settings import Settings, checkout
+from tt_assets.runtime.instance_file import LITTLE, instance_file
+from tt_assets.settings import RunLauncherName, Settings, checkout
 from tt_assets.settings.variables import variables
 from tt_assets.web.hosts import Hosts
 from tt_assets_tests.conftest import need_cluster
@@ -191,7 +191,7 @@ def launched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setattr(module, "load_kubernetes_config", lambda **_: None)
     with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:
 
-        def job(values: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+        def job(values: Mapping[str, Any], **tags: str) -> tuple[dict[str, Any], str]:
             config = tmp_path / "launcher.yaml"
             config.write_text(one(rendered(values), "ConfigMap", "-launcher")["data"]["launcher.yaml"])
             settings = Settings(database_url="postgresql://me@db.example/tt", run_launcher="k8s", k8s_launcher=config)
@@ -208,6 +208,7 @@ def launched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
                 current_definitions().resolve_job_def(MARKET_JOB),
                 remote_job_origin=job_origin(MARKET_JOB),
                 job_code_origin=code_origin(MARKET_JOB),
+                tags=tags,
             )
             launcher.launch_run(SimpleNamespace(dagster_run=run))
             ((body, namespace),) = api.made
@@ -247,3 +248,12 @@ def test_what_a_person_chooses_for_runs_reaches_the_job(launched: Any) -> None:
     mounts = {mount["mountPath"]: mount for mount in pod["containers"][0]["volumeMounts"]}
     assert mounts["/bars"]["readOnly"]
     assert "/shared" in mounts
+
+
+def test_a_run_that_waits_for_others_leaves_them_the_processor(launched: Any) -> None:
+    job, _ = launched(FULL, **LITTLE[RunLauncherName.K8S])
+    kubernetes_validate.validate(job, KUBERNETES, strict=True)
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert container["resources"]["requests"] == {"cpu": "10m", "memory": "1Gi"}
+    assert container["resources"]["limits"]["memory"] == "3Gi"
+    assert container["securityContext"]["readOnlyRootFilesystem"]

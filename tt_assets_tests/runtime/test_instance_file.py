@@ -52,7 +52,7 @@ def test_ray_is_named_with_its_head_and_dead_machines_are_looked_for(said: Any) 
     assert found["run_launcher"] == {
         "module": "tt_assets.runtime.ray_launcher",
         "class": "RayLauncher",
-        "config": {"ray": {"address": "http://head:8266", "num_cpus": 1, "env_vars": ["TT_WORKER=true"]}},
+        "config": {"ray": {"address": "http://head:8266", "num_cpus": 0.999, "env_vars": ["TT_WORKER=true"]}},
     }
     watch = found["run_monitoring"]
     assert watch["max_resume_run_attempts"] > 0

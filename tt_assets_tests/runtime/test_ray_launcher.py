@@ -1,4 +1,6 @@
-"""Runs as jobs of Ray: a shell reads their commands as they were meant, and a head that starts is waited for."""
+"""Runs as jobs of Ray: a shell reads their commands as they were meant, a head that starts is waited for, and a run
+that waits for others leaves them its processor.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ need_cluster("dagster_ray")
 
 from dagster_ray import RayRunLauncher  # noqa: E402
 
+from tt_assets.grid.run_tags import WAITS  # noqa: E402
 from tt_assets.runtime import ray_launcher  # noqa: E402
+from tt_assets.runtime.instance_file import A_RUN  # noqa: E402
 from tt_assets.runtime.ray_launcher import RayLauncher, quoted  # noqa: E402
 
 SAID = {"config_yaml": "class_name: Storage\nconfig_yaml: '{}\n\n  '\n", "dollar": "$HOME `id`"}
@@ -69,15 +73,19 @@ def launch(monkeypatch: pytest.MonkeyPatch) -> Any:
     def empty() -> None:
         """Nothing."""
 
-    def launched(head: Head) -> None:
-        from tt_assets.runs._dagster import code_origin
+    def launched(head: Head, **tags: str) -> None:
+        from tt_assets.runs._dagster import code_origin, job_origin, submit
 
-        with dg.instance_for_test() as instance:
-            launcher = RayLauncher("http://head:8265", env_vars=["TT_WORKER=true"], num_cpus=1)
+        queue = {"module": "tt_assets.runtime.dagster_instance", "class": "Queue"}
+        with dg.instance_for_test(overrides={"run_coordinator": queue}) as instance:
+            launcher = RayLauncher("http://head:8265", env_vars=["TT_WORKER=true"], num_cpus=A_RUN)
             launcher.register_instance(instance)
             launcher.__dict__["client"] = head
-            run = instance.create_run_for_job(empty, job_code_origin=code_origin("empty"))
-            launcher.launch_run(SimpleNamespace(dagster_run=run))
+            run = instance.create_run_for_job(
+                empty, remote_job_origin=job_origin("empty"), job_code_origin=code_origin("empty"), tags=tags
+            )
+            submit(instance, run.run_id)
+            launcher.launch_run(SimpleNamespace(dagster_run=instance.get_run_by_id(run.run_id)))
 
     return launched
 
@@ -99,3 +107,18 @@ def test_patience_has_an_end(launch: Any, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(ray_launcher, "PATIENCE", 0.0)
     with pytest.raises(ConnectionError):
         launch(Head(*[ConnectionError("refused")] * 1000))
+
+
+def test_a_run_that_waits_and_one_that_works_share_a_processor(launch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TT_DATABASE_URL", "postgresql://me@db.example/tt")
+    monkeypatch.setenv("TT_RUN_LAUNCHER", "ray")
+    head = Head()
+    for tags in ({}, {WAITS: "yes"}):
+        launch(head, **tags)
+    works, waits = (job["entrypoint_num_cpus"] for job in head.taken)
+    assert 0 < waits < 0.01  # with none at all it would be the head's to carry out
+    assert works > 0.5  # no two that work
+    # In Ray's own ten thousandths of a processor.
+    assert round(works * 10_000) + round(waits * 10_000) <= 10_000
+    launch(head, **{WAITS: "yes", "dagster-ray/config": '{"num_cpus": 0.5}'})
+    assert head.taken[-1]["entrypoint_num_cpus"] == 0.5
