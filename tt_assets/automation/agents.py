@@ -179,8 +179,11 @@ def requests(state: AgentState) -> list[dg.RunRequest]:
     """Range runs over the windows to train, and over those to roll again."""
     train, roll = to_train(state), to_roll(state)
     settings = state.market.settings
-    # A window a run where there are machines to share them out to.
-    most_cells = agents_share(int(train.sum()), settings) if settings.several_machines else MOST_CELLS
+
+    def most_cells(windows: Mask) -> int:
+        # A window a run where there are machines to share them out to.
+        return agents_share(int(windows.sum()), settings) if settings.several_machines else MOST_CELLS
+
     shared = {"axes": state.cells.axes, "sensor": AGENTS, "tags": {SOURCE_TAG: state.tag}}
     latest = state.market.source.latest
     return [

@@ -34,6 +34,7 @@ from tt_assets.grid.sliding import over_lookback as sum_over
 from tt_assets.market.current_watchlist import CurrentWatchlist
 from tt_assets.postgres.database import Database
 from tt_assets.research.registry import longest_lookback
+from tt_assets.runs.queued import market_share
 from tt_assets.settings import Settings
 from tt_assets.tables import MARKET_TABLES
 
@@ -74,10 +75,14 @@ class MarketState:
         """Wait after the first try of a cell, seconds."""
         return 2.0 * self.settings.sensor_interval
 
-    @property
-    def most_cells(self) -> int:
-        """Cells of one range run."""
-        return most_cells(self.settings.date_grain)
+    def most_cells(self, cells: Mask) -> int:
+        """How many of `cells` one range run makes; where several machines carry runs out, so that each has some.
+
+        Runs of sensors have no order, so an instrument's history, which looks back over itself, is never cut.
+        """
+        if not self.settings.several_machines:
+            return most_cells(self.settings.date_grain)
+        return max(market_share(int(cells.sum()), self.settings), int(cells.sum(axis=0).max(initial=0)))
 
     def given_up(self, table: str) -> Mask:
         """The wished cells that never landed and were tried as often as the settings say."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import dagster as dg
 
@@ -25,15 +25,18 @@ def range_requests(
     priority: int,
     reason: str,
     tags: Mapping[str, str],
-    most_cells: int = MOST_CELLS,
+    most_cells: Callable[[Mask], int] = lambda cells: MOST_CELLS,
     most_runs: int | None = None,
 ) -> list[dg.RunRequest]:
-    """One request per rectangle of every plan (tables → cells), at most `most_runs`; the rest is a later tick's."""
+    """One request per rectangle of every plan (tables → cells), at most `most_runs`; the rest is a later tick's.
+
+    `most_cells` says of a plan's cells how many of them one run makes.
+    """
     found: list[dg.RunRequest] = []
     for tables, cells in plans.items():
         if not cells.any():
             continue
-        for rectangle in rectangles(axes.pairs(cells), axes.dates, axes.instruments, most_cells):
+        for rectangle in rectangles(axes.pairs(cells), axes.dates, axes.instruments, most_cells(cells)):
             if most_runs is not None and len(found) >= most_runs:
                 return found
             found.append(

@@ -21,6 +21,7 @@ from tt_assets.automation.sessions import new_sessions
 from tt_assets.automation.watchlist import histories
 from tt_assets.market.calendar import next_session
 from tt_assets.research.registry import load_features, load_signals, longest_lookback
+from tt_assets.runs import queued
 from tt_assets.tables import MARKET_TABLES
 from tt_assets_tests.automation.states import asked, axes_of, cells_of, nothing, state_of
 
@@ -50,6 +51,24 @@ def test_an_instrument_nobody_asked_for_gets_its_whole_history_in_one_run(tmp_pa
     assert cells_of(request, axes) == {(table, day, "BB") for table in MARKET_TABLES for day in axes.dates}
     assert "BB" in request.tags["tt/reason"]
     assert new_sessions(state) == gaps(state, axes.none(), 0) == []
+
+
+SEVERAL = {"database_url": "postgresql://me@db.example/tt", "run_launcher": "ray"}
+
+
+@pytest.mark.parametrize(("places", "least", "runs"), [(2, 1_000, 4), (3, 1_000, 7), (64, 1, 40)])
+def test_a_new_watchlist_is_shared_out_to_the_machines_by_whole_instruments(tmp_path, monkeypatch, places, least, runs):
+    monkeypatch.setattr(queued, "LEAST_CELLS", least)
+    names = [f"S{number:02d}" for number in range(40)]
+    axes = axes_of(200, names)
+    (alone,) = histories(state_of(axes, tmp_path, active=names, max_runs=places))
+    shared = histories(state_of(axes, tmp_path, active=names, max_runs=places, **SEVERAL))
+    assert len(shared) == runs
+    assert asked(shared, axes) == asked([alone], axes)  # every cell, and each of them once
+    for request in shared:
+        own = {name for _, _, name in cells_of(request, axes)}
+        # A history that is cut would be computed in any order.
+        assert len(cells_of(request, axes)) == len(MARKET_TABLES) * len(axes.dates) * len(own)
 
 
 def test_a_new_instrument_that_is_being_loaded_is_not_asked_for_again(tmp_path):

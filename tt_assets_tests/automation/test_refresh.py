@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 
-from tt_assets.automation.refresh import refresh_agents
+from tt_assets.automation import refresh as subject
+from tt_assets.automation.refresh import refresh_agents, refresh_market
+from tt_assets.runs.bulk import Outcome
+from tt_assets.runs.queued import OnState, QueueState, materialize_queued
 from tt_assets.tables import MARKET_TABLES
 from tt_assets_tests.assets.sample_window import WINDOW, Rolled, sample_window
 from tt_assets_tests.assets.test_prices import HEADER, line
-from tt_assets_tests.conftest import INSTRUMENTS_OF_SAMPLE
+from tt_assets_tests.conftest import INSTRUMENTS_OF_SAMPLE, empty
 from tt_assets_tests.dagster_runs import (
     cells,
     current_definitions,
@@ -23,7 +27,9 @@ from tt_assets_tests.dagster_runs import (
     landed_cells,
     query,
     run_job,
+    stored,
 )
+from tt_assets_tests.runs.test_queued import Daemon
 
 DAYS = ["2005-03-01", "2005-03-02", "2005-03-03", "2005-03-04"]
 
@@ -77,6 +83,54 @@ def test_missing_cells_land_once_and_what_is_there_is_left_alone(postgres_instan
     assert set(landed_cells(postgres_instance, "tt_signal_scores")) == cells(DAYS, INSTRUMENTS_OF_SAMPLE)
     # The new session of every instrument and table, and not a cell more.
     assert len(materializations(postgres_instance)) - made == len(INSTRUMENTS_OF_SAMPLE) * len(MARKET_TABLES)
+
+
+def test_on_one_machine_no_run_takes_the_place_of_one_that_is_waited_for(
+    postgres_instance, connected, bars: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TT_MAX_RUNS", "1")
+    assert refresh(postgres_instance).success
+    made = postgres_instance.get_runs()
+    assert len(made) > 1
+    for run in made:  # in the process of the first one
+        assert not postgres_instance.all_logs(run.run_id, of_type=dg.DagsterEventType.PIPELINE_ENQUEUED)
+
+
+def test_on_several_machines_the_queue_makes_what_one_machine_makes_and_its_progress_is_said(
+    postgres_instance, connected, bars: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = current_definitions().resolve_job_def
+    here, said = current_plan(), []
+    monkeypatch.setenv("TT_RUN_LAUNCHER", "ray")
+    there = current_plan()
+    daemon = Daemon(postgres_instance)
+
+    def worked_off(*asked: Any, on_state: OnState, **options: Any) -> Outcome:
+        """As the product's, with a daemon that works the queue off at every look."""
+
+        def looked(state: QueueState) -> None:
+            on_state(state)
+            daemon(state)
+
+        return materialize_queued(*asked, on_state=looked, every=0.0, **options)
+
+    monkeypatch.setattr(subject, "materialize_queued", worked_off)
+    outcome = refresh_market(postgres_instance, there, connected, jobs, said.append)
+    assert outcome.ok
+    together = [stored(connected, table) for table in MARKET_TABLES]
+    everything = cells(DAYS[:3], INSTRUMENTS_OF_SAMPLE)
+    for table in MARKET_TABLES:
+        assert set(landed_cells(postgres_instance, table)) == everything, table
+    assert said == [
+        "tt_prices, tt_features, tt_signal_scores: 15 partitions",
+        "tt_prices: 0 running, 1 waiting, 0 ended, 0 partitions landed",
+        "tt_prices: 0 running, 0 waiting, 1 ended, 45 partitions landed",
+    ]
+
+    empty(connected)
+    postgres_instance.wipe()
+    assert refresh_market(postgres_instance, here, connected, jobs, said.append).ok
+    assert [stored(connected, table) for table in MARKET_TABLES] == together
 
 
 def test_what_cannot_land_is_named_and_the_rest_lands(postgres_instance, connected, bars: Path) -> None:
