@@ -1,4 +1,4 @@
-"""Which bars, watchlist and package a machine has: a digest of each, which a queued run carries to whoever makes it.
+"""Which bars, watchlist and code a machine has: a digest of each, which a queued run carries to whoever makes it.
 
 Machines that share a platform have each their copy of the files. A run on a machine whose copy is an older one would
 write other bars than the machine that asked for it knows of.
@@ -12,6 +12,7 @@ import os
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -20,7 +21,8 @@ from tt_assets.market.files import fingerprint
 from tt_assets.market.layouts.containers import stamps
 from tt_assets.settings import PriceSourceName, Settings
 
-BARS, WATCHLIST, PACKAGE = "tt/bars", "tt/watchlist", "tt/package"
+BARS, WATCHLIST, PACKAGE, CODE = "tt/bars", "tt/watchlist", "tt/package", "tt/code"
+PACKAGE_FOLDER = Path(__file__).parents[1]
 _SHOWN = 12
 """Characters of a digest: enough to tell versions apart, few enough to compare by eye."""
 
@@ -38,13 +40,14 @@ def source_version(settings: Settings) -> dict[str, str]:
 
     Returns
     -------
-    The package's version; of bars files and of a watchlist a digest of their content and names, where there are any.
+    The package's version and a digest of its modules, which differ between checkouts of one version; of bars files and
+    of a watchlist a digest of their content and names, where there are any.
 
     Raises
     ------
     UserError : bars files or watchlist cannot be read.
     """
-    found = {PACKAGE: version("tt_assets")}
+    found = {PACKAGE: version("tt_assets"), CODE: code_digest(PACKAGE_FOLDER)}
     if settings.price_source is PriceSourceName.FILE:
         found[BARS] = _bars(settings)
     if not settings.watchlist_is_of_bars:
@@ -71,11 +74,16 @@ def refuse_other_version(tags: Mapping[str, str], settings: Settings) -> None:
     OtherVersion : they differ.
     UserError : as of `source_version`.
     """
-    if not tags.keys() & {BARS, WATCHLIST, PACKAGE}:
+    if not tags.keys() & {BARS, WATCHLIST, PACKAGE, CODE}:
         return
     here, host = source_version(settings), socket.gethostname()
     for tag, what, remedy in (
         (PACKAGE, "tt_assets", "install the same version there"),
+        (
+            CODE,
+            f"the code in {PACKAGE_FOLDER}",
+            "install the same there, or start `tt up` again if it was changed under it",
+        ),
         (BARS, f"TT_BARS_PATH {settings.bars_path}", "copy the bars there again"),
         (WATCHLIST, f"TT_WATCHLIST {settings.watchlist}", "copy the watchlist there again"),
     ):
@@ -84,6 +92,16 @@ def refuse_other_version(tags: Mapping[str, str], settings: Settings) -> None:
                 f"{what} of {host} is version {here.get(tag, 'none')}, and the run was queued for {tags[tag]}: "
                 f"{remedy}, then run it again."
             )
+
+
+@cache  # what a process has loaded does not change with its files
+def code_digest(package: Path) -> str:
+    """A digest of the modules under the folder `package`, by place in it and content."""
+    whole = hashlib.sha256()
+    for module in sorted(package.rglob("*.py")):
+        whole.update(f"{module.relative_to(package).as_posix()}\0".encode())
+        whole.update(hashlib.sha256(module.read_bytes()).digest())
+    return whole.hexdigest()[:_SHOWN]
 
 
 def _bars(settings: Settings) -> str:
