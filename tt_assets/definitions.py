@@ -18,7 +18,7 @@ from tt_assets.assets.report import report_asset
 from tt_assets.assets.signals import signal_scores_asset
 from tt_assets.assets.sources import price_source_resource
 from tt_assets.automation import jobs, schedules, sensors
-from tt_assets.grid.blueprint import blueprint
+from tt_assets.grid.blueprint import blueprint, forget_dates, is_outgrown
 from tt_assets.grid.source_version import refuse_other_version
 from tt_assets.runs.database_resource import database_resource
 from tt_assets.runs.io_managers import EpisodeIOManager, SliceIOManager
@@ -62,6 +62,14 @@ def definitions(settings: Settings) -> dg.Definitions:
             "price_source": price_source_resource(settings),
         },
     )
+
+
+def definitions_of_bars(settings: Settings) -> dg.Definitions:
+    """As `definitions`, but made anew where the bars have come to span other dates since."""
+    if is_outgrown(settings):
+        forget_dates()
+        definitions.cache_clear()
+    return definitions(settings)
 
 
 settings = Settings()

@@ -4,7 +4,14 @@ A failure here is no defect of the platform. It says which workaround may now be
 """
 
 import importlib
+import inspect
+import logging
+import multiprocessing
+import re
+import subprocess
+import sys
 import textwrap
+import threading
 import types
 from collections.abc import Callable
 from datetime import date, datetime
@@ -16,6 +23,8 @@ from dagster._core.errors import DagsterAssetCheckFailedError
 from dagster._core.storage import tags
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from dagster._core.storage.db_io_manager import DbIOManager, DbTypeHandler
+from dagster._core.utils import FuturesAwareThreadPoolExecutor
+from dagster._grpc.server import DagsterApiServer
 from sqlalchemy import create_engine
 
 from tt_assets.grid import run_tags
@@ -297,3 +306,26 @@ def test_the_storage_of_the_instance_names_psycopg2(postgres):
 @pytest.mark.parametrize("module", ["prices", "features", "signals", "policy", "episodes"])
 def test_modules_of_assets_do_not_postpone_their_annotations(module):
     assert "annotations" not in vars(importlib.import_module(f"tt_assets.assets.{module}"))
+
+
+def test_the_code_server_starts_its_runs_by_the_one_spawn_context_of_its_process():
+    """So `start_runs_as` reaches them. Of the context it takes nothing but queue, event and process of a run."""
+    ended = threading.Event()
+    ended.set()  # the thread that looks after its runs has none to look after
+    server = DagsterApiServer(ended, logging.getLogger("test"), FuturesAwareThreadPoolExecutor(1))
+    server.cleanup()
+    assert server._mp_ctx is multiprocessing.get_context("spawn")
+    taken = re.findall(r"_mp_ctx\.(\w+)\(", inspect.getsource(DagsterApiServer))
+    assert taken == ["Queue", "Event", "Process"]
+
+
+def test_runs_are_started_as_the_process_that_was_named():
+    script = """
+import multiprocessing
+from tt_assets.runs._dagster import start_runs_as
+class Named(multiprocessing.get_context("forkserver").Process):
+    pass
+start_runs_as(Named)
+print(type(multiprocessing.get_context("spawn").Process(target=print)).__name__)
+"""
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.strip() == "Named"

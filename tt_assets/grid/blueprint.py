@@ -12,7 +12,8 @@ from functools import cache
 import dagster as dg
 
 from tt_assets.grid.followed_calendar import follow_calendar
-from tt_assets.grid.partitions import market_grid, window_grid
+from tt_assets.grid.horizon import horizon
+from tt_assets.grid.partitions import grid_span, market_grid, window_grid
 from tt_assets.research.registry import Feature, Signal, load_features, load_signals
 from tt_assets.settings import Settings
 from tt_assets.trading.agents.learners import learner_modules
@@ -67,3 +68,14 @@ def blueprint(settings: Settings) -> Blueprint:
             learner_modules=learner_modules(settings.trading.learner_modules),
         ),
     )
+
+
+def is_outgrown(settings: Settings) -> bool:
+    """Whether the bars span other dates now than the partitions that this process began with."""
+    return horizon(settings) != grid_span(settings)
+
+
+def forget_dates() -> None:
+    """Have the next blueprint read its dates off the bars again."""
+    for kept in (grid_span, market_grid, window_grid, blueprint):
+        kept.cache_clear()

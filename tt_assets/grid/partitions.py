@@ -92,16 +92,22 @@ def quarter_partitions(span: Horizon, train_windows: int) -> dg.TimeWindowPartit
 
 
 @cache
+def grid_span(settings: Settings) -> Horizon:
+    """The dates of both grids, read off the bars once."""
+    return horizon(settings)
+
+
+@cache
 def market_grid(settings: Settings) -> dg.MultiPartitionsDefinition:
     """Partitions of the market tables: session (or month, or year) × instrument."""
-    dates = session_partitions(horizon(settings), settings.date_grain)
+    dates = session_partitions(grid_span(settings), settings.date_grain)
     return MultiPartitionsDefinition({DATE: dates, INSTRUMENT: instrument_partitions})
 
 
 @cache
 def window_grid(settings: Settings) -> dg.MultiPartitionsDefinition:
     """Partitions of the policy and the episode tables: walk-forward quarter × traded."""
-    dates = quarter_partitions(horizon(settings), settings.train_windows)
+    dates = quarter_partitions(grid_span(settings), settings.train_windows)
     return MultiPartitionsDefinition({DATE: dates, INSTRUMENT: traded_partitions})
 
 

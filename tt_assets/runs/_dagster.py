@@ -8,11 +8,13 @@ door adds nothing to start-up.
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from itertools import batched
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,7 @@ __all__ = [
     "planned",
     "report",
     "report_runless",
+    "start_runs_as",
     "step_of",
     "storage_time",
     "submit",
@@ -291,6 +294,16 @@ def code_origin(job: str) -> JobPythonOrigin:
     return JobPythonOrigin(
         job, RepositoryPythonOrigin(sys.executable, pointer, entry_point=list(DEFAULT_DAGSTER_ENTRY_POINT))
     )
+
+
+def start_runs_as(process: type[BaseProcess]) -> None:
+    """Have the code server in this process start its runs as `process`, in place of the processes that it would spawn.
+
+    It asks multiprocessing for the context "spawn", of which a process has one, and starts what that calls `Process`.
+    Its queues and events are handed to either kind of process. Nothing else is spawned there. This is the one object of
+    a library in which a name is replaced; waits for a code server that is told how to start a process.
+    """
+    multiprocessing.get_context("spawn").Process = process  # type: ignore[assignment,misc]
 
 
 def submit(instance: dg.DagsterInstance, run_id: str) -> None:

@@ -9,6 +9,8 @@ import gc
 from contextlib import suppress
 from importlib import import_module
 
+from tt_assets.runtime.children import SERVED_CODE
+
 AT_WORK = (
     # What stores and draws imports these when it is first asked to.
     "adbc_driver_postgresql.dbapi",
@@ -23,7 +25,7 @@ AT_WORK = (
     "upath",
 )
 
-for name in ("tt_assets.runtime.served_code", *AT_WORK):
+for name in ("tt_assets.runtime.forked_runs", SERVED_CODE, *AT_WORK):
     with suppress(Exception):
         import_module(name)
 

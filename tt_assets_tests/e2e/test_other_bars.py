@@ -13,7 +13,7 @@ import pytest
 
 from tt_assets.market.calendar import sessions
 from tt_assets.tables import TABLES
-from tt_assets_tests.e2e.command_line import Machine, machine
+from tt_assets_tests.e2e.command_line import Machine, free_port, machine, serve
 
 pytestmark = pytest.mark.slow
 
@@ -99,3 +99,23 @@ def test_what_is_traded_is_the_portfolios_or_else_the_symbols(
     assert traded == ({"both"} if grouped else {"OLD", "LATE", "GONE"})
     late = here.rows("SELECT max(t.timestamp) FROM tt_order t WHERE t.instrument = 'GONE'")
     assert late[0][0] is None or late[0][0].date() <= DELISTED
+
+
+def test_bars_that_begin_earlier_and_go_on_are_loaded_by_the_queue_of_a_platform_that_began_before(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "bars.csv"
+
+    def write(first: date, last: date) -> int:
+        days = sessions(first, last)
+        prices = dict.fromkeys(("open", "high", "low", "close", "volume"), 1.0)
+        pd.DataFrame({"instrument": "OLD", "timestamp": days, **prices}).to_csv(path, index=False)
+        return len(days)
+
+    write(date(2021, 3, 1), date(2021, 3, 31))
+    with machine(TT_BARS_PATH=str(path)) as here:
+        serve(here, free_port())
+        wanted = write(date(2021, 2, 1), date(2021, 4, 30))
+        told = here.tt("backfill", "prices", "--queue")
+        assert told.returncode == 0, told.stderr
+        assert here.rows("SELECT count(*) FROM tt_prices") == [(wanted,)]

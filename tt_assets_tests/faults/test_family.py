@@ -237,10 +237,11 @@ def test_what_runs_are_forked_from_is_replaced_when_it_is_killed(served: Served)
     before = fork_server(served)
     (worker,) = before.children()
     kill(before.pid)
-    # Nobody can tell any more how the run ends; it is not left alone with its partition.
+    # Nobody can tell any more how the run ends, so it does: it may not write beside the next one.
+    worker.wait(10)
+    assert (served.folder / "held").exists()
     wait_until(lambda: served.status(run) == "FAILURE")
     served.let_go()
-    worker.wait(60)
     fresh = served.launch("tt_features")
     wait_until(lambda: served.status(fresh) == "SUCCESS")
     assert fork_server(served).pid != before.pid
