@@ -13,6 +13,7 @@ from tt_assets.report.labels import fixed, percent
 from tt_assets.report.palette import AGENT_COLOUR, FALLING, RISING, weight_colours
 from tt_assets.trading.episodes.record import BOUGHT
 from tt_assets.web.equity import label_of
+from tt_assets.web.marks import MARK, MARKED_HOLDINGS
 from tt_assets.web.site import Choice, Look, NotThere, Page, address
 
 LARGEST_ID = 2**63 - 1
@@ -171,8 +172,7 @@ def _worth(look: Look, number: int) -> Chart:
 
 def _held(look: Look, number: int) -> list[Chart]:
     rows = look.rows(
-        "SELECT p.timestamp, h.instrument, h.quantity * b.close FROM tt_portfolio AS p JOIN tt_holdings AS h "
-        "ON h.portfolio_id = p.id JOIN tt_prices AS b ON b.instrument = h.instrument AND b.timestamp = p.timestamp "
+        f"SELECT p.timestamp, h.instrument, h.quantity * {MARK} FROM tt_portfolio AS p {MARKED_HOLDINGS} "
         "WHERE p.episode_id = %s UNION ALL SELECT timestamp, %s, cash_balance FROM tt_portfolio WHERE episode_id = %s",
         number,
         CASH,

@@ -18,6 +18,7 @@ from tt_assets.trading.judging.judge import AGENT
 from tt_assets.trading.metrics import SESSIONS_PER_YEAR
 from tt_assets.web.equity import Curves, colour_of, curves_of, figures_of, label_of, traded_names
 from tt_assets.web.judged import RECORDED, judged_of
+from tt_assets.web.marks import MARK, MARKED_HOLDINGS
 from tt_assets.web.site import Choice, Look, Page, address
 
 ROLLING = 63
@@ -223,23 +224,27 @@ OWN = """
 """
 """Episodes of some books, and the net worth at the close before each of their sessions: NULL in the first."""
 
+BORROW_RATE = f"""(coalesce((own.told #>> '{{trading,cost_multiple}}')::float, 1)
+                              * coalesce((own.told #>> '{{trading,borrow_bps}}')::float, 0)
+                              / {10_000 * SESSIONS_PER_YEAR})"""
+"""What a session costs whose close finds shares short, fraction of their worth; an episode records no fee a session."""
+
 
 def _contribution(look: Look, books: _Books) -> list[dict[str, Any]]:
-    """The part of each instrument in the summed session returns, commission taken off, %; mean over the seeds.
+    """The part of each instrument in the summed session returns, its costs taken off, %; mean over the seeds.
 
-    As the report has it: what is held at a close, less what was held at the one before, plus sales, less purchases and
-    commission, over the net worth before.
+    As the report has it: what is held at a close, less what was held at the one before, plus sales, less purchases,
+    commission and what borrowing cost that is short at the close, over the net worth before.
     """
     rows = look.rows(
         f"""
         WITH {OWN},
-        held AS (SELECT p.episode_id, p.timestamp, p.next, h.instrument, h.quantity * b.close AS worth
-                 FROM (SELECT p.id, p.episode_id, p.timestamp,
+        held AS (SELECT p.episode_id, p.timestamp, p.next, h.instrument, h.quantity * {MARK} AS worth, p.fee
+                 FROM (SELECT p.id, p.episode_id, p.timestamp, {BORROW_RATE} AS fee,
                               lead(p.timestamp) OVER (PARTITION BY p.episode_id ORDER BY p.timestamp) AS next
                        FROM tt_portfolio AS p JOIN own ON own.id = p.episode_id) AS p
-                 JOIN tt_holdings AS h ON h.portfolio_id = p.id
-                 JOIN tt_prices AS b ON b.instrument = h.instrument AND b.timestamp = p.timestamp),
-        moved AS (SELECT episode_id, timestamp, instrument, worth AS gain FROM held
+                 {MARKED_HOLDINGS}),
+        moved AS (SELECT episode_id, timestamp, instrument, worth + fee * least(worth, 0) AS gain FROM held
                   UNION ALL SELECT episode_id, next, instrument, -worth FROM held
                   UNION ALL SELECT o.episode_id, o.timestamp, o.instrument,
                                    CASE WHEN o.order_type = ANY(%s) THEN -1 ELSE 1 END * o.size * o.price
