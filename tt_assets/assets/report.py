@@ -173,10 +173,11 @@ def shown(judgement: Judgement, weights: pd.DataFrame, path: Path) -> dict[str, 
     from tt_assets.report.canvas import SCREEN
     from tt_assets.report.figures import details_table, figures_table, markdown_table
     from tt_assets.report.plots import drawdown_plot, equity_plot, turnover_plot, weights_plot
-    from tt_assets.report.verdict import verdict
+    from tt_assets.report.verdict import conclusion, verdict
 
     return {
         "equity": picture("Net worth out of sample", equity_plot(judgement, SCREEN._replace(height=3.9))),
+        "conclusion": dg.MetadataValue.text(conclusion(judgement)),
         "verdict": dg.MetadataValue.text(verdict(judgement)),
         "drawdown": picture("Drawdown out of sample", drawdown_plot(judgement, SCREEN._replace(height=3.9))),
         "weights": picture("Target weights", weights_plot(weights, SCREEN)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
+from tt_assets.errors import counted
 from tt_assets.market.calendar import sessions
 from tt_assets.market.watchlist_format import CASH
 from tt_assets.trading.episodes.holdings import Holdings
@@ -41,15 +42,22 @@ def _quantity(value: float, name: str, currency: str, *, signed: bool = False) -
     )
 
 
+def held_by(found: Holdings) -> str:
+    """Whose positions these are, in words."""
+    if len(found.seeds) == 1:
+        return "one agent"
+    return f"{'mean action' if found.together else 'mean'} of {counted(len(found.seeds), 'agent')}"
+
+
 def summary(found: Holdings, latest: date, currency: str = "USD") -> list[str]:
     """Who decided, on which bars and how old they are, and of how much capital the shares are: lines for people."""
     age = len(sessions(found.session, latest)) - 1
     agents = ", ".join(f"{seed} {sha256[:12]}" for seed, sha256 in found.seeds.items())
     lines = [
         f"{found.traded} after the close of {found.session}, "
-        + ("the latest session" if age == 0 else f"{age} session{'s' if age > 1 else ''} before the latest ({latest})")
+        + ("the latest session" if age == 0 else f"{counted(age, 'session')} before the latest ({latest})")
         + f"; {found.capital:,.2f} {currency}.",
-        f"Agents of the window {found.window}, seed and sha256: {agents}.",
+        f"Held by: {held_by(found)} of the window {found.window}, seed and sha256: {agents}.",
     ]
     if found.stopped:
         lines.append(f"Stopped, and in cash since: seed {', '.join(map(str, found.stopped))}.")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from tt_assets.errors import counted
 from tt_assets.report.labels import COVERAGE_TEXT, fixed, percent, strategy_label
 from tt_assets.report.scenarios import CONFIGURED, rows_of, scenario_label, scenarios_of
 from tt_assets.trading.judging.judge import AGENT, ENSEMBLE, RIDGE, Judgement, Scenario
@@ -52,18 +53,36 @@ def verdict(judgement: Judgement) -> str:
     ------
     NothingToReport : the configured scenario was not judged.
     """
+    return " ".join(_sentences(judgement))
+
+
+def conclusion(judgement: Judgement) -> str:
+    """What the verdict begins with: what follows from the figures, or that there is nothing to conclude from.
+
+    Parameters
+    ----------
+    judgement : as of `verdict`.
+
+    Raises
+    ------
+    NothingToReport : the configured scenario was not judged.
+    """
+    return _sentences(judgement)[0]
+
+
+def _sentences(judgement: Judgement) -> list[str]:
     scenarios = scenarios_of(judgement)
     subject = judgement.subject
     rows = rows_of(judgement.contestants, CONFIGURED).set_index("strategy")
     if subject not in rows.index:
-        return f"No agent was judged: the {len(rows)} strategies shown are baselines, under the same costs and books."
+        return [f"No agent was judged: the {len(rows)} strategies shown are baselines, under the same costs and books."]
     yardstick = yardstick_of(rows, subject)
     if yardstick is None:
-        return "No baseline was judged (TT_BASELINES), so there is nothing to hold the agent against."
+        return ["No baseline was judged (TT_BASELINES), so there is nothing to hold the agent against."]
     races = [_race(judgement, scenario, subject, yardstick) for scenario in scenarios]
     base = next(race for race in races if race.scenario == CONFIGURED)
     harder = [race for race in races if race.scenario != CONFIGURED]
-    sentences = [
+    return [
         _conclusion(judgement, rows, base, harder, yardstick),
         _returns(judgement, rows, base, yardstick),
         _others(rows, subject),
@@ -71,7 +90,6 @@ def verdict(judgement: Judgement) -> str:
         _paired(judgement, yardstick),
         *_harder(base, harder),
     ]
-    return " ".join(sentences)
 
 
 def yardstick_of(rows: pd.DataFrame, subject: str = AGENT) -> str | None:
@@ -115,7 +133,7 @@ def _others(rows: pd.DataFrame, subject: str) -> str:
     baselines = rows.drop(index=[name for name in (subject, RIDGE) if name in rows.index])["total_return"]
     better = int((baselines > rows["total_return"][subject]).sum())
     count = {0: "None", len(baselines): "All"}.get(better, str(better))
-    return f"{count} of the {len(baselines)} baseline{'s' if len(baselines) > 1 else ''} returned more."
+    return f"{count} of the {counted(len(baselines), 'baseline')} returned more."
 
 
 def _regression(rows: pd.DataFrame, subject: str) -> list[str]:

@@ -11,6 +11,7 @@ from tt_assets.assets.recorded_holdings import recorded_holdings
 from tt_assets.errors import UserError
 from tt_assets.grid.bars_files import followed
 from tt_assets.grid.keys import CellKey
+from tt_assets.report.holdings import held_by
 from tt_assets.report.labels import percent
 from tt_assets.report.verdict import YARDSTICK, yardstick_name
 from tt_assets.tables import LEDGER, TABLES
@@ -52,8 +53,7 @@ def _portfolio(look: Look, traded: str) -> dict[str, Any]:
     total = float(agent.iloc[-1]) - 1.0
     other = curves.yardstick
     held = float(curves.of(other).iloc[-1]) - 1.0 if other else None
-    found = _verdict(look.site, traded)
-    conclusion, rest = _first_sentence(found or "Not judged yet: run `tt report`.")
+    conclusion, verdict = _judged(look.site, traded)
     seeds = len(curves.seeds(AGENT))
     lead = None if held is None else total - held
     return {
@@ -61,7 +61,7 @@ def _portfolio(look: Look, traded: str) -> dict[str, Any]:
         "address": address("/tt/portfolio", of=traded),
         "report": address("/tt/report", of=traded),
         "conclusion": conclusion,
-        "verdict": rest,
+        "verdict": verdict,
         "total": percent(total, signed=True),
         "up": total >= 0,
         "lead": None if lead is None else percent(lead, signed=True),
@@ -75,20 +75,19 @@ def _portfolio(look: Look, traded: str) -> dict[str, Any]:
     }
 
 
-def _verdict(site: Site, traded: str) -> str | None:
-    """What the latest report said, as it stands on the page of its asset."""
+def _judged(site: Site, traded: str) -> tuple[str, str]:
+    """The conclusion of the latest report and the rest of its verdict, as they stand on the page of its asset.
+
+    Reports of before there were conclusions have none, and their verdicts begin with something else.
+    """
     wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey("report"), asset_partitions=[traded])
     for record in site.instance.fetch_materializations(wanted, limit=1).records:
         made = record.asset_materialization
         if made is not None and "verdict" in made.metadata:
-            return str(made.metadata["verdict"].value)
-    return None
-
-
-def _first_sentence(text: str) -> tuple[str, str]:
-    """The first sentence and the others; a verdict begins with what follows from its figures."""
-    first, end, rest = text.partition(". ")
-    return (f"{first}.", rest) if end else (text, "")
+            verdict = str(made.metadata["verdict"].value)
+            conclusion = str(made.metadata["conclusion"].value) if "conclusion" in made.metadata else ""
+            return conclusion, verdict.removeprefix(conclusion).strip()
+    return "", "Not judged yet: run `tt report`."
 
 
 def _promotion(look: Look, traded: str) -> dict[str, str]:
@@ -110,12 +109,13 @@ def _holdings(look: Look, traded: str) -> dict[str, Any]:
     try:
         found = recorded_holdings(look.frames, traded, symbols, None, look.site.settings.trading.initial_cash)
     except UserError as error:
-        return {"session": "", "rows": [], "said": str(error)}
+        return {"session": "", "held_by": "", "rows": [], "said": str(error)}
     ((newest,),) = look.rows("SELECT max(timestamp)::date FROM tt_prices WHERE instrument = ANY(%s)", list(symbols))
     late = f"There are bars up to {newest}: `tt backfill tt_episode` decides on them." if _later(newest, found) else ""
     shown = sorted(found.positions, key=lambda own: -own.weight)[:POSITIONS_SHOWN]
     return {
         "session": f"{found.session}",
+        "held_by": held_by(found),
         "rows": [
             {
                 "name": own.instrument,

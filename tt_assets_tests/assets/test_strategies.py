@@ -205,6 +205,7 @@ def test_a_report_shows_plots_figures_and_a_verdict_and_writes_one_file_that_fet
         drawn.add(picture)
     assert len(drawn) == len(pictures)
     assert f"the mean action of {SEEDS} agents" in shown["verdict"]
+    assert shown["verdict"].startswith(f"{shown['conclusion']} Out of sample over")
     lines = [line for line in shown["figures"].splitlines() if line.startswith("|")]
     # A head, a rule, and ensemble, two seeds, ridge and six baselines in four scenarios.
     assert len(lines) == 2 + 10 * 4

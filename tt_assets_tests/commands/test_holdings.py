@@ -87,6 +87,7 @@ def test_the_newest_targets_are_the_recorded_ones_in_shares_of_the_capital(rolle
     assert found.positions[-1].instrument == "CASH"
     said = "\n".join(summary(found, NEWEST))
     assert "the latest session" in said
+    assert f"Held by: mean action of {SEEDS} agents of the window {WINDOW}, seed and sha256: " in said
     for seed, (sha256,) in enumerate(query(rolled.database, "SELECT sha256 FROM tt_policy ORDER BY seed")):
         assert f"{seed} {sha256[:12]}" in said
     assert [row["instrument"] for row in holding_rows(found)] == [own.instrument for own in found.positions]

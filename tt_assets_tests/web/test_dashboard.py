@@ -163,6 +163,29 @@ def test_what_to_hold_is_what_tt_holdings_says(client: TestClient, postgres: Dat
         assert f'<th scope="row">{own.instrument}</th><td>{100 * own.weight:.1f}</td><td>0.0</td>' in page
 
 
+def test_who_holds_is_said_of_the_newest_window_whatever_the_curve_of_all_is(
+    client: TestClient, postgres: Database
+) -> None:
+    earlier = DAYS[: DAYS.index(STEPS[0])]
+    with postgres.connect() as connection:
+        for seed in (0, 1):
+            connection.execute(
+                "WITH made AS (INSERT INTO tt_episode (window_start, instrument, strategy, seed, start_time, end_time, "
+                "stop_reason, max_drawdown, sharpe_ratio, turnover, config_json) SELECT '2012-01-01', instrument, "
+                "'agent', %s, %s, %s, stop_reason, 0.1, 1.0, 0.05, config_json FROM tt_episode "
+                "WHERE strategy = 'ensemble' RETURNING id) INSERT INTO tt_equity_curve (episode_id, timestamp, "
+                "net_worth) SELECT made.id, day, 10000 FROM made, unnest(%s::timestamp[]) AS day",
+                [seed, earlier[0], earlier[-1], earlier],
+            )
+    try:
+        page = client.get("/tt").text
+        assert f"mean of 2 agents, out of sample {earlier[0]:%Y-%m-%d}" in page
+        assert "Held by: mean action of 2 agents." in page
+    finally:
+        with postgres.connect() as connection:
+            connection.execute("DELETE FROM tt_episode WHERE window_start = '2012-01-01'")
+
+
 def test_coefficients_are_spearman_s(client: TestClient, postgres: Database) -> None:
     with postgres.connect() as connection:
         closes = connection.execute(
@@ -310,8 +333,17 @@ def test_a_run_of_many_tables_says_how_many_more() -> None:
 
 
 def test_the_first_page_begins_with_the_conclusion_of_the_verdict(site: Site, client: TestClient) -> None:
-    told = {"verdict": "This is no evidence of skill: it is luck. Over 229 sessions it returned -5.6 %. So did others."}
+    conclusion = "This is no evidence of skill: it is luck. 229 sessions are less than a year."
+    told = {"conclusion": conclusion, "verdict": f"{conclusion} It returned -5.6 %. So did others."}
     site.instance.report_runless_asset_event(dg.AssetMaterialization("report", partition=TRADED, metadata=told))
     page = client.get("/tt").text
-    assert '<p class="verdict"><b>This is no evidence of skill: it is luck.</b></p><details>' in page
-    assert "Over 229 sessions it returned -5.6 %. So did others.</p></details>" in page
+    assert f'<p class="verdict"><b>{conclusion}</b></p><details>' in page
+    assert '<p class="verdict">It returned -5.6 %. So did others.</p></details>' in page
+
+
+def test_a_verdict_of_before_there_were_conclusions_has_none_in_bold(site: Site, client: TestClient) -> None:
+    told = {"verdict": "Out of sample over 229 sessions it returned -5.6 %. This is no evidence of skill."}
+    site.instance.report_runless_asset_event(dg.AssetMaterialization("report", partition=TRADED, metadata=told))
+    page = client.get("/tt").text
+    assert f'<p class="verdict">{told["verdict"]}</p>' in page
+    assert "What it follows from" not in page

@@ -85,6 +85,7 @@ class Holdings:
     seeds : seed → sha256 of its agent. stopped : the seeds that count as cash because their account was stopped before;
         none where the mean action is held.
     positions : one per instrument of the portfolio, cash last.
+    together : whether the mean action of the seeds is held; else the mean of their target weights is.
     """
 
     traded: str
@@ -94,6 +95,7 @@ class Holdings:
     seeds: Mapping[int, str]
     stopped: tuple[int, ...]
     positions: tuple[Position, ...]
+    together: bool = False
 
 
 def what_to_hold(
@@ -148,6 +150,7 @@ def what_to_hold(
         seeds={own.seed: own.sha256 for own in decisions},
         stopped=() if together else tuple(own.seed for own in decisions if own.weights is None),
         positions=tuple(positions),
+        together=together is not None,
     )
 
 

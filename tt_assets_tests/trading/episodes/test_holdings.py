@@ -33,6 +33,7 @@ def test_the_mean_of_the_seeds_is_held_and_changes_count_from_the_mean_before():
     assert lines["CASH"].change == pytest.approx(0.0)
     assert lines["AAPL"].reason == "mean of 20.0%, 40.0% (seeds 0, 1); seed 0: AAPL of 0"
     assert found.seeds == {0: "sha0", 1: "sha1"}
+    assert not found.together
 
 
 def test_the_mean_action_is_held_where_it_decided_whatever_the_mean_of_the_weights():
@@ -43,6 +44,7 @@ def test_the_mean_action_is_held_where_it_decided_whatever_the_mean_of_the_weigh
     assert lines["IBM"].change == pytest.approx(-25.0)
     assert lines["AAPL"].reason == "AAPL of 0; alone the seeds wanted 20.0%, 40.0% (seeds 0, 1)"
     assert found.seeds == {0: "sha0", 1: "sha1"}
+    assert found.together
     # A seed that was stopped by itself does not stop the account that is held; the other way round it does.
     stopped = Decision(0, "sha", None, {"AAPL": 0.5, "IBM": 0.5, "CASH": 0.0}, {})
     _, found = held([decision(0, 0.2, 0.4), stopped], together=together)
