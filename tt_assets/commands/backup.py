@@ -10,6 +10,7 @@ from tt_assets.commands.grain_on_record import record_grain
 from tt_assets.errors import UserError
 from tt_assets.grain import DateGrain
 from tt_assets.postgres import backup, grants
+from tt_assets.postgres.database import Database
 from tt_assets.postgres.server.binaries import find_binaries
 from tt_assets.postgres.stored_grain import grain_of
 from tt_assets.runtime import in_use
@@ -22,7 +23,7 @@ def dump(settings: Settings, file: Path) -> backup.Manifest:
     in_use.hold(settings)
     database = database_of(settings, start=True, owner=True)
     database.check_dagster()
-    return backup.dump(database, find_binaries(settings.pg_bin), file, version=__version__)
+    return backup.dump(database, find_binaries(settings.pg_bin), file, version=__version__, grain=settings.date_grain)
 
 
 def restore(settings: Settings, file: Path) -> tuple[backup.Manifest, DateGrain]:
@@ -40,8 +41,15 @@ def restore(settings: Settings, file: Path) -> tuple[backup.Manifest, DateGrain]
     with suppress(grants.GrantsError):  # without the roles the tables work for whoever restored them
         grants.grant(database)
     database.let_platform_in()
-    with database.connect() as connection:
-        grain = grain_of(connection, (settings.date_grain, *DateGrain)) or settings.date_grain
+    grain = _grain_of(manifest, database, settings)
     if grain != settings.date_grain:
         record_grain(settings, grain)
     return manifest, grain
+
+
+def _grain_of(manifest: backup.Manifest, database: Database, settings: Settings) -> DateGrain:
+    """What the file says, else what its slices show: a year of one January reads as a month there."""
+    if manifest.grain in set(DateGrain):
+        return DateGrain(manifest.grain)
+    with database.connect() as connection:
+        return grain_of(connection, (settings.date_grain, *DateGrain)) or settings.date_grain

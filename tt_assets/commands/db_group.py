@@ -104,11 +104,14 @@ def db_dump(settings: Settings, file: Path) -> None:
 def db_restore(settings: Settings, file: Path) -> None:
     """Fill the empty databases of this home (or of TT_DATABASE_URL) from FILE, whole or not at all."""
     from tt_assets.commands.backup import restore
+    from tt_assets.commands.grain_on_record import outweighing
 
     manifest, grain = restore(settings, file)
     say(f"Restored {sum(manifest.rows.values()):,} rows as of {manifest.taken_at}. `tt status` says what is there.")
     if grain != settings.date_grain:
-        say(f"One partition of the market tables is one {grain}, as {settings.home / '.env'} says now.")
+        other = outweighing(settings, grain)
+        as_recorded = f". {other}" if other else f", as {settings.home / '.env'} says now."
+        say(f"One partition of the market tables is one {grain}{as_recorded}")
 
 
 @db.command("prune", short_help="Remove old runs and events that nothing shows any more.")

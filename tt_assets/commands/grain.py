@@ -7,7 +7,6 @@ goes on: whatever it was killed in, the same command does it from there.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -25,7 +24,7 @@ from tt_assets.automation.axes import Axes, Mask
 from tt_assets.automation.ledger_view import TableLedger
 from tt_assets.automation.market import FEATURES_TABLE, PRICES, MarketState, read_market
 from tt_assets.automation.partition_states import Cells, TableCells
-from tt_assets.commands.grain_on_record import VARIABLE, record_grain
+from tt_assets.commands.grain_on_record import outweighing, record_grain
 from tt_assets.errors import UserError, counted
 from tt_assets.grain import DateGrain
 from tt_assets.grid.blueprint import Blueprint, blueprint
@@ -50,7 +49,6 @@ from tt_assets.runtime.one_grain import mark
 from tt_assets.runtime.platform import adopt, open_instance, upgraded
 from tt_assets.runtime.up_record import owner
 from tt_assets.settings import Settings
-from tt_assets.settings.dot_env import believed, dot_env_files
 from tt_assets.tables import MARKET_TABLES
 
 AT_ONCE = 100
@@ -76,7 +74,8 @@ class Moved:
 
 def move(settings: Settings, target: DateGrain) -> Moved:
     """Move the home to `target`. Raises UserError where somebody works on it, or a variable outweighs its `.env`."""
-    _refuse_other_word(settings, target)
+    if said := outweighing(settings, target):
+        raise UserError(said)
     if up := owner(settings):
         raise UserError(f"tt up (process {up.pid}) works on this home: `tt down`, then `tt grain {target}`.")
     platform = upgraded(settings, any_grain=True)
@@ -98,20 +97,6 @@ def move(settings: Settings, target: DateGrain) -> Moved:
     record_grain(settings, target)
     mark(settings).unlink(missing_ok=True)
     return Moved(before, _partitions(database))
-
-
-def _refuse_other_word(settings: Settings, target: DateGrain) -> None:
-    """Refuse where what the home's `.env` says would not be heard afterwards."""
-    own = settings.home / ".env"
-    said, where = os.environ.get(VARIABLE, ""), "the environment"
-    files = list(dot_env_files(settings.model_config.get("env_file"), settings.home))
-    behind = next((place + 1 for place, file in enumerate(files) if file.path.resolve() == own.resolve()), 0)
-    if not said and (found := believed(files[behind:]).get(VARIABLE)):
-        said, where = found[0], str(found[1])
-    if said and said != target:
-        raise UserError(
-            f"{VARIABLE}={said} stands in {where}, which outweighs {own}: take it out, or set it to {target}."
-        )
 
 
 def _refuse_runs(instance: dg.DagsterInstance, target: DateGrain) -> None:

@@ -24,9 +24,11 @@ import psycopg
 from psycopg import sql
 
 from tt_assets.errors import UserError
+from tt_assets.grain import DateGrain
 from tt_assets.postgres import schema
 from tt_assets.postgres.database import Database
 from tt_assets.postgres.server.binaries import Binaries
+from tt_assets.postgres.stored_grain import grain_of
 from tt_assets.postgres.sweeps import SCHEMA as SWEEPS
 
 FORMAT = 1
@@ -59,9 +61,13 @@ class Manifest:
     """Rows of every table of the tables' database, at the moment."""
     sha256: Mapping[str, str]
     """Of the two archives."""
+    grain: str = ""
+    """Width of a partition of the market tables; files of before it was written say none."""
 
 
-def dump(database: Database, binaries: Binaries, file: Path, *, version: str) -> Manifest:
+def dump(
+    database: Database, binaries: Binaries, file: Path, *, version: str, grain: DateGrain = DateGrain.SESSION
+) -> Manifest:
     """Write both databases of `database` to `file`, read it back, and return what it holds.
 
     Parameters
@@ -70,6 +76,7 @@ def dump(database: Database, binaries: Binaries, file: Path, *, version: str) ->
     binaries : PostgreSQL's programs, no older than the server.
     file : must not exist; its folder must.
     version : of this package, for the manifest.
+    grain : of the settings; the manifest names it where the stored partitions fit it, else the first that they fit.
 
     Raises
     ------
@@ -82,7 +89,7 @@ def dump(database: Database, binaries: Binaries, file: Path, *, version: str) ->
         raise BackupError(f'There is no folder "{file.parent}": make it, or name another file.')
     try:
         with tempfile.TemporaryDirectory(prefix=f".{file.name}.", dir=file.parent) as folder:
-            staged = _staged(database, binaries, Path(folder), version)
+            staged = _staged(database, binaries, Path(folder), version, grain)
             manifest = read_manifest(staged)
             _read_whole(staged, binaries, Path(folder))
             with staged.open("rb") as written:
@@ -161,7 +168,7 @@ def read_manifest(file: Path) -> Manifest:
     return manifest
 
 
-def _staged(database: Database, binaries: Binaries, folder: Path, version: str) -> Path:
+def _staged(database: Database, binaries: Binaries, folder: Path, version: str, grain: DateGrain) -> Path:
     archives = {TABLES_ARCHIVE: database, DAGSTER_ARCHIVE: database.dagster()}
     with _one_moment(*archives.values()) as (tables, dagster):
         taken_at = datetime.now(UTC)
@@ -177,6 +184,7 @@ def _staged(database: Database, binaries: Binaries, folder: Path, version: str) 
             taken_at.isoformat(timespec="seconds"),
             _rows(tables),
             {name: _sha256(folder / name) for name in archives},
+            _stored_grain(tables, grain),
         )
     staged = folder / "staged"
     with zipfile.ZipFile(staged, "w", zipfile.ZIP_STORED) as archive:
@@ -237,6 +245,13 @@ def _rows(connection: psycopg.Connection[Any]) -> dict[str, int]:
         name: connection.execute(counted.format(sql.Identifier("public", name))).fetchone()[0]  # type: ignore[index]
         for name in names
     }
+
+
+def _stored_grain(tables: psycopg.Connection[Any], likely: DateGrain) -> DateGrain:
+    """The grain of the stored partitions, `likely` where none tells it; the first schemas have no ledger."""
+    ledger = tables.execute("SELECT to_regclass('public.tt_slice')").fetchone()
+    told = grain_of(tables, (likely, *DateGrain)) if ledger and ledger[0] else None
+    return told or likely
 
 
 def _run(binaries: Binaries, program: str, database: Database, *arguments: str) -> None:
