@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tt_assets.errors import UserError
 from tt_assets.settings import Settings
 from tt_assets.settings.variables import misspelt, written
 
@@ -88,3 +89,19 @@ def test_later_files_win(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyP
         assert Settings().trading.train_steps == 1_000 * (index + 1)
     monkeypatch.setenv("TT_TRAIN_STEPS", "9000")
     assert Settings().trading.train_steps == 9_000
+
+
+@pytest.mark.parametrize("place", ["TT_HOME", "TT_ENV_FILE"])
+def test_settings_that_cannot_be_looked_for_are_told_in_one_line(
+    folders: tuple[Path, Path], place: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(place, str(tmp_path / ("n" * 300) / "x"))
+    with pytest.raises(UserError, match=r"cannot be read \(File name too long\)") as told:
+        Settings()
+    assert "TT_HOME or TT_ENV_FILE" in str(told.value)
+
+
+def test_a_file_of_settings_that_is_no_text_is_told_in_one_line(folders: tuple[Path, Path]) -> None:
+    (folders[0] / ".env").write_bytes(b"TT_SEEDS=\xff\xfe\n")
+    with pytest.raises(UserError, match="no text in UTF-8"):
+        misspelt()  # which every command asks before it makes its settings

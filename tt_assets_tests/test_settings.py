@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import errno
+import os
+import re
 from datetime import date
 from pathlib import Path
 
@@ -211,3 +214,37 @@ def test_one_place_reads_the_clock_for_market_time_and_names_new_york():
     assert [name for name, text in sources.items() if "datetime.now(NEW_YORK" in text] == ["market/clock.py"]
     assert [name for name, text in sources.items() if 'ZoneInfo("America/New_York")' in text] == ["market/calendar.py"]
     assert [name for name, text in sources.items() if 'CASH = "CASH"' in text] == ["market/watchlist_format.py"]
+
+
+NO_NAME = "n" * 300
+"""A name that no file system has, so that looking for it is an error, as it is behind a parent that is closed."""
+
+
+def test_a_shared_folder_that_cannot_be_looked_for_is_refused_by_name(monkeypatch):
+    monkeypatch.setenv("TT_SHARED_FOLDER", f"/tmp/{NO_NAME}/shared")
+    with pytest.raises(ValidationError, match="it cannot be looked for") as refused:
+        Settings()
+    (error,) = refused.value.errors()
+    assert variable_at(error["loc"]).name == "TT_SHARED_FOLDER"
+
+
+@pytest.mark.parametrize("reason", [errno.EACCES, errno.ESTALE, errno.EIO])
+def test_so_is_one_whose_parent_is_closed_or_gone(monkeypatch, tmp_path, reason):
+    closed, stat = tmp_path / "closed", Path.stat
+
+    def of(path, **kwargs):
+        if path.is_relative_to(closed):
+            raise OSError(reason, os.strerror(reason), str(path))
+        return stat(path, **kwargs)
+
+    monkeypatch.setattr(Path, "stat", of)
+    monkeypatch.setenv("TT_SHARED_FOLDER", str(closed / "shared"))
+    with pytest.raises(ValidationError, match=re.escape(os.strerror(reason))):
+        Settings()
+
+
+def test_a_home_of_nobody_is_refused_by_name(monkeypatch):
+    monkeypatch.setitem(Settings.model_config, "env_file", ".env")
+    monkeypatch.setenv("TT_HOME", "~nobody-has-this-name/tt")
+    with pytest.raises(ValidationError, match="knows no home of ~nobody-has-this-name"):
+        Settings()

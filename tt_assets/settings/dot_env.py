@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from dotenv import dotenv_values
+
+from tt_assets.errors import UserError
 
 ENV_FILE = "TT_ENV_FILE"
 """Environment variable that names a file of one's own; it is read last, so it wins."""
@@ -33,8 +36,19 @@ class DotEnvFile:
     trusted: bool
 
     def lines(self) -> Iterator[tuple[str, str, bool]]:
-        """Name, text, and whether it counts, of every variable that is not empty. Nothing of a file that is absent."""
-        for name, text in (dotenv_values(self.path) if self.path.is_file() else {}).items():
+        """Name, text, and whether it counts, of every variable that is not empty. Nothing of a file that is absent.
+
+        Raises UserError where it cannot be told or read.
+        """
+        try:
+            found = dotenv_values(self.path) if self.path.is_file() else {}
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+            raise UserError(
+                f'The settings in "{self.path.absolute()}" cannot be read ({reason}): mend the file, or name another '
+                f"place by TT_HOME or {ENV_FILE}."
+            ) from None
+        for name, text in found.items():
             if text:
                 yield name.upper(), text, self.trusted or not names_code(name.upper(), text)
 
@@ -58,15 +72,22 @@ def dot_env_files(given: Sequence[str | Path] | str | Path | None, default_home:
     ]
     if paths:
         home = next((text for text in homes if text), "")
-        own.append(DotEnvFile((Path(home).expanduser() if home else default_home) / ".env", trusted=True))
+        own.append(DotEnvFile((_expanded(home) if home else default_home) / ".env", trusted=True))
     believed = {file.path.resolve() for file in own}
     here = [path for path in paths if not path.is_absolute() and path.resolve() not in believed]
     named = os.environ.get(ENV_FILE, "")
     return (
         *own,
         *(DotEnvFile(path, trusted=False) for path in here),
-        *([DotEnvFile(Path(named).expanduser(), trusted=True)] if named else ()),
+        *([DotEnvFile(_expanded(named), trusted=True)] if named else ()),
     )
+
+
+def _expanded(text: str) -> Path:
+    """The path with the home of its user written out; as it is where there is none, which the setting itself says."""
+    with suppress(RuntimeError):
+        return Path(text).expanduser()
+    return Path(text)
 
 
 def believed(files: Sequence[DotEnvFile]) -> Mapping[str, tuple[str, Path]]:

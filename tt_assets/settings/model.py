@@ -318,10 +318,17 @@ class Settings(BaseSettings):
     @field_validator("shared_folder")
     @classmethod
     def _folder(cls, value: Path | None) -> Path | None:
-        if value is not None:
+        if value is None:
+            return None
+        try:
             there = next(path for path in (value, *value.parents) if path.exists())
-            if not there.is_dir():
-                raise ValueError(f"{there} is no folder; name one that every machine sees, or one that can be made")
+            is_folder = there.is_dir()
+        except OSError as error:
+            raise ValueError(
+                f"it cannot be looked for ({error.strerror}); mend that, or name a folder that every machine sees"
+            ) from None
+        if not is_folder:
+            raise ValueError(f"{there} is no folder; name one that every machine sees, or one that can be made")
         return value
 
     @model_validator(mode="after")

@@ -56,7 +56,14 @@ def find_binaries(pg_bin: Path | None) -> Binaries:
     Raises BinariesError where `pg_bin` has none, where there are none at all, or where they are older than 15.
     """
     if pg_bin is not None:
-        if missing := [name for name in PROGRAMS if not _program(pg_bin, name).is_file()]:
+        try:
+            missing = [name for name in PROGRAMS if not _program(pg_bin, name).is_file()]
+        except OSError as error:
+            raise BinariesError(
+                f'TT_PG_BIN "{pg_bin}" cannot be looked into ({error.strerror}): mend that, name another folder with '
+                "PostgreSQL's server programs, or leave it empty."
+            ) from None
+        if missing:
             raise BinariesError(
                 f'TT_PG_BIN "{pg_bin}" has no {", ".join(missing)}: name the folder that holds PostgreSQL\'s server '
                 "programs (often /usr/lib/postgresql/<version>/bin), or leave it empty."

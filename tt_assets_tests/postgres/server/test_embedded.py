@@ -275,6 +275,8 @@ def test_postgresql_15_serves_the_same_schema(server_home: Path) -> None:
 def test_a_folder_without_programs_is_named(tmp_path: Path) -> None:
     with pytest.raises(BinariesError, match=r"TT_PG_BIN .* has no postgres, initdb, pg_ctl"):
         find_binaries(tmp_path)
+    with pytest.raises(BinariesError, match=r"TT_PG_BIN .* cannot be looked into \(File name too long\)"):
+        find_binaries(tmp_path / ("n" * 300))
 
 
 @pytest.mark.filterwarnings("ignore")
