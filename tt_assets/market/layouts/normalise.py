@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tt_assets.market.bars import NUMBER_COLUMNS, BarFault, BarRows, BarRule, CheckedBars, RawRow, check_rows, read_day
-from tt_assets.market.errors import BarsFileError
+from tt_assets.market.errors import BarsFileError, UnnamedBars
 from tt_assets.market.layouts.containers import Kind, Member, Stamp, members, stem_of
 from tt_assets.market.layouts.cut_off import refuse_cut
 from tt_assets.market.layouts.dates import (
@@ -166,6 +166,8 @@ def _open_all(files: Sequence[Stamp], options: BarsOptions) -> tuple[list[_Opene
 
 def _is_something_else(error: BarsFileError) -> bool:
     said = str(error)
+    if isinstance(error, UnnamedBars):
+        return False
     return sum(f" {name}," in said or f" {name} (" in said for name in NEEDED) >= 4 or any(
         words in said for words in ("is no table", CLOSES_ALONE)
     )

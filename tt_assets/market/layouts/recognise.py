@@ -10,16 +10,20 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tt_assets.market.errors import BarsFileError
+from tt_assets.market.errors import BarsFileError, UnnamedBars
 from tt_assets.market.layouts.delimited import LEVELS, SEPARATORS, Delimited, is_date, is_number
 from tt_assets.market.layouts.options import BarsOptions
 from tt_assets.market.layouts.symbols import in_words, is_noise
 from tt_assets.market.layouts.typed import Table
+from tt_assets.market.layouts.unnamed_bars import FEWEST, MOST, hold_bars
 from tt_assets.market.layouts.vocabulary import field_of, plain, rank_of
 
 NEEDED = ("timestamp", "open", "high", "low", "close", "volume")
 DECI_CENTS = 10_000.0
+PRICES_AND_VOLUME = NEEDED[1:]
 MOST_SHOWN = 12
+MOST_GROUPS = 4
+"""Kinds of symbols that lack the same columns, of which a line names some."""
 
 
 @dataclass(frozen=True)
@@ -174,21 +178,14 @@ def _by_headers(table: Table, headers: Sequence[str], options: BarsOptions) -> L
     found = _fields(table, headers, options)
     missing = [name for name in NEEDED if name not in found]
     if missing:
-        wide, left_out, part = _joined_names(table, headers, found.get("timestamp"), options)
+        wide, left_out, part = _joined_names(table, headers, found, options)
         if wide and "timestamp" in found:
             why = "each header joins a symbol and a column"
             why += f"; {in_words(list(part))} without all of them" if part else ""
             if len(wide) == 1 and is_noise(next(iter(wide))):
                 wide, why = {"": wide.popitem()[1]}, "each header ends with the name of a column"
             return Layout(WIDE.name, why, found["timestamp"], wide, left_out=left_out)
-        if "timestamp" in found and (alone := _alone(table, headers, found["timestamp"])):
-            raise closes_alone(table.name, alone)
-        if halves := {symbol: lacks for symbol, lacks in part.items() if len(lacks) <= 2}:
-            raise BarsFileError(
-                f"The bars in {table.name} lack {', '.join(next(iter(halves.values())))} of {in_words(list(halves))}, "
-                f"whose other columns are there. Add a column for each symbol, headed like those."
-            )
-        raise lacking(table.name, missing, headers)
+        raise _not_whole(table, headers, found, part, options)
     named = {plain(header) for header in headers}
     known = next((known for known in KNOWN if known.heads <= named), None)
     if known is not None and known.name == "Alpha Vantage" and "instrument" in found:
@@ -210,6 +207,48 @@ def _by_headers(table: Table, headers: Sequence[str], options: BarsOptions) -> L
         period=found.get("period"),
         left_out=headers[found["adj_close"]] if "adj_close" in found and adjusted is None else "",
         strip_us=known is not None and known.name == "Stooq",
+    )
+
+
+def _not_whole(
+    table: Table,
+    headers: Sequence[str],
+    found: Mapping[str, int],
+    part: Mapping[str, Sequence[str]],
+    options: BarsOptions,
+) -> BarsFileError:
+    """The refusal of a table without all columns of a bar.
+
+    Parameters
+    ----------
+    found : position of each field that a header names. part : symbol that headers join to fields → fields it lacks.
+    """
+    missing = [name for name in NEEDED if name not in found]
+    named = any(name in PRICES_AND_VOLUME for name, _ in options.columns)
+    if "timestamp" in found and not named:
+        others = [place for place in range(len(headers)) if place not in found.values()]
+        separator = table.separator if isinstance(table, Delimited) else ","
+        if hold_bars([[row[place] for place in others] for row in table.head], separator):
+            return UnnamedBars(str(lacking(table.name, missing, headers)))
+        if alone := _alone(table, headers, found["timestamp"]):
+            return closes_alone(table.name, alone, joined=alone[0] not in map(str.strip, headers))
+    halves = {symbol: lacks for symbol, lacks in part.items() if len(lacks) <= 2}
+    for symbol, lacks in halves.items():
+        if is_noise(symbol):
+            return lacking(table.name, lacks, headers)
+    return _halves(table.name, halves) if halves else lacking(table.name, missing, headers)
+
+
+def _halves(name: str, lacking_of: Mapping[str, Sequence[str]]) -> BarsFileError:
+    """The refusal of a wide table in which symbols lack one or two columns."""
+    by_lack: dict[str, list[str]] = {}
+    for symbol, lacks in lacking_of.items():
+        by_lack.setdefault(" and ".join(lacks), []).append(symbol)
+    groups = [f"{lacks} of {in_words(symbols)}" for lacks, symbols in by_lack.items()]
+    more = f"; and more of {len(groups) - MOST_GROUPS} other kinds" if len(groups) > MOST_GROUPS else ""
+    return BarsFileError(
+        f"The bars in {name} lack {'; '.join(groups[:MOST_GROUPS])}{more}, whose other columns are there. Add a column "
+        f"for each symbol, headed like those."
     )
 
 
@@ -298,11 +337,20 @@ def lacking(name: str, missing: Sequence[str], headers: Sequence[str]) -> BarsFi
 CLOSES_ALONE = "holds one price a session (closes, it seems)"
 
 
-def closes_alone(name: str, symbols: Sequence[str]) -> BarsFileError:
-    """The refusal of a table with one price of each symbol and session, as vendors ship adjusted closes."""
+def closes_alone(name: str, symbols: Sequence[str], *, joined: bool = True) -> BarsFileError:
+    """The refusal of a table with one price of each symbol and session, as vendors ship adjusted closes.
+
+    Headers that are no more than a word each, not `joined` to the close, may be words for open, high, low, close and
+    volume, too, where they are about as many.
+    """
+    or_bars = (
+        " If these are columns of the bars of one instrument, say which they are by TT_BARS_COLUMNS=open=HEADER,…."
+        if not joined and FEWEST <= len(symbols) < MOST
+        else ""
+    )
     return BarsFileError(
         f"{name} {CLOSES_ALONE} for {in_words(symbols)}, and no bars: open, high, low and volume are needed as well. "
-        f"Ask the vendor for the daily open, high, low, close and volume (OHLCV) of each symbol."
+        f"Ask the vendor for the daily open, high, low, close and volume (OHLCV) of each symbol.{or_bars}"
     )
 
 
@@ -433,16 +481,17 @@ def _complete(
 
 
 def _joined_names(
-    table: Table, headers: Sequence[str], timestamp: int | None, options: BarsOptions
+    table: Table, headers: Sequence[str], fields: Mapping[str, int], options: BarsOptions
 ) -> tuple[dict[str, Columns], str, dict[str, list[str]]]:
     """The instruments of headers such as AAPL.Open or Close_AAPL, the adjusted close that is left out, and the others.
 
-    The others are instruments of which some columns are not there, with those.
+    The others are instruments of which some columns are not there, with those. Where what is joined to the prices is no
+    symbol (Adj Open), a volume that one of the `fields` names alone is theirs.
     """
     found: dict[str, dict[str, int]] = {}
     words: dict[int, str] = {}
     for place, header in enumerate(headers):
-        if place == timestamp:
+        if place == fields.get("timestamp"):
             continue
         match = re.fullmatch(r"\s*(.+?)[._ ](\w+(?:[ _]\w+)?)\s*", header)
         parts = [match.groups(), match.groups()[::-1]] if match else []
@@ -454,12 +503,16 @@ def _joined_names(
                 found.setdefault(symbol.strip(), {}).setdefault(name, place)
                 words[place] = word
                 break
+    no_symbols = [symbol for symbol in found if is_noise(symbol)]
+    if len(no_symbols) == 1 and "volume" in fields:
+        # The volume alone: a price without the word is of another kind than those with it.
+        found[no_symbols[0]].setdefault("volume", fields["volume"])
     complete = {symbol: own for symbol, own in found.items() if all(name in own for name in NEEDED[1:])}
     lacking_of = {symbol: [name for name in NEEDED[1:] if name not in own] for symbol, own in found.items()}
     part = {symbol: lacks for symbol, lacks in lacking_of.items() if lacks}
     if options.adjust:
-        fields = [words.get(place, "") for place in range(len(headers))]
-        return {symbol: _complete(table, fields, symbol, own, options) for symbol, own in complete.items()}, "", part
+        heads = [words.get(place, "") for place in range(len(headers))]
+        return {symbol: _complete(table, heads, symbol, own, options) for symbol, own in complete.items()}, "", part
     left_out = next((words[own["adj_close"]] for own in complete.values() if "adj_close" in own), "")
     return {symbol: _columns(own, None) for symbol, own in complete.items()}, left_out, part
 

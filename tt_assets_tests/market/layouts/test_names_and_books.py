@@ -361,3 +361,64 @@ def test_sessions_that_an_instrument_lacks_inside_its_span_are_told_in_one_line(
     (tmp_path / "BAD.csv").write_text(bad)  # left out, and told as that
     (line,) = [line for line in report_on(FileBars(tmp_path)).warnings if "lack" in line]
     assert line == "KO lacks 4 sessions (2014-01-06, 2014-01-08, 2014-01-09, …)"
+
+
+@BOTH_WAYS
+def test_symbols_of_a_wide_table_that_lack_other_columns_are_told_apart(tmp_path: Path, ending: str):
+    wide = across("JPM", "XOM", "KO", fields=FIELDS)
+    wide = wide.drop(columns=[("JPM", "Volume"), ("XOM", "Open"), ("KO", "Volume")])
+    wide.columns = [f"{field}_{symbol}" for symbol, field in wide.columns]
+    with pytest.raises(BarsFileError, match="lack volume of JPM, KO; open of XOM, whose other columns are there"):
+        FileBars(written(wide, tmp_path / f"wide.{ending}")).check()
+
+
+def adjusted(**more: list[float]) -> pd.DataFrame:
+    """Bars whose prices are all headed by a word that is no symbol."""
+    prices = {f"Adj {name}": numbers for name, numbers in FIELDS.items() if name != "Volume"}
+    return pd.DataFrame(prices | more, index=pd.DatetimeIndex(DAYS, name="Date"))
+
+
+def test_a_word_before_every_price_is_no_symbol_that_lacks_a_volume(tmp_path: Path):
+    with pytest.raises(BarsFileError, match=r"lack the column volume \(there are: Date, Adj Open, "):
+        FileBars(written(adjusted(), tmp_path / "ACME.csv")).check()
+    path = written(adjusted(Volume=FIELDS["Volume"]), tmp_path / "ACME.csv")
+    pd.testing.assert_frame_equal(read(path), of("ACME"), check_exact=True)
+
+
+def test_one_adjusted_close_beside_prices_as_traded_makes_no_bars(tmp_path: Path):
+    names = {"Open": OPEN, "High": HIGH, "Low": LOW, "Adj Close": CLOSE, "Volume": FIELDS["Volume"]}
+    path = written(pd.DataFrame(names, index=pd.DatetimeIndex(DAYS, name="Date")), tmp_path / "ACME.csv")
+    with pytest.raises(BarsFileError, match=r"lack the column close \("):
+        FileBars(path).check()
+
+
+def in_own_words(volume: bool = True) -> pd.DataFrame:
+    """Bars under headers that look like symbols."""
+    named = {f"P{place}": numbers for place, numbers in enumerate(FIELDS.values(), start=1) if volume or place < 5}
+    return pd.DataFrame(named, index=pd.DatetimeIndex(DAYS, name="DATE"))
+
+
+@pytest.mark.parametrize("ending", ["csv", "xlsx", "parquet"])
+def test_bars_under_headers_that_look_like_symbols_are_no_closes(tmp_path: Path, ending: str):
+    path = written(in_own_words(), tmp_path / f"OWN.{ending}")
+    (tmp_path / "ACME.csv").write_text(YAHOO)
+    for whole in (path, tmp_path):  # and in a folder they are not passed over
+        with pytest.raises(BarsFileError, match=r"lack the columns open, .*, volume \(there are: .*P1"):
+            FileBars(whole).check()
+    options = BarsOptions.parse("open=P1,high=P2,low=P3,close=P4,volume=P5")
+    pd.testing.assert_frame_equal(FileBars(path, options=options).check().clean, of("OWN"), check_exact=True)
+
+
+def test_a_volume_that_is_forgotten_among_columns_named_by_hand_is_told(tmp_path: Path):
+    path = written(in_own_words(), tmp_path / "OWN.csv")
+    options = BarsOptions.parse("open=P1,high=P2,low=P3,close=P4")
+    with pytest.raises(BarsFileError, match=r"lack the column volume \(there are: DATE, P1, .*TT_BARS_COLUMNS=volume="):
+        FileBars(path, options=options).check()
+
+
+def test_closes_of_as_many_symbols_as_bars_have_columns_stay_closes_and_both_readings_are_named(tmp_path: Path):
+    levels = {"AAPL": 550.0, "MSFT": 37.0, "KO": 40.0, "PG": 80.0, "GE": 27.0}
+    moves = pd.DataFrame({name: level * pd.Series(CLOSE) / CLOSE[0] for name, level in levels.items()})
+    path = written(moves.set_index(pd.DatetimeIndex(DAYS, name="Date")), tmp_path / "closes.csv")
+    with pytest.raises(BarsFileError, match=r"closes, it seems\) for AAPL, .*TT_BARS_COLUMNS=open=HEADER"):
+        FileBars(path).check()
