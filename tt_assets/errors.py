@@ -43,10 +43,15 @@ NEAR = 0.6
 """Share of letters that two names have in common from which one of them may be meant by the other."""
 
 
-def nearest_of(name: str, known: Iterable[str]) -> str | None:
-    """The name of `known` that a person may have meant by `name`, in whatever case; None where none is near."""
+def nearest_of(name: str, known: Iterable[str], *, cutoff: float = NEAR) -> str | None:
+    """The name of `known` that a person may have meant by `name`, in whatever case; None where none is near.
+
+    Parameters
+    ----------
+    cutoff : share of letters in common from which one is near. Short names, of which there are many, ask for more.
+    """
     folded = {candidate.casefold(): candidate for candidate in known}
-    close = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=NEAR)
+    close = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=cutoff)
     return folded[close[0]] if close else None
 
 

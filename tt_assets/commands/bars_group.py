@@ -10,7 +10,7 @@ import click
 
 from tt_assets.commands.handed_settings import with_settings
 from tt_assets.commands.printing import as_json, print_json, print_one, print_rows, say, show
-from tt_assets.errors import UserError
+from tt_assets.errors import UserError, counted
 from tt_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -68,8 +68,7 @@ def _print(found: BarsReport) -> None:
     ]
     print_rows(tables[:MOST_TABLES], title=found.path)
     if len(tables) > MOST_TABLES:
-        others = len(tables) - MOST_TABLES
-        say(f"… and {others} more file{'' if others == 1 else 's'} (--json has all)")
+        say(f"… and {counted(len(tables) - MOST_TABLES, 'more file')} (--json has all)")
     summary: dict[str, Any] = {
         "instruments": f"{len(found.symbols)}: {', '.join(found.symbols[:8])}{' …' if len(found.symbols) > 8 else ''}",
         "sessions": f"{found.first} to {found.last}" if found.first else "none",

@@ -17,7 +17,7 @@ import dagster as dg
 from tt_assets.assets.recorded_holdings import bars_until, recorded_holdings
 from tt_assets.automation.agents import read_agents
 from tt_assets.automation.market import read_market
-from tt_assets.errors import UserError
+from tt_assets.errors import UserError, counted
 from tt_assets.grid.blueprint import blueprint
 from tt_assets.grid.horizon import horizon
 from tt_assets.grid.partitions import Window, quarter_of
@@ -103,7 +103,7 @@ def _refuse_stale(platform: Platform, instance: dg.DagsterInstance, traded: str,
     if newest < latest:
         late = len(sessions(newest, latest)) - 1
         raise UserError(
-            f"The bars of {traded} end with {newest}, {late} session{'s' if late > 1 else ''} before the latest, "
+            f"The bars of {traded} end with {newest}, {counted(late, 'session')} before the latest, "
             f"{latest}: run `tt backfill market --from {newest}`, or see that session with --session {newest}."
         )
     plan = blueprint(platform.settings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tt_assets.commands.partition_count import beyond_comfort, of_a_market_table
+from tt_assets.errors import counted
 from tt_assets.grid.rectangles import most_cells
 from tt_assets.market.calendar import sessions
 from tt_assets.market.sources import BarRequest
@@ -37,9 +38,9 @@ def _size(settings: Settings, tables: Sequence[str], span: Span, symbols: Sequen
     dates = len({grain.key_of(day.date()) for day in days})
     runs = -(-len(symbols) // max(1, most_cells(grain) // dates))
     return (
-        f"{len(symbols)} instrument{_s(len(symbols))} × {dates} {grain}{_s(dates)} "
-        f"({span.first} to {span.last}) × {len(tables)} table{_s(len(tables))}: "
-        f"{len(symbols) * dates * len(tables):,} partitions in {runs} run{_s(runs)}."
+        f"{counted(len(symbols), 'instrument')} × {counted(dates, grain)} "
+        f"({span.first} to {span.last}) × {counted(len(tables), 'table')}: "
+        f"{counted(len(symbols) * dates * len(tables), 'partition')} in {counted(runs, 'run')}."
     )
 
 
@@ -73,7 +74,3 @@ def _has_tables(settings: Settings) -> bool:
     except (NoSuchDatabase, schema.SchemaMissing):
         return False
     return True
-
-
-def _s(count: int) -> str:
-    return "" if count == 1 else "s"

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
-
 import click
 from pydantic import ValidationError
 
-from tt_assets.errors import one_line
+from tt_assets.errors import nearest_of, one_line
 from tt_assets.settings.variables import variable_at
 
 
@@ -80,6 +78,6 @@ def describe_usage(error: click.ClickException) -> str:
     near = ""
     if isinstance(context.command, click.Group) and text.startswith("No such command"):
         typed = text.split("'")[1] if "'" in text else ""
-        found = difflib.get_close_matches(typed, context.command.list_commands(context), n=1)
-        near = f" Did you mean {found[0]}?" if found and "mean" not in text else ""
+        found = nearest_of(typed, context.command.list_commands(context))
+        near = f" Did you mean {found}?" if found and "mean" not in text else ""
     return f"{text}.{near} See `{context.command_path} --help`."

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from tt_assets.errors import counted
 from tt_assets.market.calendar import are_sessions, followed
 from tt_assets.market.errors import BarsFileError
 
@@ -307,7 +308,7 @@ def summarise(faults: Sequence[BarFault], first: int = 5) -> str:
         f"{rule}: {count} ({'; '.join(examples[rule])}{'; …' if count > shown else ''})"
         for rule, count in counts.most_common()
     )
-    return f"{len(faults)} fault{'s' * (len(faults) > 1)} in the bars. {'. '.join(parts)}."
+    return f"{counted(len(faults), 'fault')} in the bars. {'. '.join(parts)}."
 
 
 # A key is instrument × day as one integer; _DAYS leaves room for every date Python knows.

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from sqlalchemy import Table
 
+from tt_assets.errors import counted
 from tt_assets.postgres.slices import Selection
 from tt_assets.tables import content_columns, key_columns
 
@@ -116,7 +117,7 @@ def describe(restated: Mapping[str, Mapping[str, Any]], selection: Selection) ->
         times = f", new prices are {ratio:.6g} times the old" if ratio is not None else ""
         first, last = cells[0]["session"], cells[-1]["session"]
         when = first if first == last else f"{first} to {last}"
-        parts.append(f"{instrument}: {count} stored bar{'s' * (count > 1)} changed ({cause}{times}; {when})")
+        parts.append(f"{instrument}: {counted(count, 'stored bar')} changed ({cause}{times}; {when})")
     more = len(by_instrument) - INSTRUMENTS_NAMED
     return "; ".join(parts) + (f"; and {more} more instruments" if more > 0 else "")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 
+from tt_assets.errors import counted
 from tt_assets.trading.config import TradingConfig
 
 
@@ -44,4 +45,4 @@ def chosen_text(first: date | None, changes: int) -> str:
     """When a universe was chosen: from the dates of its members."""
     if first is None:
         return TODAY
-    return f"by date since {first}, {changes} change{'' if changes == 1 else 's'}"
+    return f"by date since {first}, {counted(changes, 'change')}"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from tt_assets.errors import counted
 from tt_assets.report.labels import UNDEFINED, percent
 from tt_assets.trading.judging.details import Details
 
@@ -136,7 +137,7 @@ def _attribution(details: Details) -> DetailTable:
     return DetailTable(
         "Attribution to channels",
         "What the agents lose where the sessions of one channel are shuffled, % a year, over the newest "
-        f"{count} window{'s' if count != 1 else ''}: the mean of three shuffles and their span. Channels that say the "
+        f"{counted(count, 'window')}: the mean of three shuffles and their span. Channels that say the "
         "same cover for one another; a span across 0 is noise.",
         "Channel",
         ["Loss (% a year)", "Span"],

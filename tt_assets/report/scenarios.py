@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from tt_assets.errors import UserError
+from tt_assets.errors import UserError, counted
 from tt_assets.trading.judging.judge import Judgement, Scenario
 
 CONFIGURED = Scenario()
@@ -35,4 +35,4 @@ def scenario_label(scenario: Scenario) -> str:
     costs = f"{scenario.cost_multiple:g}× costs"
     if not scenario.delay:
         return costs
-    return f"{costs}, filled {scenario.delay} session{'s' if scenario.delay > 1 else ''} later"
+    return f"{costs}, filled {counted(scenario.delay, 'session')} later"

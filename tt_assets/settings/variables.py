@@ -6,7 +6,6 @@ same variables in the same words.
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from tt_assets.errors import nearest_of
 from tt_assets.settings.dot_env import ENV_FILE, DotEnvFile, believed, dot_env_files, not_believed
 from tt_assets.settings.environment import NESTED, PREFIX, nested_fields
 from tt_assets.settings.model import Settings
@@ -151,8 +151,8 @@ def misspelt() -> list[str]:
     for name, given in written().items():
         if name in known or name in OF_THE_PLATFORM:
             continue
-        near = difflib.get_close_matches(name, known, n=1)
-        remedy = f"did you mean {near[0]}?" if near else "`tt settings` lists them."
+        near = nearest_of(name, known)
+        remedy = f"did you mean {near}?" if near else "`tt settings` lists them."
         where = "" if given.origin == ENVIRONMENT else f" ({given.origin})"
         lines.append(f"{name}{where} is no setting; {remedy}")
     for name, path in not_believed(env_files()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tt_assets.errors import counted
 from tt_assets.market.ibkr.loader import Retry
 from tt_assets.market.ibkr.pacing import clock
 from tt_assets.market.ibkr.plan import IbkrPlan
@@ -41,7 +42,7 @@ class IbkrLoad:
         """One line for people: requests, time, and per outcome which instruments."""
         report = self.report
         count = report.history_requests
-        words = [f"IBKR: {count} historical request{'s' * (count != 1)} in {clock(report.seconds)}"]
+        words = [f"IBKR: {counted(count, 'historical request')} in {clock(report.seconds)}"]
         if report.retries:
             words.append(f"{len(report.retries)} attempts repeated")
         if report.reconnects:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from tt_assets.errors import counted
 from tt_assets.market.bars import BAR_COLUMNS
 from tt_assets.market.calendar import NEW_YORK, latest_closed_session
 from tt_assets.market.ibkr.empties import NOTHING_KNOWN, Known
@@ -74,7 +75,7 @@ class IbkrPlan:
     def __str__(self) -> str:
         """One line for people, before a large load."""
         complete = len(self.complete)
-        spared = f"; {complete} instrument{'s' * (complete != 1)} complete" if complete else ""
+        spared = f"; {counted(complete, 'instrument')} complete" if complete else ""
         if not self.asks:
             return f"No request to IBKR{spared}."
         rule = f"{self.config.min_interval:g} s between starts, {self.config.max_in_flight} open at once"
@@ -83,8 +84,7 @@ class IbkrPlan:
         count, new = len(self.asks), self.new_contracts
         details = f" and {new} for contract details" if new else ""
         return (
-            f"{count} historical request{'s' * (count != 1)}{details} to IBKR{spared}; at least {clock(self.seconds)} "
-            f"({rule})."
+            f"{counted(count, 'historical request')}{details} to IBKR{spared}; at least {clock(self.seconds)} ({rule})."
         )
 
 

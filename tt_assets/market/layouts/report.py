@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tt_assets.errors import counted
 from tt_assets.market.bars import BarFault
 from tt_assets.market.calendar import sessions
 from tt_assets.market.layouts.findings import watched
@@ -31,7 +32,7 @@ class LeftOut:
 
     def __str__(self) -> str:
         more = "; …" if self.rows > len(self.first) else ""
-        return f"{self.rows:,} row{'' if self.rows == 1 else 's'}, {self.rule} ({'; '.join(self.first)}{more})"
+        return f"{counted(self.rows, 'row')}, {self.rule} ({'; '.join(self.first)}{more})"
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def lacking(files: FileBars) -> list[str]:
         absent = np.setdiff1d(due, [*days, *left.get(str(name), [])])
         if len(absent):
             shown = ", ".join(map(str, absent[:DAYS_SHOWN])) + (", …" if len(absent) > DAYS_SHOWN else "")
-            lines.append((-len(absent), f"{name} lacks {len(absent):,} session{'s' * (len(absent) > 1)} ({shown})"))
+            lines.append((-len(absent), f"{name} lacks {counted(len(absent), 'session')} ({shown})"))
     more = f"; and {len(lines) - EXAMPLES} more instruments lack some" if len(lines) > EXAMPLES else ""
     return ["; ".join(line for _, line in sorted(lines)[:EXAMPLES]) + more] if lines else []
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection, Iterable, Sequence
+
+from tt_assets.errors import nearest_of
 
 _VENDORS = "yahoo yf yfinance stooq kaggle alpha vantage alpaca tiingo polygon investing quandl binance coinbase kraken"
 _KINDS = (
@@ -18,6 +19,10 @@ _OTHERS = (
 _FETCHED = "download downloaded"
 NOISE = frozenset(f"{_FETCHED} {_VENDORS} {_KINDS} {_CONTENTS} {_STATES} {_OTHERS}".split())
 """Words of file names that are no symbol."""
+
+
+NEAR_SYMBOL = 0.75
+"""Share of letters that two symbols have in common from which one may be meant by the other."""
 
 
 def symbol_of(stem: str, symbols: Collection[str] | None) -> str | None:
@@ -61,8 +66,7 @@ def nearest(symbol: str, present: Iterable[str]) -> str | None:
     for name in names:
         if spelled(name) == spelled(symbol):
             return name
-    close = difflib.get_close_matches(symbol.upper(), [name.upper() for name in names], n=1, cutoff=0.75)
-    return next((name for name in names if close and name.upper() == close[0]), None)
+    return nearest_of(symbol, names, cutoff=NEAR_SYMBOL)
 
 
 def in_words(names: Sequence[str], most: int = 5) -> str:

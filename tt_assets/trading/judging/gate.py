@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tt_assets.errors import UserError
+from tt_assets.errors import UserError, counted
 from tt_assets.trading.judging.accounts import Chain
 from tt_assets.trading.judging.deflated import best_of_noise, deflated, fewest_sessions, measured
 from tt_assets.trading.judging.gate_config import GateConfig
@@ -185,7 +185,7 @@ def _deflated(evidence: Evidence, config: GateConfig) -> RuleResult:
     ratios = [_ratio(column) for column in evidence.returns.T] if evidence.returns.size else []
     value = deflated(found, evidence.trials, ratios)
     threshold = f"at least {config.deflated_sharpe:g}"
-    tries = f"{evidence.trials} configuration{'' if evidence.trials == 1 else 's'} counted"
+    tries = f"{counted(evidence.trials, 'configuration')} counted"
     if value >= config.deflated_sharpe:
         return RuleResult(
             "deflated Sharpe ratio", True, f"{value:.3f}", threshold, f"Deflated Sharpe ratio {value:.3f}, {tries}.", 0
@@ -207,7 +207,7 @@ def _deflated(evidence: Evidence, config: GateConfig) -> RuleResult:
 def _overfitting(evidence: Evidence, config: GateConfig) -> RuleResult:
     threshold = f"at most {config.overfitting:g} from {FEWEST_TRIALS} trials on"
     if evidence.trials < FEWEST_TRIALS:
-        tries = f"{evidence.trials} configuration{'' if evidence.trials == 1 else 's'} tried"
+        tries = f"{counted(evidence.trials, 'configuration')} tried"
         said = f"{tries}; overfitting is asked from {FEWEST_TRIALS} on."
         return RuleResult("overfitting", True, "not asked", threshold, said, 0)
     value = probability_of_overfitting(evidence.returns)

@@ -120,7 +120,7 @@ def test_one_seed_is_said():
 def test_many_tries_deflate_and_are_cross_validated():
     found = _found(_evidence(_judgement(edge=0.0004), trials=5_000))["deflated Sharpe ratio"]
     assert not found.held
-    assert "5000 configurations counted" in found.words
+    assert "5,000 configurations counted" in found.words
     noise = np.random.default_rng(0).standard_normal((620, 20)) * 0.01
     overfitted = _found(_evidence(trials=20, returns=noise))["overfitting"]
     assert not overfitted.held
