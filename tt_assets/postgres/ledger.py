@@ -366,7 +366,13 @@ def dates_of(selection: Selection) -> list[str]:
 
 
 def ranges_of(selection: Selection, bridged: timedelta = timedelta(0)) -> tuple[list[str], list[str], list[str]]:
-    """Instruments, first and last date key of as few ranges as cover the cells and gaps up to `bridged` between."""
+    """Instruments, first and last date key of as few ranges as cover the cells.
+
+    Parameters
+    ----------
+    selection : the cells.
+    bridged : widest gap between cells that becomes a part of a range.
+    """
     ranges = selection.ranges(bridged)
     starts = [f"{start:%Y-%m-%d}" for start in ranges.starts]
     ends = [f"{end:%Y-%m-%d}" for end in ranges.ends]

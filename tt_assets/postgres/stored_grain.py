@@ -48,5 +48,11 @@ def fits(connection: Connection[Any], grain: DateGrain) -> bool:
 
 
 def grain_of(connection: Connection[Any], likely: Iterable[DateGrain]) -> DateGrain | None:
-    """The first of `likely` that `fits` the stored slices; None where none does."""
+    """The first of `likely` that `fits` the stored slices; None where none does.
+
+    Parameters
+    ----------
+    connection : to the database of the slices.
+    likely : grains, the likeliest first.
+    """
     return next((grain for grain in likely if fits(connection, grain)), None)
