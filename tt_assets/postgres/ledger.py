@@ -366,12 +366,16 @@ def dates_of(selection: Selection) -> list[str]:
 
 
 def ranges_of(selection: Selection, bridged: timedelta = timedelta(0)) -> tuple[list[str], list[str], list[str]]:
-    """Instruments, first and last date key of as few ranges as cover the cells.
+    """As few ranges of date keys as cover the cells.
 
     Parameters
     ----------
     selection : the cells.
     bridged : widest gap between cells that becomes a part of a range.
+
+    Returns
+    -------
+    Instrument, first date key and the one behind the last of each range, as lists of one length.
     """
     ranges = selection.ranges(bridged)
     starts = [f"{start:%Y-%m-%d}" for start in ranges.starts]

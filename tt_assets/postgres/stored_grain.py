@@ -48,11 +48,15 @@ def fits(connection: Connection[Any], grain: DateGrain) -> bool:
 
 
 def grain_of(connection: Connection[Any], likely: Iterable[DateGrain]) -> DateGrain | None:
-    """The first of `likely` that `fits` the stored slices; None where none does.
+    """Which grain the stored slices have.
 
     Parameters
     ----------
     connection : to the database of the slices.
     likely : grains, the likeliest first.
+
+    Returns
+    -------
+    The first of `likely` that `fits`; None where none does.
     """
     return next((grain for grain in likely if fits(connection, grain)), None)
